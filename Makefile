@@ -1,0 +1,54 @@
+# Everything a newcomer needs: `make run` and `make test`. Python 3.11 and make are all they ask for.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
+
+.PHONY: run demo test test-quick check bench proto schema clean help
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "edge-passport needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 1; }
+	@echo "Setting up $(VENV): a minute on the first run"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	@touch $@
+
+run: $(STAMP) ## Start the edge and everything behind it on loopback
+	$(BIN)/edge up
+
+demo: $(STAMP) ## Drive the login story through a running stack and show each step
+	$(BIN)/edge demo
+
+test: check ## Lint, types, import rules, then all tests
+	$(BIN)/python -m pytest
+
+test-quick: $(STAMP) ## The tests without the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(STAMP) ## Lint, types, import rules, generated code in sync
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python proto/generate.py --check
+
+proto: $(STAMP) ## Regenerate the protobuf code
+	$(BIN)/python proto/generate.py
+
+schema: $(STAMP) ## Regenerate the JSON schemas of the config files
+	$(BIN)/edge schema --out config/schema
+
+bench: $(BENCH_STAMP) ## Measure the edge beside Envoy and nginx on this machine
+	$(BIN)/python -m loadtest.bench
+
+clean: ## Remove the virtual environment and everything the embedded default stored
+	rm -rf $(VENV) var

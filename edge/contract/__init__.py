@@ -1,0 +1,1 @@
+"""What filters, relay and adapters agree on: values and protocols, standard library only."""

@@ -1,0 +1,142 @@
+"""One request and its response, as the filters see it. Filters know nothing of sockets."""
+
+from collections.abc import Awaitable
+from enum import StrEnum
+from typing import Protocol
+
+from edge.contract.headers import Headers
+from edge.contract.identity import DeviceIdentity, UserIdentity
+from edge.contract.ports import RenewedCookie
+from edge.contract.route import Route
+
+
+class TokenKind(StrEnum):
+    """What the device speaks: decides how a change of identity reaches it."""
+
+    NONE = "none"
+    COOKIE = "cookie"
+
+
+class BodyTransform(Protocol):
+    """Changes a body as it streams by. One instance serves one body."""
+
+    def feed(self, piece: bytes) -> bytes:
+        """Return what goes on for `piece`; may be empty."""
+        ...
+
+    def finish(self) -> bytes:
+        """Return what is left once the body has ended."""
+        ...
+
+
+class Request:
+    """The request as it will reach the origin.
+
+    `path` is what rules match: the target's path, without query, in the one form that log and origin see too.
+    `host` is lower-case and without port. `peer` is the client's address: that of the connection, or what a
+    trusted peer says. `body` is set only after a filter has asked for it with `NeedBody`; a filter may replace it.
+    """
+
+    __slots__ = ("body", "headers", "host", "method", "path", "peer", "peer_trusted", "scheme", "target", "transform")
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        path: bytes,
+        host: bytes,
+        headers: Headers,
+        *,
+        scheme: str = "http",
+        peer: str = "",
+        peer_trusted: bool = False,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.path = path
+        self.host = host
+        self.headers = headers
+        self.scheme = scheme
+        self.peer = peer
+        self.peer_trusted = peer_trusted
+        self.body: bytes | None = None
+        self.transform: BodyTransform | None = None
+
+    def __repr__(self) -> str:
+        return f"Request({self.method.decode('latin-1')}, {len(self.headers)} headers)"
+
+
+class Response:
+    """The response on its way to the device.
+
+    `local` is True when the edge itself answers; its whole body is then in `body`. For an origin's response
+    `body` is set only after a filter has asked for it with `NeedBody`; a filter may replace it.
+    """
+
+    __slots__ = ("body", "headers", "local", "status", "transform")
+
+    def __init__(self, status: int, headers: Headers, body: bytes | None = None, *, local: bool = False) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.local = local
+        self.transform: BodyTransform | None = None
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {len(self.headers)} headers)"
+
+
+class Exchange:
+    """One request and its response on their way through the chain.
+
+    `now` is the wall clock at its start, in epoch seconds; filters use it and read no clock of their own.
+    `id` is the request id, 32 lower-case hex digits. `passport` is the `X-Passport` value that was sent to the
+    origin. `secure` says that the token's transport can be trusted (TLS, or the local exception in the config).
+    """
+
+    __slots__ = (
+        "actions",
+        "device",
+        "id",
+        "now",
+        "passport",
+        "presented",
+        "reason",
+        "reason_detail",
+        "renewal",
+        "request",
+        "resolution",
+        "response",
+        "route",
+        "secure",
+        "signed_in",
+        "token_kind",
+        "user",
+        "user_cleared",
+    )
+
+    def __init__(self, id: bytes, now: float, request: Request, route: Route, *, secure: bool) -> None:  # noqa: A002
+        self.id = id
+        self.now = now
+        self.request = request
+        self.route = route
+        self.secure = secure
+        self.response: Response | None = None
+        # Inbound: what the authenticators found.
+        self.user: UserIdentity | None = None
+        self.device: DeviceIdentity | None = None
+        self.token_kind = TokenKind.NONE
+        self.presented: bytes = b""  # the token a renewal would be asked for
+        self.resolution: tuple[str, str, str] = ("none", "absent", "local")  # source, result, local or remote
+        self.renewal: Awaitable[RenewedCookie] | None = None  # a renewal that runs beside the origin call
+        self.passport: bytes = b""
+        # Outbound: what the actions of a returned Passport ask for.
+        self.actions: list[str] = []
+        self.signed_in: UserIdentity | None = None  # this user signed in: make tokens
+        self.user_cleared = False  # the user is gone, definitively: clear the tokens
+        # Why the edge answered itself, if it did; `reason_detail` is private: log and metrics only.
+        self.reason = ""
+        self.reason_detail = ""
+
+    def __repr__(self) -> str:
+        return f"Exchange({self.id.decode()}, {self.request!r}, {self.response!r}, {self.reason or 'no reason'})"

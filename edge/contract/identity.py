@@ -1,0 +1,53 @@
+"""Who is asking: what authenticators find, and what the Passport is built from."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Source(IntEnum):
+    """How an identity was resolved; the numbers are those of `passport.proto`."""
+
+    NONE = 0
+    COOKIE = 1
+    COOKIE_INSECURE = 2
+    MSL = 3
+    PARTNER_TOKEN = 4
+    CTICKET = 5
+    USER_CREDENTIALS = 6
+
+
+class Level(IntEnum):
+    """How far an identity may be trusted; UNSPECIFIED fails every requirement."""
+
+    UNSPECIFIED = 0
+    LOW = 1
+    HIGH = 2
+    HIGHEST = 3
+
+
+@dataclass(slots=True, frozen=True)
+class UserIdentity:
+    """A user, as resolved from a token or named by a returned Passport. The repr names nobody."""
+
+    source: Source
+    level: Level
+    customer_id: int
+    account_owner_id: int
+    profile_id: str = ""
+    session_id: str = ""
+
+    def __repr__(self) -> str:
+        return f"UserIdentity({self.source.name}, {self.level.name})"
+
+
+@dataclass(slots=True, frozen=True)
+class DeviceIdentity:
+    """A device: its electronic serial number and its type from config/device_types.yaml (0: unknown)."""
+
+    source: Source
+    level: Level
+    esn: str
+    device_type: int = 0
+
+    def __repr__(self) -> str:
+        return f"DeviceIdentity({self.source.name}, {self.level.name}, type {self.device_type})"

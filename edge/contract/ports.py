@@ -1,0 +1,47 @@
+"""What filters may call that leaves the process. Each returns an outcome; none raises for a failing service."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from edge.contract.identity import DeviceIdentity, UserIdentity
+
+
+class RenewalOutcome(StrEnum):
+    """How a renewal ended. Only NOT_A_MEMBER and REVOKED are definitive; REFUSED means the token is not authentic."""
+
+    RENEWED = "renewed"
+    NOT_A_MEMBER = "not_a_member"
+    REVOKED = "revoked"
+    UNAVAILABLE = "unavailable"
+    REFUSED = "refused"
+
+
+@dataclass(slots=True, frozen=True, repr=False)
+class CookiePair:
+    """Two cookie values, base64url without padding, and when they expire in epoch seconds."""
+
+    insecure: bytes
+    secure: bytes
+    expires_at: int
+    generation: int
+
+
+@dataclass(slots=True, frozen=True)
+class RenewedCookie:
+    """The result of one renewal; `pair` is set with RENEWED only."""
+
+    outcome: RenewalOutcome
+    pair: CookiePair | None = None
+
+
+class CookieService(Protocol):
+    """Creates and renews the cookie pair. Deadlines and concurrency limits are the adapter's."""
+
+    async def create(self, user: UserIdentity, device: DeviceIdentity | None) -> CookiePair | None:
+        """Return a new pair for a user who has just signed in, or None when the service is unavailable."""
+        ...
+
+    async def renew(self, insecure: bytes) -> RenewedCookie:
+        """Renew the pair that the EdgeId value `insecure` belongs to."""
+        ...

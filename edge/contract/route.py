@@ -1,0 +1,36 @@
+"""What a route says to the filters and the relay. Built once per config snapshot by `edge.control`."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edge.contract.identity import Level
+
+
+class OnBadToken(StrEnum):
+    """What a token that is recognised but bad does to its request."""
+
+    REFUSE = "refuse"
+    ANONYMOUS = "anonymous"
+
+
+@dataclass(slots=True, frozen=True)
+class AuthPolicy:
+    """What a route asks of the one who asks. UNSPECIFIED asks nothing; LOW asks for anybody known."""
+
+    user: Level
+    device: Level
+    on_bad_token: OnBadToken = OnBadToken.REFUSE
+
+
+@dataclass(slots=True, frozen=True)
+class Route:
+    """One row of config/routes.yaml. Times in seconds, sizes in bytes."""
+
+    id: str
+    origin: str
+    auth: AuthPolicy
+    normalise_path: bool
+    max_request_body_bytes: int
+    request_timeout_s: float
+    response_head_timeout_s: float
+    idle_timeout_s: float
