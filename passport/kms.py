@@ -1,0 +1,78 @@
+"""The client of the key management service: fetches key sets by purpose, for edge, services and origins."""
+
+from collections.abc import Sequence
+
+import aiohttp
+from edgepb.kms.v1 import kms_pb2
+from google.protobuf.message import DecodeError
+
+_MEDIA_TYPE = "application/x-protobuf"
+_MAX_ANSWER_BYTES = 1 << 20
+
+
+class KmsUnavailable(Exception):  # noqa: N818 - named for what callers do about it: keep the keys they have
+    """The service cannot be reached, is too slow, or answers nonsense: keep the keys and ask again later."""
+
+
+class KmsRefused(Exception):  # noqa: N818
+    """The service knows this caller too little: its token or its grants are wrong, and asking again will not help."""
+
+
+class KmsClient:
+    """Fetches key sets in the name of one service identity."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, token: str, timeout_s: float = 2.0) -> None:
+        """Take the service's base `url`, this caller's bearer `token`, and the time one whole call may take."""
+        self._session = session
+        self._url = url.rstrip("/") + "/v1/key-sets"
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": _MEDIA_TYPE}
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+
+    def __repr__(self) -> str:
+        return f"KmsClient({self._url})"
+
+    async def key_sets(self, purposes: Sequence[str]) -> kms_pb2.GetKeySetsResponse:
+        """Return the key sets of all `purposes` and the store's revision.
+
+        Raises KmsRefused when the caller is unknown or one purpose is not granted to it, KmsUnavailable for
+        everything else that is not a whole, readable answer. Their texts hold no secret.
+        """
+        body = kms_pb2.GetKeySetsRequest(purposes=purposes).SerializeToString()
+        status, answer = await self._post(body)
+        if status in {400, 401, 403, 404}:
+            raise KmsRefused(f"{self._url} refused the key sets {', '.join(purposes)}: status {status}")
+        if status != 200:
+            raise KmsUnavailable(f"{self._url} answered with status {status}")
+        return _parsed(answer, purposes)
+
+    async def _post(self, body: bytes) -> tuple[int, bytes]:
+        try:
+            async with self._session.post(
+                self._url, data=body, headers=self._headers, timeout=self._timeout, allow_redirects=False
+            ) as response:
+                return response.status, await _limited(response.content)
+        except TimeoutError:
+            raise KmsUnavailable(f"{self._url} did not answer in {self._timeout.total} s") from None
+        except aiohttp.ClientError as error:
+            # Neither the text nor the chain: a ClientError may carry the request, and with it the token.
+            raise KmsUnavailable(f"{self._url} cannot be reached: {type(error).__name__}") from None
+
+
+async def _limited(content: aiohttp.StreamReader) -> bytes:
+    answer = bytearray()
+    async for piece in content.iter_any():
+        answer += piece
+        if len(answer) > _MAX_ANSWER_BYTES:
+            raise KmsUnavailable(f"the answer is longer than {_MAX_ANSWER_BYTES} bytes")
+    return bytes(answer)
+
+
+def _parsed(answer: bytes, purposes: Sequence[str]) -> kms_pb2.GetKeySetsResponse:
+    try:
+        response = kms_pb2.GetKeySetsResponse.FromString(answer)
+    except DecodeError:
+        raise KmsUnavailable("the answer is not a GetKeySetsResponse") from None
+    missing = set(purposes).difference(key_set.purpose for key_set in response.key_sets)
+    if missing:
+        raise KmsUnavailable(f"the answer lacks the key sets {', '.join(sorted(missing))}")
+    return response
