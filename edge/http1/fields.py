@@ -1,0 +1,79 @@
+"""Field sections: which names belong to one hop, how `Connection` is read, how trailers are parsed."""
+
+import httptools
+
+from edge.contract.headers import Headers
+from edge.http1.errors import BadChunkingError
+
+# Never relayed (RFC 9110 §7.6.1); those that frame the message are written anew for the next hop.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# What a trailer may not carry (RFC 9110 §6.5.1): framing, routing, authentication, and what a recipient acts on early.
+_NOT_IN_TRAILERS = HOP_BY_HOP | {
+    b"authorization",
+    b"cache-control",
+    b"content-encoding",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"set-cookie",
+}
+
+
+def list_tokens(values: list[bytes]) -> set[bytes]:
+    """Return the lower-case members of comma-separated field values."""
+    return {token for value in values for member in value.split(b",") if (token := member.strip(b" \t").lower())}
+
+
+def split_head(tail: bytes, data: bytes) -> tuple[bytes, bytes, bool]:
+    """Split `data` after the blank line that ends a head; return both parts and whether it was there.
+
+    `tail` is what came before, at least its last three bytes.
+    """
+    found = (tail + data).find(b"\r\n\r\n")
+    if found < 0:
+        return data, b"", False
+    stop = found + 4 - len(tail)
+    return data[:stop], data[stop:], True
+
+
+class _Trailers:
+    """Collects fields for `parse_trailers`."""
+
+    def __init__(self) -> None:
+        self.headers = Headers()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        lower = name.lower()
+        if lower not in _NOT_IN_TRAILERS:
+            self.headers.fields.append((lower, name, value))
+
+
+def parse_trailers(section: bytes) -> Headers:
+    """Parse a trailer section, final CRLF CRLF included, with the rules of a head; raises BadChunkingError.
+
+    Fields that RFC 9110 §6.5.1 forbids in trailers are left out.
+    """
+    collected = _Trailers()
+    try:
+        # llhttp has no entry for a bare field section: a 204 head around it makes it one.
+        httptools.HttpResponseParser(collected).feed_data(b"HTTP/1.1 204 No Content\r\n" + section)
+    except httptools.HttpParserError as error:
+        raise BadChunkingError("trailer section") from error
+    return collected.headers

@@ -1,0 +1,200 @@
+"""Reads request heads: llhttp finds the fields, the rules here decide whether the head is fit to relay.
+
+Theory of operation: `feed` passes the connection's bytes to llhttp up to the blank line that ends the head, never
+beyond it, so the position where the body (or the next request) starts is known to the byte. What llhttp accepts
+though two parsers could read it differently is refused in `_judge`; docs/supported_http.md lists it all.
+"""
+
+from typing import Final
+
+import httptools
+
+from edge.contract.headers import Headers
+from edge.contract.reasons import Reason
+from edge.http1.body import BodyReader, ChunkedBody, LengthBody
+from edge.http1.errors import BadRequestError
+from edge.http1.fields import HOP_BY_HOP, list_tokens, split_head
+from edge.http1.host import parse_host
+from edge.http1.limits import HeadLimits
+
+_MAX_LENGTH_DIGITS: Final = 18
+_KEPT_CONNECTION_OPTIONS: Final = {b"close", b"keep-alive", b""}
+
+
+class RequestHead:
+    """A request head that passed every framing rule.
+
+    `headers` are the end-to-end fields; hop-by-hop ones, and those that `Connection` names, are gone. `authority`
+    is the Host value in lower case (empty for an HTTP/1.0 request without one), `host` the same without port.
+    `body` reads the body, None when there is none; `length` is its announced length, None when chunked.
+    """
+
+    __slots__ = (
+        "authority",
+        "body",
+        "expect_continue",
+        "headers",
+        "host",
+        "http10",
+        "keep_alive",
+        "length",
+        "method",
+        "target",
+    )
+
+    def __init__(self, method: bytes, target: bytes, headers: Headers) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.authority = b""
+        self.host = b""
+        self.http10 = False
+        self.keep_alive = True
+        self.expect_continue = False
+        self.body: BodyReader | None = None
+        self.length: int | None = 0
+
+    def __repr__(self) -> str:
+        return f"RequestHead({self.method.decode('latin-1')}, {len(self.headers)} headers)"
+
+
+class RequestReader:
+    """Reads the request heads of one connection, one after the other."""
+
+    __slots__ = ("_fields", "_hop", "_limits", "_parser", "_seen", "_tail", "_target")
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self._limits = limits
+        self._parser: httptools.HttpRequestParser | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self._fields: list[tuple[bytes, bytes, bytes]] = []
+        self._hop: dict[bytes, list[bytes]] = {}
+        self._target = b""
+        self._tail = b""
+        self._seen = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no byte of the next head has been read."""
+        return self._seen == 0
+
+    def feed(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """Take the next bytes; return a head and the bytes after it, or None when the head goes on.
+
+        Raises BadRequestError; the connection is then of no further use.
+        """
+        if self._seen == 0 and data[0] in b"\r\n":
+            raise BadRequestError(400, Reason.MALFORMED_REQUEST, "empty line before the request line")
+        data, rest, ended = split_head(self._tail, data)
+        self._seen += len(data)
+        if self._seen > self._limits.max_head_bytes:
+            raise BadRequestError(431, Reason.HEAD_TOO_LARGE, f"more than {self._limits.max_head_bytes} bytes")
+        self._parse(data)
+        if not ended:
+            self._tail = (self._tail + data)[-3:]
+            if len(self._target) > self._limits.max_target_bytes:
+                raise BadRequestError(414, Reason.TARGET_TOO_LONG, f"more than {self._limits.max_target_bytes} bytes")
+            return None
+        head = self._judge()
+        self._start()
+        return head, rest
+
+    def _parse(self, data: bytes) -> None:
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpRequestParser(self)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # The head asks for an upgrade or is a CONNECT; `_judge` decides. The parser is of no further use.
+            self._hop.setdefault(b"upgrade", [])
+        except httptools.HttpParserError as error:
+            raise BadRequestError(400, Reason.MALFORMED_REQUEST, type(error).__name__) from None
+
+    # llhttp's callbacks. The target may come in pieces.
+
+    def on_url(self, piece: bytes) -> None:
+        """Collect the request target."""
+        self._target += piece
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect one field."""
+        lower = name.lower()
+        if lower in HOP_BY_HOP:
+            self._hop.setdefault(lower, []).append(value)
+        else:
+            self._fields.append((lower, name, value))
+
+    def _judge(self) -> RequestHead:
+        parser, hop, limits = self._parser, self._hop, self._limits
+        if parser is None:
+            raise AssertionError("a head ended that was never parsed")
+        if len(self._target) > limits.max_target_bytes:
+            raise BadRequestError(414, Reason.TARGET_TOO_LONG, f"more than {limits.max_target_bytes} bytes")
+        if len(self._fields) + len(hop) > limits.max_headers:
+            raise BadRequestError(431, Reason.TOO_MANY_HEADERS, f"more than {limits.max_headers} fields")
+        version = parser.get_http_version()
+        if version not in {"1.1", "1.0"}:
+            raise BadRequestError(505, Reason.UNSUPPORTED_VERSION, "version")
+        head = RequestHead(parser.get_method(), self._target, Headers(self._fields))
+        head.http10 = version == "1.0"
+        if head.method in {b"CONNECT", b"TRACE"}:
+            raise BadRequestError(501, Reason.METHOD_NOT_SUPPORTED, "CONNECT or TRACE")
+        _judge_host(head, hop.get(b"host"))
+        _judge_connection(head, hop.get(b"connection"))
+        if len(hop) > 1:
+            _judge_framing(head, hop, limits)
+            _judge_expectation(head, hop.get(b"expect"))
+        if head.body is not None or b"upgrade" in hop:
+            self._parser = None  # it waits for a body that our own readers take
+        return head
+
+
+def _judge_host(head: RequestHead, values: list[bytes] | None) -> None:
+    """One valid Host; an HTTP/1.0 request may have none (RFC 9112 §3.2)."""
+    if values is None:
+        if not head.http10:
+            raise BadRequestError(400, Reason.BAD_HOST, "missing")
+        return
+    parsed = parse_host(values[0]) if len(values) == 1 else None
+    if parsed is None:
+        raise BadRequestError(400, Reason.BAD_HOST, "invalid" if len(values) == 1 else "repeated")
+    head.authority, head.host = parsed
+
+
+def _judge_connection(head: RequestHead, values: list[bytes] | None) -> None:
+    """Persistence, and the fields that `Connection` names for this hop only (RFC 9110 §7.6.1)."""
+    options = list_tokens(values) if values else set()
+    head.keep_alive = b"close" not in options and (not head.http10 or b"keep-alive" in options)
+    nominated = options - _KEPT_CONNECTION_OPTIONS
+    if nominated:
+        head.headers.fields = [field for field in head.headers.fields if field[0] not in nominated]
+
+
+def _judge_framing(head: RequestHead, hop: dict[bytes, list[bytes]], limits: HeadLimits) -> None:
+    """The body's length, in exactly one reading (RFC 9112 §6.3; THREATS S1, S2, S6)."""
+    coding, length = hop.get(b"transfer-encoding"), hop.get(b"content-length")
+    if coding is not None:
+        if length is not None or head.http10 or len(coding) != 1 or coding[0].lower() != b"chunked":
+            raise BadRequestError(400, Reason.AMBIGUOUS_FRAMING, "Transfer-Encoding")
+        head.body, head.length = ChunkedBody(limits.max_head_bytes), None
+    elif length is not None:
+        digits = length[0]
+        if len(length) != 1 or not digits.isdigit() or len(digits) > _MAX_LENGTH_DIGITS:
+            raise BadRequestError(400, Reason.AMBIGUOUS_FRAMING, "Content-Length")
+        head.length = int(digits)
+        if head.length:
+            head.body = LengthBody(head.length)
+    if b"upgrade" in hop and head.body is not None:
+        raise BadRequestError(400, Reason.AMBIGUOUS_FRAMING, "Upgrade with a body")
+
+
+def _judge_expectation(head: RequestHead, values: list[bytes] | None) -> None:
+    """`100-continue` is the only expectation there is (RFC 9110 §10.1.1); an HTTP/1.0 client's is ignored."""
+    if values is None or head.http10:
+        return
+    if list_tokens(values) != {b"100-continue"}:
+        raise BadRequestError(417, Reason.EXPECTATION_UNKNOWN, "Expect")
+    head.expect_continue = head.body is not None

@@ -1,0 +1,44 @@
+"""Writes heads and chunks. One bytes object per head, so that it leaves in one write."""
+
+from http import HTTPStatus
+
+from edge.contract.headers import Headers
+
+LAST_CHUNK = b"0\r\n\r\n"
+CONTINUE_100 = b"HTTP/1.1 100 Continue\r\n\r\n"
+CHUNKED = b"transfer-encoding: chunked\r\n"
+CLOSE = b"connection: close\r\n"
+KEEP_ALIVE = b"connection: keep-alive\r\n"
+
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+_STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES.get(status, b"")) for status in range(100, 600)}
+
+
+def fields(headers: Headers) -> bytes:
+    """Return the field lines, each with its CRLF, without the blank line."""
+    return b"".join([name + b": " + value + b"\r\n" for _, name, value in headers.fields])
+
+
+def request_head(method: bytes, target: bytes, authority: bytes, headers: Headers, framing: bytes) -> bytes:
+    """Return a request head; `framing` holds the lines that frame the body, or nothing."""
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (method, target, authority, fields(headers), framing)
+
+
+def response_head(status: int, headers: Headers, framing: bytes) -> bytes:
+    """Return a response head; `framing` holds the length and connection lines."""
+    return b"%b%b%b\r\n" % (_STATUS_LINES[status], fields(headers), framing)
+
+
+def content_length(length: int) -> bytes:
+    """Return the Content-Length line."""
+    return b"content-length: %d\r\n" % length
+
+
+def chunk(piece: bytes) -> bytes:
+    """Return `piece`, not empty, as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+def last_chunk(trailers: Headers | None) -> bytes:
+    """Return what ends a chunked body."""
+    return b"0\r\n%b\r\n" % fields(trailers) if trailers else LAST_CHUNK
