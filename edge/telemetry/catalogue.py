@@ -1,0 +1,137 @@
+"""Every metric of the edge, once: name, kind, labels, and how the values of several workers become one.
+
+docs/metrics.md is held to this list by a test; the exposition and the merge read it and know no metric by name.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+BUCKET_BOUNDS_S: Final = (
+    0.00005,
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+)
+
+
+class Kind(StrEnum):
+    """What Prometheus calls the type."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Merge(StrEnum):
+    """How the workers' values of one series become one value."""
+
+    SUM = "sum"
+    MIN = "min"
+    MAX = "max"
+
+
+@dataclass(slots=True, frozen=True)
+class Metric:
+    """One metric. `help` is its sentence in the exposition."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+    merge: Merge = Merge.SUM
+
+
+METRICS: Final = (
+    Metric(
+        "edge_requests_total",
+        Kind.COUNTER,
+        ("route", "status", "outcome"),
+        "Exchanges that ended, by route, status sent and how they ended.",
+    ),
+    Metric(
+        "edge_identity_resolutions_total",
+        Kind.COUNTER,
+        ("source", "result", "where"),
+        "Identities looked for, by token source, result, and whether a remote call was needed.",
+    ),
+    Metric(
+        "edge_refusals_total",
+        Kind.COUNTER,
+        ("reason", "detail"),
+        "Requests that the edge answered itself, by public reason and private detail.",
+    ),
+    Metric(
+        "edge_actions_total",
+        Kind.COUNTER,
+        ("action",),
+        "Actions of returned Passports, taken or refused.",
+    ),
+    Metric(
+        "edge_remote_calls_total",
+        Kind.COUNTER,
+        ("service", "outcome"),
+        "Calls to token services and the KMS, by outcome.",
+    ),
+    Metric(
+        "edge_request_edge_seconds",
+        Kind.HISTOGRAM,
+        ("route",),
+        "Time an exchange spent in the edge itself, the origin's time left out.",
+    ),
+    Metric(
+        "edge_request_origin_seconds",
+        Kind.HISTOGRAM,
+        ("route",),
+        "Time from the request going to the origin to the end of its answer.",
+    ),
+    Metric("edge_filter_seconds_total", Kind.COUNTER, ("filter",), "Time spent in each filter."),
+    Metric("edge_filter_calls_total", Kind.COUNTER, ("filter",), "Calls of each filter."),
+    Metric("edge_connections", Kind.GAUGE, ("side",), "Connections open now, by side."),
+    Metric(
+        "edge_key_ring_revision",
+        Kind.GAUGE,
+        (),
+        "Revision of the key ring in use; of several workers, the oldest.",
+        Merge.MIN,
+    ),
+    Metric(
+        "edge_key_ring_age_seconds",
+        Kind.GAUGE,
+        (),
+        "Time since the key ring was last fetched; of several workers, the longest.",
+        Merge.MAX,
+    ),
+    Metric(
+        "edge_stripped_headers_total",
+        Kind.COUNTER,
+        (),
+        "Identity and internal headers that clients sent and the edge removed.",
+    ),
+    Metric("edge_access_log_lines_total", Kind.COUNTER, (), "Access log lines handed to the writer."),
+    Metric(
+        "edge_access_log_dropped_total",
+        Kind.COUNTER,
+        (),
+        "Access log lines dropped because the log's target could not keep up or failed.",
+    ),
+    Metric("edge_workers", Kind.GAUGE, ("state",), "Worker slots by state."),
+    Metric("edge_worker_restarts_total", Kind.COUNTER, (), "Workers that died and were replaced."),
+)
+"""In the order of the exposition and of docs/metrics.md."""
+
+BY_NAME: Final = {metric.name: metric for metric in METRICS}

@@ -1,0 +1,171 @@
+"""The channel between supervisor and worker: a socket pair that carries length-prefixed JSON messages.
+
+Worker to supervisor: `{"type": "ready"}`, `{"type": "metrics", "snapshot": …}` each second and when asked.
+Supervisor to worker: `{"type": "drain"}`, `{"type": "report"}` (send metrics now).
+The end of the channel means that the other side is gone.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import orjson
+
+from edge.telemetry.metrics import WorkerMetrics
+
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+MAX_UNSENT_BYTES: Final = 4 * 1024 * 1024
+_PREFIX_BYTES: Final = 4
+
+Message = Mapping[str, object]
+
+
+class BadMessage(Exception):  # noqa: N818 - named as the outcome it is
+    """The other side sent what is not a message: a bug there, the channel cannot go on."""
+
+
+def frame(message: Message) -> bytes:
+    """Return the message as bytes: a 4-byte big-endian length and JSON."""
+    body = orjson.dumps(message)
+    return len(body).to_bytes(_PREFIX_BYTES, "big") + body
+
+
+class Deframer:
+    """Cuts received bytes, however they come, into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, received: bytes) -> list[Message]:
+        """Return the messages that are complete now. Raises BadMessage."""
+        self._buffer += received
+        messages: list[Message] = []
+        while len(self._buffer) >= _PREFIX_BYTES:
+            end = _PREFIX_BYTES + int.from_bytes(self._buffer[:_PREFIX_BYTES], "big")
+            if end - _PREFIX_BYTES > MAX_MESSAGE_BYTES:
+                raise BadMessage("a control message is too long")
+            if len(self._buffer) < end:
+                break
+            messages.append(_decode(bytes(self._buffer[_PREFIX_BYTES:end])))
+            del self._buffer[:end]
+        return messages
+
+
+def _decode(body: bytes) -> Message:
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadMessage("a control message is not JSON") from error
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise BadMessage("a control message has no type")
+    return message
+
+
+class ControlChannel(asyncio.Protocol):
+    """One end of the channel on a running loop. Make it with `open_channel`."""
+
+    def __init__(self, on_message: Callable[[Message], None], on_closed: Callable[[], None]) -> None:
+        self._on_message = on_message
+        self._on_closed = on_closed
+        self._deframer = Deframer()
+        self._transport: asyncio.Transport | None = None
+
+    def send(self, message: Message) -> bool:
+        """Send one message; False when the channel is closed or the other side has stopped reading."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            return False
+        transport.write(frame(message))
+        return True
+
+    def close(self) -> None:
+        """Send what is left and close; `on_closed` is called."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream socket has no other
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on every message that is complete; a bad one ends the channel."""
+        try:
+            messages = self._deframer.feed(data)
+        except BadMessage:
+            self.close()
+            return
+        for message in messages:
+            self._on_message(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the owner that the other side is gone."""
+        del exc
+        self._transport = None
+        self._on_closed()
+
+
+async def open_channel(
+    end: socket.socket, on_message: Callable[[Message], None], on_closed: Callable[[], None]
+) -> ControlChannel:
+    """Start the channel on one end of a socket pair; takes the socket over."""
+    end.setblocking(False)
+    loop = asyncio.get_running_loop()
+    _, channel = await loop.create_connection(lambda: ControlChannel(on_message, on_closed), sock=end)
+    return channel
+
+
+class WorkerChannel:
+    """The worker's end: says when it is ready, reports metrics each second, passes on the order to drain.
+
+    `on_drain` is called once: when the supervisor says so, or when it is gone.
+    """
+
+    def __init__(self, metrics: WorkerMetrics, on_drain: Callable[[], None], *, interval_s: float = 1.0) -> None:
+        self._metrics = metrics
+        self._on_drain = on_drain
+        self._interval_s = interval_s
+        self._channel: ControlChannel | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._drained = False
+
+    async def open(self, fd: int) -> None:
+        """Start on the inherited `--control-fd`."""
+        self._channel = await open_channel(socket.socket(fileno=fd), self._message, self._drain)
+
+    def ready(self) -> None:
+        """Say that this worker serves, and report metrics from now on."""
+        if self._channel is not None:
+            self._channel.send({"type": "ready"})
+        self._tick()
+
+    def report(self) -> None:
+        """Send the metrics now."""
+        if self._channel is not None:
+            self._channel.send({"type": "metrics", "snapshot": self._metrics.snapshot(time.time())})
+
+    def close(self) -> None:
+        """Send the last metrics and close."""
+        self._drained = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self.report()
+        if self._channel is not None:
+            self._channel.close()
+
+    def _tick(self) -> None:
+        self.report()
+        self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._tick)
+
+    def _message(self, message: Message) -> None:
+        if message["type"] == "drain":
+            self._drain()
+        elif message["type"] == "report":
+            self.report()
+
+    def _drain(self) -> None:
+        if not self._drained:
+            self._drained = True
+            self._on_drain()

@@ -1,0 +1,120 @@
+"""The counters of one worker: plain dicts and lists, because a Prometheus object costs a microsecond a touch.
+
+Whoever counts on the hot path holds a reference to its own series (`filter_cost`) or calls one method. Values that
+another object keeps anyway (open connections, key ring) are read by `sources` when a snapshot is taken.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from edge.telemetry.catalogue import BUCKET_BOUNDS_S
+from edge.telemetry.snapshot import Labels, Snapshot
+
+MAX_SERIES: Final = 500
+"""Label sets per metric and worker; what comes after is counted as `other`. Details are named by code, so this is a
+bound on mistakes, not on clients."""
+
+_BUCKETS: Final = len(BUCKET_BOUNDS_S) + 1
+
+Series: TypeAlias = dict[tuple[str | int, ...], int]
+"""Label values in the catalogue's order → count."""
+
+
+def count(series: Series, key: tuple[str | int, ...], amount: int = 1) -> None:
+    """Add `amount` to one series, or to `other` when there are too many."""
+    try:
+        series[key] += amount
+    except KeyError:
+        if len(series) >= MAX_SERIES:
+            key = ("other",) * len(key)
+        series[key] = series.get(key, 0) + amount
+
+
+class Histograms:
+    """Seconds by one label: a list per series with the count of every bucket and the sum at the end."""
+
+    __slots__ = ("series",)
+
+    def __init__(self) -> None:
+        self.series: dict[str, list[float]] = {}
+
+    def observe(self, label: str, seconds: float) -> None:
+        """Count one observation."""
+        try:
+            row = self.series[label]
+        except KeyError:
+            label = label if len(self.series) < MAX_SERIES else "other"
+            row = self.series.setdefault(label, [0] * _BUCKETS + [0.0])
+        row[bisect_left(BUCKET_BOUNDS_S, seconds)] += 1
+        row[-1] += seconds
+
+
+class WorkerMetrics:
+    """Everything one worker counts. Not for use by more than one thread."""
+
+    def __init__(self) -> None:
+        self.requests: Series = {}  # route, status, outcome
+        self.resolutions: Series = {}  # source, result, local or remote
+        self.refusals: Series = {}  # reason, private detail
+        self.actions: Series = {}  # action
+        self.remote_calls: Series = {}  # service, outcome
+        self.edge_seconds = Histograms()
+        self.origin_seconds = Histograms()
+        self.filter_costs: dict[str, list[float]] = {}  # filter → [calls, seconds]
+        self.connections: dict[str, int] = {}  # side → open now
+        self.stripped_headers = 0
+        self.log_lines = 0
+        self.log_dropped = 0
+        self.key_ring_revision: int | None = None
+        self.key_ring_fetched_at = 0.0  # epoch seconds
+        self.sources: list[Callable[[WorkerMetrics], None]] = []  # called before every snapshot to set gauges
+
+    def filter_cost(self, filter_id: str) -> list[float]:
+        """Return the list `[calls, seconds]` of one filter, for its caller to add to."""
+        return self.filter_costs.setdefault(filter_id, [0, 0.0])
+
+    def remote_call(self, service: str, outcome: str) -> None:
+        """Count one call that left the process."""
+        count(self.remote_calls, (service, outcome))
+
+    def key_ring(self, revision: int, fetched_at: float) -> None:
+        """Note that a key ring was fetched; `fetched_at` in epoch seconds."""
+        self.key_ring_revision = revision
+        self.key_ring_fetched_at = fetched_at
+
+    def snapshot(self, now: float) -> Snapshot:
+        """Return all values as they are; `now` in epoch seconds, for ages."""
+        for source in self.sources:
+            source(self)
+        values: dict[str, list[tuple[Labels, float]]] = {
+            "edge_requests_total": _rows(self.requests),
+            "edge_identity_resolutions_total": _rows(self.resolutions),
+            "edge_refusals_total": _rows(self.refusals),
+            "edge_actions_total": _rows(self.actions),
+            "edge_remote_calls_total": _rows(self.remote_calls),
+            "edge_filter_calls_total": [((name,), cost[0]) for name, cost in self.filter_costs.items()],
+            "edge_filter_seconds_total": [((name,), cost[1]) for name, cost in self.filter_costs.items()],
+            "edge_connections": [((side,), number) for side, number in self.connections.items()],
+            "edge_stripped_headers_total": [((), self.stripped_headers)],
+            "edge_access_log_lines_total": [((), self.log_lines)],
+            "edge_access_log_dropped_total": [((), self.log_dropped)],
+        }
+        if self.key_ring_revision is not None:
+            values["edge_key_ring_revision"] = [((), self.key_ring_revision)]
+            values["edge_key_ring_age_seconds"] = [((), max(0.0, now - self.key_ring_fetched_at))]
+        return Snapshot(
+            values=values,
+            histograms={
+                "edge_request_edge_seconds": _histogram_rows(self.edge_seconds),
+                "edge_request_origin_seconds": _histogram_rows(self.origin_seconds),
+            },
+        )
+
+
+def _rows(series: Series) -> list[tuple[Labels, float]]:
+    return [(tuple(str(label) for label in key), value) for key, value in series.items()]
+
+
+def _histogram_rows(histograms: Histograms) -> list[tuple[Labels, list[float]]]:
+    return [((label,), list(row)) for label, row in histograms.series.items()]

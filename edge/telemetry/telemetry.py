@@ -1,0 +1,83 @@
+"""The one call that the relay makes when an exchange has ended."""
+
+from edge.contract.exchange import Exchange
+from edge.contract.reasons import Reason
+from edge.telemetry.access_log import AccessLog
+from edge.telemetry.log_line import LineWriter
+from edge.telemetry.metrics import WorkerMetrics, count
+
+
+class Telemetry:
+    """Counts finished exchanges and writes their access log lines. `log` is None when the log is off."""
+
+    def __init__(self, metrics: WorkerMetrics, log: AccessLog | None, lines: LineWriter | None = None) -> None:
+        if log is not None and lines is None:
+            raise ValueError("an access log needs a LineWriter")
+        self.metrics = metrics
+        self._log = log
+        self._lines = lines
+        metrics.sources.append(self._count_log)
+
+    def finished(
+        self,
+        exchange: Exchange,
+        *,
+        status: int,
+        outcome: str,
+        edge_s: float,
+        origin_s: float,
+        bytes_in: int,
+        bytes_out: int,
+    ) -> None:
+        """Record an exchange that ended, once.
+
+        `outcome` is a short id from the relay's own list; `edge_s` and `origin_s` are seconds, `origin_s` 0 when no
+        origin was asked; bytes are those of the bodies.
+        """
+        metrics = self.metrics
+        route = exchange.route.id
+        count(metrics.requests, (route, status, outcome))
+        count(metrics.resolutions, exchange.resolution)
+        metrics.edge_seconds.observe(route, edge_s)
+        if origin_s > 0:
+            metrics.origin_seconds.observe(route, origin_s)
+        if exchange.reason:
+            count(metrics.refusals, (exchange.reason, exchange.reason_detail))
+        if exchange.actions:
+            for action in exchange.actions:
+                count(metrics.actions, (action,))
+        if self._log is not None and self._lines is not None:
+            metrics.log_lines += 1
+            self._log.line(
+                self._lines.line(
+                    exchange,
+                    status=status,
+                    outcome=outcome,
+                    edge_s=edge_s,
+                    origin_s=origin_s,
+                    bytes_in=bytes_in,
+                    bytes_out=bytes_out,
+                )
+            )
+
+    def refused_early(self, reason: Reason, *, status: int, now: float, peer: str = "", detail: str = "") -> None:
+        """Record a request that was refused before it had a route: bad bytes, no route, a head that never came."""
+        count(self.metrics.requests, ("", status, "refused"))
+        count(self.metrics.refusals, (reason, detail))
+        if self._log is not None and self._lines is not None:
+            self.metrics.log_lines += 1
+            self._log.line(self._lines.early_line(now, peer, status, reason, detail))
+
+    def sweep(self) -> None:
+        """Hand gathered log lines to the writer; called about once a second."""
+        if self._log is not None:
+            self._log.flush()
+
+    def close(self) -> None:
+        """Write what is left of the log."""
+        if self._log is not None:
+            self._log.close()
+
+    def _count_log(self, metrics: WorkerMetrics) -> None:
+        if self._log is not None:
+            metrics.log_dropped = self._log.dropped

@@ -1,0 +1,158 @@
+"""What one finished exchange adds to metrics and access log."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from edge.contract.reasons import Reason
+from edge.telemetry.access_log import AccessLog
+from edge.telemetry.log_line import LineWriter, load_hash_key
+from edge.telemetry.metrics import MAX_SERIES, WorkerMetrics, count
+from edge.telemetry.telemetry import Telemetry
+from tests.telemetry.exchanges import exchange
+
+CANARIES = ("sealed-canary", "query-canary", "passport-canary", "session-canary", "ESN-CANARY", "70707070", "70707071")
+
+
+def finish(telemetry: Telemetry, *, origin_s: float = 0.004, **changes: str) -> None:
+    made = exchange()
+    for name, value in changes.items():
+        setattr(made, name, value)
+    telemetry.finished(
+        made, status=200, outcome="completed", edge_s=0.00007, origin_s=origin_s, bytes_in=5, bytes_out=11
+    )
+
+
+def logged(telemetry: Telemetry, path: Path) -> list[dict[str, object]]:
+    telemetry.close()
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def metrics() -> WorkerMetrics:
+    return WorkerMetrics()
+
+
+def test_a_finished_exchange_is_counted_by_route_status_and_outcome(metrics: WorkerMetrics) -> None:
+    telemetry = Telemetry(metrics, None)
+    finish(telemetry)
+    finish(telemetry)
+    values = metrics.snapshot(0.0).values
+    assert values["edge_requests_total"] == [(("browse", "200", "completed"), 2)]
+    assert values["edge_identity_resolutions_total"] == [(("cookie", "valid", "local"), 2)]
+    assert values["edge_refusals_total"] == []
+
+
+def test_edge_and_origin_time_fall_into_their_own_histograms(metrics: WorkerMetrics) -> None:
+    telemetry = Telemetry(metrics, None)
+    finish(telemetry)
+    finish(telemetry, origin_s=0.0)
+    histograms = metrics.snapshot(0.0).histograms
+    ((_, edge_row),) = histograms["edge_request_edge_seconds"]
+    ((_, origin_row),) = histograms["edge_request_origin_seconds"]
+    assert edge_row[1] == 2  # 70 µs: over 50 µs, under 100 µs
+    assert edge_row[-1] == pytest.approx(0.00014)
+    assert sum(origin_row[:-1]) == 1, "an exchange without an origin has no origin time"
+    assert origin_row[-1] == pytest.approx(0.004)
+
+
+def test_refusals_carry_the_private_detail_in_metrics(metrics: WorkerMetrics) -> None:
+    finish(Telemetry(metrics, None), reason=Reason.TOKEN_REFUSED, reason_detail="bad_tag")
+    assert metrics.snapshot(0.0).values["edge_refusals_total"] == [(("token_refused", "bad_tag"), 1)]
+
+
+def test_a_request_refused_before_it_has_a_route_is_counted_and_logged(metrics: WorkerMetrics, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    telemetry = Telemetry(metrics, AccessLog(path), LineWriter(b"k" * 32))
+    telemetry.refused_early(Reason.AMBIGUOUS_FRAMING, status=400, now=1.5, peer="192.0.2.1", detail="te_in_http10")
+    assert metrics.snapshot(0.0).values["edge_refusals_total"] == [(("ambiguous_framing", "te_in_http10"), 1)]
+    (line,) = logged(telemetry, path)
+    assert (line["status"], line["reason"], line["time"]) == (400, "ambiguous_framing", "1970-01-01T00:00:01.500Z")
+
+
+def test_the_number_of_series_is_bounded() -> None:
+    metrics = WorkerMetrics()
+    for number in range(MAX_SERIES + 50):
+        count(metrics.refusals, ("token_refused", f"detail {number}"))
+    assert len(metrics.refusals) == MAX_SERIES + 1
+    assert metrics.refusals["other", "other"] == 50
+
+
+def test_the_key_ring_has_an_age_once_there_is_one(metrics: WorkerMetrics) -> None:
+    assert "edge_key_ring_age_seconds" not in metrics.snapshot(100.0).values
+    metrics.key_ring(7, fetched_at=90.0)
+    values = metrics.snapshot(100.0).values
+    assert values["edge_key_ring_revision"] == [((), 7)]
+    assert values["edge_key_ring_age_seconds"] == [((), 10.0)]
+
+
+def test_gauges_are_asked_for_when_a_snapshot_is_taken(metrics: WorkerMetrics) -> None:
+    metrics.sources.append(lambda to: to.connections.update(downstream=12))
+    assert metrics.snapshot(0.0).values["edge_connections"] == [(("downstream",), 12)]
+
+
+def test_the_access_log_holds_one_json_line_per_exchange(metrics: WorkerMetrics, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    telemetry = Telemetry(metrics, AccessLog(path), LineWriter(b"k" * 32))
+    for _ in range(3):
+        finish(telemetry)
+    lines = logged(telemetry, path)
+    assert len(lines) == 3
+    assert lines[0]["path"] == "/browse"
+    assert (lines[0]["edge_us"], lines[0]["origin_us"], lines[0]["bytes_out"]) == (70, 4000, 11)
+    assert lines[0]["time"] == "2023-11-14T22:13:20.250Z"
+
+
+def test_faults_24_no_token_query_passport_or_plain_identity_is_in_the_log(
+    metrics: WorkerMetrics, tmp_path: Path
+) -> None:
+    path = tmp_path / "access.log"
+    telemetry = Telemetry(metrics, AccessLog(path), LineWriter(b"k" * 32))
+    finish(telemetry)
+    telemetry.close()
+    written = path.read_text()
+    assert written
+    assert not [canary for canary in CANARIES if canary in written]
+
+
+def test_users_are_logged_as_a_keyed_hash(metrics: WorkerMetrics, tmp_path: Path) -> None:
+    users = []
+    for name, key in (("a", b"k" * 32), ("b", b"k" * 32), ("c", b"l" * 32)):
+        path = tmp_path / name
+        telemetry = Telemetry(metrics, AccessLog(path), LineWriter(key))
+        finish(telemetry)
+        users.append(logged(telemetry, path)[0]["user"])
+    assert users[0] == users[1] != users[2]
+
+
+def test_a4_control_and_escape_characters_never_reach_the_log_raw(metrics: WorkerMetrics, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    telemetry = Telemetry(metrics, AccessLog(path), LineWriter(b"k" * 32))
+    hostile = exchange(path=b"/a\r\n\x1b[31m\x9b31m\xc2\x9b")
+    telemetry.finished(hostile, status=400, outcome="refused", edge_s=0.0, origin_s=0.0, bytes_in=0, bytes_out=0)
+    telemetry.close()
+    written = path.read_bytes()
+    assert written.count(b"\n") == 1
+    assert not set(written[:-1]) & {*range(0x20), *range(0x7F, 0x100)}
+
+
+def test_the_repr_of_the_line_writer_shows_no_key() -> None:
+    assert "k" * 4 not in repr(LineWriter(b"k" * 32))
+
+
+def test_all_workers_hash_with_one_key_that_only_the_owner_reads(tmp_path: Path) -> None:
+    first = load_hash_key(tmp_path)
+    assert load_hash_key(tmp_path) == first
+    assert len(first) == 32
+    path = tmp_path / "secrets" / "access-log.key"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208
+
+
+def test_an_access_log_without_a_line_writer_is_refused(metrics: WorkerMetrics, tmp_path: Path) -> None:
+    log = AccessLog(tmp_path / "access.log")
+    with pytest.raises(ValueError, match="LineWriter"):
+        Telemetry(metrics, log)
+    log.close()
