@@ -1,0 +1,67 @@
+"""Check an e-mail address and a password: off the event loop, a bounded number at a time, in the same time for all."""
+
+import asyncio
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from origins_stub.auth.users import User, UserStore
+
+THREADS = 2
+MAX_WAITING = 32
+
+
+class NoUser(Enum):
+    """Why a check named nobody."""
+
+    WRONG_CREDENTIALS = "wrong_credentials"
+    OVERLOADED = "overloaded"
+
+
+class Credentials:
+    """Check credentials against `users`.
+
+    argon2id takes 64 MiB and some 30 ms for each check, so that two run at a time, `MAX_WAITING` wait and one
+    more is OVERLOADED: a flood of guesses must not take the memory of those who have a session.
+    """
+
+    def __init__(self, users: UserStore, hasher: PasswordHasher) -> None:
+        self._users = users
+        self._hasher = hasher
+        self._nobody = hasher.hash(secrets.token_urlsafe())
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="argon2")
+        self._unfinished = 0
+
+    async def check(self, email: str, password: str) -> User | NoUser:
+        """Return the user that these credentials belong to, or why there is none."""
+        if self._unfinished >= THREADS + MAX_WAITING:
+            return NoUser.OVERLOADED
+        self._unfinished += 1
+        checking = asyncio.get_running_loop().run_in_executor(self._threads, self._check, email, password)
+        checking.add_done_callback(self._finished)
+        # Shielded: a caller that leaves must not make a running hash look finished.
+        return await asyncio.shield(checking) or NoUser.WRONG_CREDENTIALS
+
+    def close(self) -> None:
+        """Let the running checks end and free the threads."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def _finished(self, checking: "asyncio.Future[User | None]") -> None:
+        self._unfinished -= 1
+        if not checking.cancelled():
+            checking.exception()
+
+    def _check(self, email: str, password: str) -> User | None:
+        user = self._users.find(email)
+        # An unknown address costs a hash too: the answer's time must not tell who has an account.
+        matches = self._matches(user.password_hash if user else self._nobody, password)
+        return user if matches else None
+
+    def _matches(self, password_hash: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(password_hash, password)
+        except (VerificationError, InvalidHashError):
+            return False

@@ -1,0 +1,76 @@
+"""The Passport keys of one origin: fetched from the KMS before it serves, refreshed beside it."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from origins_stub.kit.bearer import read_token
+from origins_stub.kit.process import StartError
+from passport.keys import PassportKeys
+from passport.kms import KmsClient, KmsRefused, KmsUnavailable
+
+START_PATIENCE_S = 30.0
+_RETRY_S = 0.25
+_log = structlog.get_logger("origins_stub.keys")
+
+
+class KeySource:
+    """Holds the keys of `purposes` in `keys`, which is replaced as a whole by each refresh.
+
+    An origin that has no keys yet does not serve; one that has keeps them for as long as the KMS is away.
+    """
+
+    def __init__(self, kms_url: str, token_file: Path, purposes: Sequence[str], refresh_s: float) -> None:
+        self._kms_url = kms_url
+        self._token_file = token_file
+        self._purposes = purposes
+        self._refresh_s = refresh_s
+        self.keys = PassportKeys({}, {})
+
+    def __repr__(self) -> str:
+        return f"KeySource({', '.join(self._purposes)})"
+
+    async def running(self, _: web.Application) -> AsyncIterator[None]:
+        """Fetch the keys, and refresh them while the application runs (for `Application.cleanup_ctx`).
+
+        Raises StartError when the KMS refuses, or is not there for 30 s.
+        """
+        token = read_token(self._token_file)
+        async with aiohttp.ClientSession() as session:
+            client = KmsClient(session, self._kms_url, token)
+            await self._fetch_first(client)
+            refreshing = asyncio.ensure_future(self._refresh_for_ever(client))
+            yield
+            refreshing.cancel()
+            with suppress(asyncio.CancelledError):
+                await refreshing
+
+    async def _fetch(self, client: KmsClient) -> None:
+        answer = await client.key_sets(self._purposes)
+        self.keys = PassportKeys.from_key_sets(answer.key_sets)
+
+    async def _fetch_first(self, client: KmsClient) -> None:
+        give_up = asyncio.get_running_loop().time() + START_PATIENCE_S
+        while True:
+            try:
+                return await self._fetch(client)
+            except KmsRefused as refusal:
+                raise StartError(f"{refusal}; see this identity's purposes in config/kms.yaml") from None
+            except KmsUnavailable as outage:
+                if asyncio.get_running_loop().time() > give_up:
+                    raise StartError(f"no keys: {outage}") from None
+            await asyncio.sleep(_RETRY_S)
+
+    async def _refresh_for_ever(self, client: KmsClient) -> None:
+        while True:
+            await asyncio.sleep(self._refresh_s * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
+            try:
+                await self._fetch(client)
+            except (KmsRefused, KmsUnavailable, ValueError) as problem:
+                _log.warning("keys_not_refreshed", problem=str(problem))

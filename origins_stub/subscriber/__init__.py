@@ -1,0 +1,1 @@
+"""The subscriber service, as a stub: who is a paying member."""

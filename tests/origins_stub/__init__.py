@@ -1,0 +1,1 @@
+"""The origin stubs, over real sockets."""
