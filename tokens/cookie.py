@@ -1,0 +1,173 @@
+"""The cookie pair: claims in, two sealed values out, and back. docs/tokens.md, "The cookie pair".
+
+`EdgeId` travels over any transport and carries everything; `SecureEdgeId` is `Secure` and carries what ties it to
+its sibling. An expired cookie is not refused here: it is authentic, and whether it still counts is the caller's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from edgepb.tokens.v1.cookie_pb2 import CookieClaims
+from google.protobuf.message import DecodeError
+
+from tokens.envelope import Refusal, open_envelope, seal
+from tokens.keys.ring import KeyRing, Place
+
+PURPOSE: Final = "cookie"
+KIND: Final = "cookie"
+SKEW_S: Final = 60
+MAX_LIFE_S: Final = 86_400
+_TOP_LEVEL: Final = 3
+
+_parse: Final[Callable[[bytes], CookieClaims]] = CookieClaims.FromString
+
+
+class NoSealingKeyError(Exception):
+    """The ring has no primary cookie key: nothing can be sealed until the KMS provides one."""
+
+
+@dataclass(slots=True, frozen=True)
+class CookieNames:
+    """The names of the two cookies, case-sensitive ASCII."""
+
+    insecure: str = "EdgeId"
+    secure: str = "SecureEdgeId"
+
+
+@dataclass(slots=True, frozen=True)
+class Claims:
+    """What a cookie says. Times in epoch seconds; the repr names nobody.
+
+    `customer_id` 0 stands for a device without a user. `level` is the one reached at login, 0 to 3. `stale_key` is
+    not sealed: it says that the cookie was opened with a key that no longer protects.
+    """
+
+    customer_id: int
+    account_owner_id: int
+    profile_id: str
+    esn: str
+    device_type: int
+    session_id: str
+    issued_at: int
+    renew_after: int
+    expires_at: int
+    generation: int
+    level: int
+    stale_key: bool = False
+
+    def expired(self, now: float) -> bool:
+        """Tell whether the cookie's life is over."""
+        return now >= self.expires_at
+
+    def due(self, now: float) -> bool:
+        """Tell whether the cookie is to be renewed: its time has come, or its key is on the way out."""
+        return self.stale_key or now >= self.renew_after
+
+    def __repr__(self) -> str:
+        return f"Claims(generation {self.generation}, issued {self.issued_at}, expires {self.expires_at})"
+
+
+def seal_pair(
+    ring: KeyRing, names: CookieNames, environment: str, claims: Claims, nonces: tuple[bytes, bytes]
+) -> tuple[bytes, bytes]:
+    """Return the values of both cookies, (insecure, secure), base64url without padding.
+
+    Args:
+        ring: the keys; its primary for purpose "cookie" seals.
+        names: the cookies the values are for; under another name they do not open.
+        environment: the deployment they are for; in another one they do not open.
+        claims: what to seal.
+        nonces: twice 12 bytes from the system's random source.
+
+    Raises:
+        NoSealingKeyError: the ring has no primary for cookies.
+        ValueError: the claims are such that opening would refuse them.
+    """
+    key = ring.primary(PURPOSE)
+    if key is None:
+        raise NoSealingKeyError("no primary key for purpose 'cookie'")
+    if _problem(claims, claims.issued_at) is not None:
+        raise ValueError("the claims contradict themselves")
+    return (
+        seal(key, Place(KIND, names.insecure, environment), _message(claims).SerializeToString(), nonces[0]),
+        seal(key, Place(KIND, names.secure, environment), _binding(claims).SerializeToString(), nonces[1]),
+    )
+
+
+def open_insecure(ring: KeyRing, names: CookieNames, environment: str, text: bytes, now: float) -> Claims | Refusal:
+    """Open the value of the `insecure` cookie, also when it has expired."""
+    return _open(ring, names.insecure, environment, text, now)
+
+
+def open_secure(ring: KeyRing, names: CookieNames, environment: str, text: bytes, now: float) -> Claims | Refusal:
+    """Open the value of the `secure` cookie, also when it has expired. What it does not carry is 0 or empty."""
+    return _open(ring, names.secure, environment, text, now)
+
+
+def same_session(insecure: Claims, secure: Claims) -> bool:
+    """Tell whether two halves belong together: one user, one session."""
+    return insecure.customer_id == secure.customer_id and insecure.session_id == secure.session_id
+
+
+def _open(ring: KeyRing, name: str, environment: str, text: bytes, now: float) -> Claims | Refusal:
+    opened = open_envelope(ring, PURPOSE, Place(KIND, name, environment), text)
+    if isinstance(opened, Refusal):
+        return opened
+    try:
+        said = _parse(opened.plaintext)
+    except DecodeError:
+        return Refusal.BAD_CLAIMS
+    claims = Claims(
+        said.customer_id,
+        said.account_owner_id,
+        said.profile_id,
+        said.esn,
+        said.device_type,
+        said.session_id,
+        said.issued_at,
+        said.renew_after,
+        said.expires_at,
+        said.generation,
+        said.level,
+        opened.stale_key,
+    )
+    return _problem(claims, now) or claims
+
+
+def _problem(claims: Claims, now: float) -> Refusal | None:
+    """Judge what no cookie of ours can say; that it has expired is not among it."""
+    if not (0 < claims.issued_at <= claims.renew_after <= claims.expires_at <= claims.issued_at + MAX_LIFE_S):
+        return Refusal.BAD_TIMES
+    if claims.expires_at == claims.issued_at or claims.issued_at > now + SKEW_S:
+        return Refusal.BAD_TIMES
+    if claims.customer_id < 0 or claims.generation < 0 or not claims.session_id or not 0 <= claims.level <= _TOP_LEVEL:
+        return Refusal.BAD_CLAIMS
+    return None
+
+
+def _message(claims: Claims) -> CookieClaims:
+    return CookieClaims(
+        customer_id=claims.customer_id,
+        account_owner_id=claims.account_owner_id,
+        profile_id=claims.profile_id,
+        esn=claims.esn,
+        device_type=claims.device_type,
+        session_id=claims.session_id,
+        issued_at=claims.issued_at,
+        renew_after=claims.renew_after,
+        expires_at=claims.expires_at,
+        generation=claims.generation,
+        level=claims.level,
+    )
+
+
+def _binding(claims: Claims) -> CookieClaims:
+    return CookieClaims(
+        customer_id=claims.customer_id,
+        session_id=claims.session_id,
+        issued_at=claims.issued_at,
+        renew_after=claims.renew_after,
+        expires_at=claims.expires_at,
+        generation=claims.generation,
+    )
