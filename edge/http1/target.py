@@ -18,11 +18,12 @@ from edge.contract.reasons import Reason
 
 _ALPHANUMERIC: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _UNRESERVED: Final = _ALPHANUMERIC + b"-._~"
-# RFC 3986 pchar without `;` and `%`, the slash, and what browsers leave unescaped in a path.
-_PLAIN_PATH: Final = _UNRESERVED + b"/!$&'()*+,=:@" + b"[]^|"
-_PATH: Final = _PLAIN_PATH + b"%;\\"
+# RFC 3986 §3.3, what browsers leave unescaped in a path, and the backslash, which has an answer of its own below.
+_PATH: Final = _UNRESERVED + b"!$&'()*+,;=:@%/" + b"[]^|" + b"\\"
 _QUERY: Final = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
 
+# Nearly every target: no escape, parameter, empty segment or segment that begins with a dot. Possessive: linear.
+_PLAIN: Final = re.compile(rb"((?:/(?![/.])[-A-Za-z0-9._~!$&'()*+,=:@\[\]^|]*+)++)(?:\?([!-\x22$-~]*+))?").fullmatch
 _LONE_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ABSOLUTE_FORM: Final = re.compile(
     rb"((?i:https?)://((?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?))(/.*)?", re.DOTALL
@@ -89,15 +90,10 @@ def check_target(target: bytes) -> Target | TargetProblem:
     `target` is the second word of the request line, in origin-form or absolute-form (RFC 9112 §3.2); its length
     is the caller's to limit.
     """
-    path, mark, query = target.partition(b"?")
-    if (
-        path[:1] == b"/"
-        and not path.translate(None, _PLAIN_PATH)
-        and b"//" not in path
-        and b"/." not in path
-        and not query.translate(None, _QUERY)
-    ):
-        return Target(path, query if mark else None, None, target)
+    plain = _PLAIN(target)
+    if plain is not None:
+        path, query = plain.groups()
+        return Target(path, query, None, target)
     parts = _split(target)
     if isinstance(parts, TargetProblem):
         return parts
