@@ -1,0 +1,27 @@
+"""The Passport: build it at the edge, verify and read it in a service, answer with a changed one."""
+
+from passport.builder import PassportBuilder
+from passport.identity import Level, Part, Source, UserAction
+from passport.introspector import PassportIntrospector
+from passport.keys import DEVICE_PURPOSE, USER_PURPOSE, MacKey, PassportKeys
+from passport.parts import NO_DEVICE, NO_USER, DevicePart, UserPart
+from passport.refusals import PassportRefusal, PassportRefused
+
+__all__ = [
+    "DEVICE_PURPOSE",
+    "NO_DEVICE",
+    "NO_USER",
+    "USER_PURPOSE",
+    "DevicePart",
+    "Level",
+    "MacKey",
+    "Part",
+    "PassportBuilder",
+    "PassportIntrospector",
+    "PassportKeys",
+    "PassportRefusal",
+    "PassportRefused",
+    "Source",
+    "UserAction",
+    "UserPart",
+]

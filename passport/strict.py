@@ -1,0 +1,73 @@
+"""Refuses parts that protobuf would read leniently: singular fields that come twice, values of a wrong type.
+
+A part is parsed only after its MAC was found good, so this guards against a signer's mistakes rather than against
+strangers: two libraries must never read two identities from one signed part. Unknown fields pass: newer issuers
+may add some, and the MAC covers them.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from edgepb.passport.v1 import passport_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from passport.wire import DELIMITED, FIXED32, FIXED64, VARINT, MalformedWire, read_fields, read_packed_varints
+
+MAX_REPEATED: Final = 16
+"""How many values a repeated field may have: actions, in practice one."""
+_WIRE_TYPES: Final = {
+    FieldDescriptor.TYPE_STRING: DELIMITED,
+    FieldDescriptor.TYPE_BYTES: DELIMITED,
+    FieldDescriptor.TYPE_MESSAGE: DELIMITED,
+    FieldDescriptor.TYPE_DOUBLE: FIXED64,
+    FieldDescriptor.TYPE_FIXED64: FIXED64,
+    FieldDescriptor.TYPE_SFIXED64: FIXED64,
+    FieldDescriptor.TYPE_FLOAT: FIXED32,
+    FieldDescriptor.TYPE_FIXED32: FIXED32,
+    FieldDescriptor.TYPE_SFIXED32: FIXED32,
+}
+
+
+class FieldShape(NamedTuple):
+    """What the schema says of one field; `nested` is the shape of the message in it."""
+
+    wire_type: int
+    repeated: bool
+    nested: "Mapping[int, FieldShape] | None"
+
+
+Shape = Mapping[int, FieldShape]
+
+
+def _shape(descriptor: Descriptor) -> Shape:
+    return {
+        field.number: FieldShape(
+            _WIRE_TYPES.get(field.type, VARINT),
+            field.is_repeated,
+            _shape(field.message_type) if field.message_type is not None else None,
+        )
+        for field in descriptor.fields
+    }
+
+
+_MESSAGES: Final = passport_pb2.DESCRIPTOR.message_types_by_name
+HEADER: Final = _shape(_MESSAGES["Header"])
+USER_INFO: Final = _shape(_MESSAGES["UserInfo"])
+DEVICE_INFO: Final = _shape(_MESSAGES["DeviceInfo"])
+
+
+def check_message(data: bytes, shape: Shape) -> None:
+    """Raise MalformedWire unless every known field of `data` is as `shape` says, and once if it is singular."""
+    counts: dict[int, int] = {}
+    for number, wire_type, _, content in read_fields(data):
+        known = shape.get(number)
+        if known is None:
+            continue
+        packed = known.repeated and known.wire_type == VARINT and wire_type == DELIMITED
+        if wire_type != known.wire_type and not packed:
+            raise MalformedWire("wire type")
+        counts[number] = counts.get(number, 0) + (len(read_packed_varints(content)) if packed else 1)
+        if counts[number] > (MAX_REPEATED if known.repeated else 1):
+            raise MalformedWire("a field comes too often")
+        if known.nested is not None:
+            check_message(content, known.nested)

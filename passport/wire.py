@@ -1,0 +1,93 @@
+"""The protobuf wire format, read by hand and strictly.
+
+Protobuf is lenient: a repeated scalar means "the last one", varints may be padded, messages may be concatenated.
+Two readers of one Passport must not differ, so here every varint is minimal and below 2^64, groups do not exist,
+and nothing may be left over (https://protobuf.dev/programming-guides/encoding/).
+"""
+
+from typing import Final, NamedTuple
+
+VARINT: Final = 0
+FIXED64: Final = 1
+DELIMITED: Final = 2
+FIXED32: Final = 5
+_FIXED_SIZES: Final = {FIXED64: 8, FIXED32: 4}
+_MAX_FIELD_NUMBER: Final = (1 << 29) - 1
+
+
+class MalformedWire(ValueError):  # noqa: N818 - named for what the bytes are
+    """Bytes that are not strict protobuf."""
+
+
+class Field(NamedTuple):
+    """One field as it stands on the wire: `value` for VARINT, `content` for the other wire types."""
+
+    number: int
+    wire_type: int
+    value: int
+    content: bytes
+
+
+def encode_varint(value: int) -> bytes:
+    """Return `value` (0 to 2^64 - 1) as a minimal varint."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def encode_delimited(number: int, content: bytes) -> bytes:
+    """Return `content` as a length-delimited field."""
+    return encode_varint(number << 3 | DELIMITED) + encode_varint(len(content)) + content
+
+
+def read_fields(data: bytes) -> list[Field]:
+    """Return the fields of one message in the order they stand, unknown ones too; raise MalformedWire."""
+    fields: list[Field] = []
+    position = 0
+    end = len(data)
+    while position < end:
+        tag, position = _read_varint(data, position)
+        number, wire_type = tag >> 3, tag & 7
+        if not 1 <= number <= _MAX_FIELD_NUMBER:
+            raise MalformedWire("field number")
+        if wire_type == VARINT:
+            value, position = _read_varint(data, position)
+            fields.append(Field(number, wire_type, value, b""))
+            continue
+        if wire_type == DELIMITED:
+            size, position = _read_varint(data, position)
+        elif wire_type in _FIXED_SIZES:
+            size = _FIXED_SIZES[wire_type]
+        else:
+            raise MalformedWire("wire type")
+        if size > end - position:
+            raise MalformedWire("length")
+        fields.append(Field(number, wire_type, 0, data[position : position + size]))
+        position += size
+    return fields
+
+
+def read_packed_varints(content: bytes) -> list[int]:
+    """Return the values of a packed repeated field; raise MalformedWire."""
+    values: list[int] = []
+    position = 0
+    while position < len(content):
+        value, position = _read_varint(content, position)
+        values.append(value)
+    return values
+
+
+def _read_varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    for index in range(position, min(position + 10, len(data))):
+        byte = data[index]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if (byte == 0 and shift) or value >= 1 << 64:
+                raise MalformedWire("varint")
+            return value, index + 1
+        shift += 7
+    raise MalformedWire("varint")
