@@ -1,6 +1,6 @@
 """One request and its response, as the filters see it. Filters know nothing of sockets."""
 
-from collections.abc import Awaitable
+from asyncio import Future
 from enum import StrEnum
 from typing import Protocol
 
@@ -97,12 +97,15 @@ class Exchange:
     __slots__ = (
         "actions",
         "device",
+        "expired",
         "id",
         "now",
+        "paired",
         "passport",
         "presented",
         "reason",
         "reason_detail",
+        "renew_due",
         "renewal",
         "request",
         "resolution",
@@ -128,7 +131,10 @@ class Exchange:
         self.token_kind = TokenKind.NONE
         self.presented: bytes = b""  # the token a renewal would be asked for
         self.resolution: tuple[str, str, str] = ("none", "absent", "local")  # source, result, local or remote
-        self.renewal: Awaitable[RenewedCookie] | None = None  # a renewal that runs beside the origin call
+        self.paired = False  # both halves of the cookie pair came, authentic and of one session
+        self.renew_due = False  # still valid, but to be renewed beside the origin call
+        self.expired = False  # authentic, but its life is over: the user is LOW until a renewal says otherwise
+        self.renewal: Future[RenewedCookie] | None = None  # shared with other exchanges: never cancel it
         self.passport: bytes = b""
         # Outbound: what the actions of a returned Passport ask for.
         self.actions: list[str] = []
