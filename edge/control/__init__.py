@@ -1,0 +1,1 @@
+"""The configuration: read once, checked as a whole, frozen into one snapshot. docs/configuration.md has every key."""

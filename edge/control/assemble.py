@@ -1,0 +1,86 @@
+"""From checked models to the snapshot: defaults that one file takes from another, and the route table."""
+
+from pathlib import Path
+from types import MappingProxyType
+
+from edge.contract.route import AuthPolicy, Route
+from edge.control.edge_file import EdgeFile, FilterLimits
+from edge.control.routes import Entry, RouteTable
+from edge.control.routing_files import LEVELS, DeviceTypesFile, GrantsFile, OriginRow, OriginsFile, RouteRow, RoutesFile
+from edge.control.snapshot import AccessLogTarget, FilterOverride, Grant, Origin, Snapshot
+
+
+def assemble(
+    edge: EdgeFile,
+    routes: RoutesFile,
+    origins: OriginsFile,
+    grants: GrantsFile,
+    device_types: DeviceTypesFile,
+    *,
+    var: Path,
+) -> Snapshot:
+    """Build the snapshot of models that have passed every check."""
+    return Snapshot(
+        edge=edge.edge,
+        listener=edge.listener,
+        admin=edge.admin,
+        limits=edge.limits,
+        timeouts=edge.timeouts,
+        cookies=edge.cookies,
+        passport=edge.passport,
+        services=edge.services,
+        filters=MappingProxyType({name: _filter(limits) for name, limits in edge.filters}),
+        access_log=AccessLogTarget(_log_path(edge.access_log.path, var)),
+        origins=MappingProxyType({name: _origin(name, row, edge) for name, row in origins.origins.items()}),
+        routes=RouteTable(_entry(row, edge) for row in routes.routes),
+        grants=MappingProxyType(
+            {key: Grant(frozenset(row.parts), frozenset(row.actions)) for key, row in grants.grants.items()}
+        ),
+        device_types=MappingProxyType(dict(device_types.device_types)),
+        var=var,
+    )
+
+
+def _filter(limits: FilterLimits) -> FilterOverride:
+    return FilterOverride(limits.deadline_s, limits.concurrency)
+
+
+def _log_path(path: str, var: Path) -> str:
+    return path if path in {"stdout", "off"} else str(var / path)
+
+
+def _origin(name: str, row: OriginRow, edge: EdgeFile) -> Origin:
+    return Origin(
+        id=name,
+        addresses=row.addresses,
+        max_connections=row.max_connections,
+        max_waiting=row.max_waiting,
+        wait_timeout_s=row.wait_timeout_s,
+        idle_timeout_s=row.idle_timeout_s,
+        connect_timeout_s=_or(row.connect_timeout_s, edge.timeouts.connect_s),
+    )
+
+
+def _entry(row: RouteRow, edge: EdgeFile) -> Entry:
+    limit = row.max_request_body_bytes
+    route = Route(
+        id=row.id,
+        origin=row.origin,
+        auth=AuthPolicy(LEVELS[row.auth.user], LEVELS[row.auth.device], row.auth.on_bad_token),
+        normalise_path=row.normalise_path,
+        max_request_body_bytes=edge.limits.max_request_body_bytes if limit is None else limit,
+        request_timeout_s=_or(row.request_timeout_s, edge.timeouts.request_s),
+        response_head_timeout_s=_or(row.response_head_timeout_s, edge.timeouts.response_head_s),
+        idle_timeout_s=_or(row.idle_timeout_s, edge.timeouts.idle_s),
+    )
+    return Entry(
+        route,
+        row.path.encode(),
+        exact=row.match == "exact",
+        hosts=None if row.hosts is None else tuple(host.encode() for host in row.hosts),
+        methods=None if row.methods is None else tuple(method.encode() for method in row.methods),
+    )
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value

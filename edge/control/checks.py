@@ -1,0 +1,95 @@
+"""What no single key can say: rules between keys and between files. Pure: models in, problems out."""
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from typing import Final
+
+from edgepb.passport.v1 import passport_pb2
+
+from edge.control.edge_file import EdgeFile
+from edge.control.errors import Place
+from edge.control.routing_files import DeviceTypesFile, GrantsFile, OriginsFile, RouteRow, RoutesFile
+
+Problem = tuple[Place, str]
+
+_EDGE_KEYS: Final = {"passport-user", "passport-device"}
+_ANY: Final = ("",)
+
+
+def check_edge(file: EdgeFile) -> Iterator[Problem]:
+    """Check edge.yaml: addresses apart, cookie prefixes with what they promise, limits that fit each other."""
+    if file.listener.address.port and file.listener.address == file.admin.address:
+        yield ("admin", "address"), "is also listener.address: give the admin listener a port of its own"
+    if file.limits.max_target_bytes > file.limits.max_head_bytes:
+        yield ("limits", "max_target_bytes"), "must not exceed limits.max_head_bytes: the target is part of the head"
+    yield from _check_prefix(file)
+
+
+def _check_prefix(file: EdgeFile) -> Iterator[Problem]:
+    name, place = file.cookies.secure_name.lower(), ("cookies", "secure_name")
+    if name.startswith(("__host-", "__secure-")) and file.listener.local_plain_http:
+        yield place, "must not have a __Host- or __Secure- prefix with listener.local_plain_http: it is not Secure then"
+    if name.startswith("__host-") and (file.cookies.path != "/" or file.cookies.domain is not None):
+        yield place, "with the prefix __Host- needs cookies.path / and no cookies.domain: browsers drop it otherwise"
+
+
+def check_routes(file: RoutesFile, origins: OriginsFile | None) -> Iterator[Problem]:
+    """Check routes.yaml: unique ids, origins that exist (when they could be read), no two routes for one request."""
+    ids: dict[str, int] = {}
+    taken: dict[tuple[str, str, str], dict[str, int]] = {}
+    for index, row in enumerate(file.routes):
+        if row.id in ids:
+            yield ("routes", index, "id"), f"is also the id of routes[{ids[row.id]}]: give each route its own"
+        ids.setdefault(row.id, index)
+        if origins is not None and row.origin not in origins.origins:
+            yield ("routes", index, "origin"), _unknown("origin", row.origin, origins.origins)
+        yield from _check_overlap(row, index, taken)
+
+
+def _check_overlap(row: RouteRow, index: int, taken: dict[tuple[str, str, str], dict[str, int]]) -> Iterator[Problem]:
+    """A path may be shared by routes that name different methods, and by one exact and one prefix route."""
+    methods = row.methods if row.methods is not None else _ANY
+    clashes: set[int] = set()
+    for host in row.hosts if row.hosts is not None else _ANY:
+        held = taken.setdefault((host, row.path, row.match), {})
+        if methods == _ANY or "" in held:
+            clashes.update(held.values())
+        clashes.update(held[method] for method in methods if method in held)
+        for method in methods:
+            held.setdefault(method, index)
+    for other in sorted(clashes):
+        yield ("routes", index, "path"), f"is already taken by routes[{other}] for the same host and method"
+
+
+def check_grants(file: GrantsFile) -> Iterator[Problem]:
+    """Check grants.yaml: known actions, on a part the key may replace, and none for the edge's own keys."""
+    by_part = {
+        "user": set(passport_pb2.UserAction.keys()) - {"USER_ACTION_UNSPECIFIED"},
+        "device": set(passport_pb2.DeviceAction.keys()) - {"DEVICE_ACTION_UNSPECIFIED"},
+    }
+    known = sorted(by_part["user"] | by_part["device"])
+    for key, grant in file.grants.items():
+        if key in _EDGE_KEYS:
+            yield ("grants", key), "is the edge's own key: a service that changes identities needs a key of its own"
+        for index, action in enumerate(grant.actions):
+            place = ("grants", key, "actions", index)
+            if action not in known:
+                yield place, _unknown("action", action, known)
+            elif not any(action in by_part[part] for part in grant.parts):
+                yield place, "changes a part that this key may not replace: add the part to parts"
+
+
+def check_device_types(file: DeviceTypesFile) -> Iterator[Problem]:
+    """Check device_types.yaml: one number for each name."""
+    seen: dict[str, int] = {}
+    for number, name in file.device_types.items():
+        if name in seen:
+            yield ("device_types", number), f"has the same name as {seen[name]}: give each type its own"
+        seen.setdefault(name, number)
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+    return f"there is no {what} {name!r}: {hint}"

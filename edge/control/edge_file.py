@@ -1,0 +1,245 @@
+"""config/edge.yaml: the process itself. Every default stands here, once, with its unit in the name."""
+
+import re
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from edge.control.values import (
+    Count,
+    Flag,
+    ListenAddress,
+    ListOf,
+    Seconds,
+    Section,
+    ServiceUrl,
+    Size,
+    Slug,
+    TrustedNetwork,
+    VarPath,
+    is_ip,
+    is_loopback,
+    parse_address,
+)
+
+_COOKIE_NAME: Final = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$"
+_DOMAIN: Final = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+\Z")
+
+
+class Edge(Section):
+    """Who this edge is."""
+
+    id: Annotated[Slug, Field(description="Names this edge as issuer in every Passport.")]
+    trust_domain: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$",
+            description="A Passport is good inside this domain only.",
+        ),
+    ]
+    environment: Annotated[Slug, Field(description="Sealed into every token: one of another environment is refused.")]
+    workers: Annotated[
+        int, Field(strict=True, ge=0, le=1024, description="Worker processes; 0 means one for each core.")
+    ] = 0
+
+
+class Listener(Section):
+    """Where devices connect."""
+
+    address: Annotated[
+        ListenAddress, Field(description="IP address and port that devices connect to; port 0: any.")
+    ] = parse_address("127.0.0.1:8080")
+    backlog: Annotated[Count, Field(description="Connections the kernel queues for each worker.")] = 1024
+    trusted_proxies: Annotated[
+        tuple[TrustedNetwork, ...],
+        ListOf,
+        Field(description="Networks whose X-Forwarded headers are believed; too wide ones are refused."),
+    ] = ()
+    local_plain_http: Annotated[
+        Flag,
+        Field(
+            description="Treat plain HTTP as if it were TLS and make cookies without Secure. Loopback listeners only."
+        ),
+    ] = False
+
+    @field_validator("local_plain_http")
+    @classmethod
+    def _loopback_only(cls, value: bool, info: ValidationInfo) -> bool:
+        address = info.data.get("address")
+        if value and address is not None and not is_loopback(address.host):
+            raise ValueError("is for a loopback listener only: set it to false, or listen on 127.0.0.1")
+        return value
+
+
+class Admin(Section):
+    """Where operators and Prometheus connect."""
+
+    address: Annotated[
+        ListenAddress, Field(description="IP address and port of /metrics and /health; port 0: any.")
+    ] = parse_address("127.0.0.1:8081")
+    beyond_loopback: Annotated[
+        Flag, Field(description="Allow an address off loopback. Nothing but the network then guards this listener.")
+    ] = False
+
+    @field_validator("beyond_loopback")
+    @classmethod
+    def _stay_on_loopback(cls, value: bool, info: ValidationInfo) -> bool:
+        address = info.data.get("address")
+        if not value and address is not None and not is_loopback(address.host):
+            raise ValueError("must be true for an address off loopback: whoever reaches it can read it")
+        return value
+
+
+class Limits(Section):
+    """Sizes and counts beyond which a request is refused."""
+
+    max_target_bytes: Annotated[Count, Field(description="Request target; 414 beyond it.")] = 8192
+    max_head_bytes: Annotated[Count, Field(description="Whole request head; 431 beyond it.")] = 32768
+    max_headers: Annotated[Count, Field(description="Header fields of a request; 431 beyond it.")] = 100
+    max_request_body_bytes: Annotated[
+        Size, Field(description="Request body; 413 beyond it. A route may say otherwise.")
+    ] = 2147483648
+    max_buffered_body_bytes: Annotated[
+        Size, Field(description="Body that a filter may ask to have whole; 413 beyond it.")
+    ] = 1048576
+    max_connections: Annotated[Count, Field(description="Connections from devices at a time, for each worker.")] = 20000
+
+
+class Timeouts(Section):
+    """How long each step may take."""
+
+    head_read_s: Annotated[Seconds, Field(description="From the first byte of a request head to its last.")] = 10
+    keep_alive_idle_s: Annotated[Seconds, Field(description="A device's connection between two requests.")] = 60
+    idle_s: Annotated[Seconds, Field(description="Between two pieces of a body. A route may say otherwise.")] = 30
+    connect_s: Annotated[Seconds, Field(description="To an origin. An origin may say otherwise.")] = 0.5
+    response_head_s: Annotated[
+        Seconds, Field(description="From the request's end to the response's head. A route may say otherwise.")
+    ] = 15
+    request_s: Annotated[Seconds, Field(description="A whole exchange. A route may say otherwise.")] = 300
+    drain_s: Annotated[Seconds, Field(description="For what is in flight when the edge stops.")] = 10
+
+
+class Cookies(Section):
+    """The pair of cookies that devices hold."""
+
+    insecure_name: Annotated[
+        str, Field(pattern=_COOKIE_NAME, description="Cookie sent over any transport: gives the level LOW alone.")
+    ] = "EdgeId"
+    secure_name: Annotated[
+        str, Field(pattern=_COOKIE_NAME, description="Cookie sent over TLS only: gives the level HIGH with the other.")
+    ] = "SecureEdgeId"
+    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9/._~-]*$", description="Path attribute of both.")] = "/"
+    domain: Annotated[
+        str | None, Field(description="Domain attribute of both; null: the host that set them, and no other.")
+    ] = None
+    same_site: Annotated[Literal["Lax", "Strict"], Field(description="SameSite attribute of both.")] = "Lax"
+    cache_entries: Annotated[
+        int, Field(strict=True, ge=0, le=10_000_000, description="Opened cookies remembered by each worker.")
+    ] = 10000
+
+    @field_validator("insecure_name")
+    @classmethod
+    def _no_prefix_without_secure(cls, value: str) -> str:
+        if value.lower().startswith(("__host-", "__secure-")):
+            raise ValueError("must not have a __Host- or __Secure- prefix: browsers drop it, for it is not Secure")
+        return value
+
+    @field_validator("secure_name")
+    @classmethod
+    def _apart(cls, value: str, info: ValidationInfo) -> str:
+        if value == info.data.get("insecure_name"):
+            raise ValueError("must differ from insecure_name")
+        return value
+
+    @field_validator("domain")
+    @classmethod
+    def _registrable(cls, value: str | None) -> str | None:
+        if value is not None and (_DOMAIN.match(value) is None or is_ip(value)):
+            raise ValueError("must be a lower-case domain of two labels or more, without a leading dot")
+        return value
+
+
+class Passport(Section):
+    """How Passports are made."""
+
+    ttl_s: Annotated[
+        int, Field(strict=True, ge=1, le=3600, description="Seconds until a Passport expires: longer than any hop.")
+    ] = 60
+    integrity_version: Annotated[
+        Literal[1, 2], Field(description="2 binds header, device and user; 1 is for consumers that know no other.")
+    ] = 2
+
+
+class KmsClient(Section):
+    """The key management service."""
+
+    url: Annotated[ServiceUrl, Field(description="http://HOST:PORT on loopback, https://HOST:PORT anywhere else.")]
+    token_file: Annotated[VarPath, Field(description="File with the edge's bearer token; relative to --var.")]
+    timeout_s: Annotated[Seconds, Field(description="One call.")] = 2
+    refresh_s: Annotated[Seconds, Field(description="Between two refreshes of the keys, give or take a tenth.")] = 30
+    purposes: Annotated[
+        tuple[Slug, ...], ListOf, Field(min_length=1, description="The key sets this edge asks for.")
+    ] = ("cookie", "cookie-rescheduled", "passport-user", "passport-device", "passport-auth")
+
+
+class CookieClient(Section):
+    """The cookie service."""
+
+    url: Annotated[ServiceUrl, Field(description="http://HOST:PORT on loopback, https://HOST:PORT anywhere else.")]
+    token_file: Annotated[VarPath, Field(description="File with the edge's bearer token; relative to --var.")]
+    timeout_s: Annotated[Seconds, Field(description="One renewal; later it counts as unavailable.")] = 0.3
+    create_timeout_s: Annotated[Seconds, Field(description="One creation after a login.")] = 2
+    concurrency: Annotated[Count, Field(description="Calls at a time, for each worker.")] = 64
+
+
+class Services(Section):
+    """The services that the edge itself calls."""
+
+    kms: KmsClient
+    cookie: CookieClient
+
+
+class FilterLimits(Section):
+    """Overrides what a filter declares; null keeps its own."""
+
+    deadline_s: Annotated[Seconds | None, Field(description="One asynchronous call; later it is an error.")] = None
+    concurrency: Annotated[
+        Count | None, Field(description="Asynchronous calls at a time, for each worker; one more is an error.")
+    ] = None
+
+
+class Filters(Section):
+    """Every filter of the chain by its id. docs/life_of_a_request.md says what each does."""
+
+    hygiene: FilterLimits = FilterLimits()
+    cookie: FilterLimits = FilterLimits()
+    renew: FilterLimits = FilterLimits()
+    device: FilterLimits = FilterLimits()
+    authorise: FilterLimits = FilterLimits()
+    passport: FilterLimits = FilterLimits()
+    passport_actions: FilterLimits = FilterLimits()
+    tokens: FilterLimits = FilterLimits()
+    scrub: FilterLimits = FilterLimits()
+
+
+class AccessLog(Section):
+    """One JSON line for each request."""
+
+    path: Annotated[str, Field(min_length=1, description="stdout, off, or a file; a relative path is under --var.")] = (
+        "stdout"
+    )
+
+
+class EdgeFile(Section):
+    """config/edge.yaml."""
+
+    edge: Edge
+    listener: Listener = Listener()
+    admin: Admin = Admin()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    cookies: Cookies = Cookies()
+    passport: Passport = Passport()
+    services: Services
+    filters: Filters = Filters()
+    access_log: AccessLog = AccessLog()

@@ -1,0 +1,108 @@
+"""From a directory of YAML files to one snapshot, or to every error in them at once."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.control.assemble import assemble
+from edge.control.checks import Problem, check_device_types, check_edge, check_grants, check_routes
+from edge.control.edge_file import EdgeFile
+from edge.control.errors import ConfigError, ConfigErrors
+from edge.control.overrides import apply_override, parse_override
+from edge.control.routing_files import DeviceTypesFile, GrantsFile, OriginsFile, RoutesFile
+from edge.control.snapshot import Snapshot
+from edge.control.source import M, Source, unknown_key
+from edge.control.values import Section
+
+
+@dataclass(slots=True)
+class _Sources:
+    edge: Source[EdgeFile]
+    routes: Source[RoutesFile]
+    origins: Source[OriginsFile]
+    grants: Source[GrantsFile]
+    device_types: Source[DeviceTypesFile]
+
+    def all(self) -> tuple[Source[Section], ...]:
+        """Return every source, in the order of the docs."""
+        return (self.edge, self.routes, self.origins, self.grants, self.device_types)  # type: ignore[return-value]
+
+
+def load_config(
+    directory: str | os.PathLike[str], overrides: Sequence[str] = (), *, var: str | os.PathLike[str] = "var"
+) -> Snapshot | ConfigErrors:
+    """Read, override, check and freeze the configuration in `directory`.
+
+    `overrides` are KEY=VALUE texts (`edge.control.overrides`). Relative paths of secrets and state are put under `var`.
+    Never raises for what is in the files: all errors come back together, each with its place.
+    """
+    base = Path(directory)
+    if not base.is_dir():
+        return ConfigErrors((ConfigError(str(base), 0, "", "is not a directory: name one with --config"),))
+    sources = _Sources(
+        Source(base / "edge.yaml", EdgeFile),
+        Source(base / "routes.yaml", RoutesFile),
+        Source(base / "origins.yaml", OriginsFile),
+        Source(base / "grants.yaml", GrantsFile),
+        Source(base / "device_types.yaml", DeviceTypesFile),
+    )
+    errors: list[ConfigError] = []
+    unread = {id(source) for source in sources.all() if _noted(source.read(), errors)}
+    _override(sources, overrides, errors)
+    return _check(sources, unread, Path(var).absolute(), errors)
+
+
+def _check(sources: _Sources, unread: set[int], var: Path, errors: list[ConfigError]) -> Snapshot | ConfigErrors:
+    def checked(source: Source[M]) -> M | None:
+        if id(source) in unread:
+            return None
+        found = source.check({"var": var})
+        if isinstance(found, list):
+            errors.extend(found)
+            return None
+        return found
+
+    edge, routes, origins = checked(sources.edge), checked(sources.routes), checked(sources.origins)
+    grants, device_types = checked(sources.grants), checked(sources.device_types)
+    if edge is not None:
+        _collect(sources.edge, check_edge(edge), errors)
+    if routes is not None:
+        _collect(sources.routes, check_routes(routes, origins), errors)
+    if grants is not None:
+        _collect(sources.grants, check_grants(grants), errors)
+    if device_types is not None:
+        _collect(sources.device_types, check_device_types(device_types), errors)
+    if errors or not (edge and routes and origins and grants and device_types):
+        return ConfigErrors(tuple(errors))
+    return assemble(edge, routes, origins, grants, device_types, var=var)
+
+
+def _override(sources: _Sources, overrides: Sequence[str], errors: list[ConfigError]) -> None:
+    by_section = {key: source for source in sources.all() for key in source.model.model_fields}
+    for text in overrides:
+        parsed = parse_override(text)
+        if isinstance(parsed, ConfigError):
+            errors.append(parsed)
+            continue
+        key, value = parsed
+        name = text.partition("=")[0].strip()
+        source = by_section.get(str(key[0]))
+        if source is None:
+            errors.append(ConfigError(f"--set {name}", 0, str(key[0]), unknown_key(str(key[0]), by_section)))
+            continue
+        place = apply_override(source.raw, key, value)
+        if isinstance(place, str):
+            errors.append(ConfigError(f"--set {name}", 0, "", place))
+        else:
+            source.overridden[place] = name
+
+
+def _collect(source: Source[M], problems: Iterable[Problem], errors: list[ConfigError]) -> None:
+    errors.extend(source.error(place, message) for place, message in problems)
+
+
+def _noted(error: ConfigError | None, errors: list[ConfigError]) -> bool:
+    if error is not None:
+        errors.append(error)
+    return error is not None

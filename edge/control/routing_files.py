@@ -1,0 +1,152 @@
+"""config/routes.yaml, origins.yaml, grants.yaml and device_types.yaml: one model each."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, field_validator
+
+from edge.contract.identity import Level
+from edge.contract.route import OnBadToken
+from edge.control.values import ConnectAddress, Count, Flag, ListOf, Seconds, Section, Size, Slug
+
+_SEGMENT: Final = re.compile(r"[^\x00-\x20\x7f/\\%?#;*]+\Z")
+_HOST: Final = r"^((\*\.)?[a-z0-9]([a-z0-9._-]{0,250}[a-z0-9])?|\[[0-9a-f:.]+\])$"
+
+LevelName = Literal["none", "low", "high", "highest"]
+LEVELS: Final[Mapping[LevelName, Level]] = {
+    "none": Level.UNSPECIFIED,
+    "low": Level.LOW,
+    "high": Level.HIGH,
+    "highest": Level.HIGHEST,
+}
+
+
+class AuthRow(Section):
+    """What a route asks of the one who asks. Both levels must be said: there is no default."""
+
+    user: Annotated[
+        LevelName, Field(description="User: none lets anybody in, low asks for anybody known, high, highest.")
+    ]
+    device: Annotated[
+        LevelName, Field(description="Device: none lets any in, low asks for one that is known, high, highest.")
+    ]
+    on_bad_token: Annotated[
+        OnBadToken, Field(description="A token that is recognised but bad: refuse the request, or go on as anonymous.")
+    ] = OnBadToken.REFUSE
+
+
+class RouteRow(Section):
+    """One route. The longest path wins, whatever the order of the rows."""
+
+    id: Annotated[Slug, Field(description="Names the route in logs and metrics.")]
+    path: Annotated[str, Field(description="Path prefix in whole segments: /a covers /a and /a/b, not /ab.")]
+    match: Annotated[Literal["prefix", "exact"], Field(description="exact covers the path itself only.")] = "prefix"
+    hosts: Annotated[
+        tuple[Annotated[str, Field(pattern=_HOST)], ...] | None,
+        Field(description="Lower-case hosts without port, or *.suffix; null: every host that no other route names."),
+    ] = None
+    methods: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[A-Z]{1,20}$")], ...] | None,
+        Field(description="Methods in upper case, GET allows HEAD too; null: every method that is supported."),
+    ] = None
+    origin: Annotated[str, Field(description="Id of an origin in origins.yaml.")]
+    auth: AuthRow
+    normalise_path: Annotated[
+        Flag, Field(description="Normalise a path that can be read in two ways, instead of answering 400.")
+    ] = False
+    max_request_body_bytes: Annotated[
+        Size | None, Field(description="Request body; 413 beyond it. null: limits.max_request_body_bytes.")
+    ] = None
+    request_timeout_s: Annotated[Seconds | None, Field(description="A whole exchange. null: timeouts.request_s.")] = (
+        None
+    )
+    response_head_timeout_s: Annotated[
+        Seconds | None, Field(description="Until the response's head. null: timeouts.response_head_s.")
+    ] = None
+    idle_timeout_s: Annotated[
+        Seconds | None, Field(description="Between two pieces of a body. null: timeouts.idle_s.")
+    ] = None
+
+    @field_validator("path")
+    @classmethod
+    def _plain(cls, path: str) -> str:
+        segments = path[1:].split("/")
+        if path != "/" and (
+            not path.startswith("/")
+            or any(segment in {".", ".."} or _SEGMENT.match(segment) is None for segment in segments)
+        ):
+            raise ValueError(
+                "must be / or plain segments such as /account/settings: no // or / at the end, "
+                "no dot segments, no percent-encoding, none of ? # ; * \\ or spaces"
+            )
+        return path
+
+    @field_validator("hosts", "methods", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        if value is not None and (not isinstance(value, list | tuple) or not value):
+            raise ValueError("must be a list of one or more, or be left out to mean all")
+        return value
+
+    @field_validator("methods")
+    @classmethod
+    def _relayed(cls, methods: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if methods is not None and {"CONNECT", "TRACE"} & set(methods):
+            raise ValueError("must not name CONNECT or TRACE: they are never relayed")
+        return methods
+
+
+class OriginRow(Section):
+    """One origin: a service behind the edge and where it listens."""
+
+    addresses: Annotated[
+        tuple[ConnectAddress, ...], ListOf, Field(min_length=1, description="HOST:PORT of every instance.")
+    ]
+    max_connections: Annotated[Count, Field(description="Connections at a time to each address, for each worker.")] = (
+        256
+    )
+    max_waiting: Annotated[
+        int, Field(strict=True, ge=0, le=1_000_000, description="Requests that may wait for a connection; then 503.")
+    ] = 512
+    wait_timeout_s: Annotated[Seconds, Field(description="How long one may wait; then 503.")] = 1.0
+    idle_timeout_s: Annotated[
+        Seconds, Field(description="A pooled connection without a request is closed after it.")
+    ] = 30
+    connect_timeout_s: Annotated[Seconds | None, Field(description="Connecting. null: timeouts.connect_s.")] = None
+
+
+class GrantRow(Section):
+    """What the holder of one key may change on a Passport it returns."""
+
+    parts: Annotated[
+        tuple[Literal["user", "device"], ...], ListOf, Field(min_length=1, description="Parts it may replace.")
+    ]
+    actions: Annotated[tuple[str, ...], ListOf, Field(description="Actions it may ask for; names of docs/passport.md.")]
+
+
+class RoutesFile(Section):
+    """config/routes.yaml."""
+
+    routes: Annotated[tuple[RouteRow, ...], ListOf, Field(min_length=1)]
+
+
+class OriginsFile(Section):
+    """config/origins.yaml."""
+
+    origins: Annotated[Mapping[Slug, OriginRow], Field(min_length=1)]
+
+
+class GrantsFile(Section):
+    """config/grants.yaml."""
+
+    grants: Mapping[Slug, GrantRow]
+
+
+class DeviceTypesFile(Section):
+    """config/device_types.yaml."""
+
+    device_types: Mapping[
+        Annotated[int, Field(strict=True, ge=1, le=2147483647)],
+        Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._()+-]*$")],
+    ]

@@ -1,0 +1,64 @@
+"""The configuration as every part of the edge reads it: one frozen value, swapped by one assignment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from edge.control.edge_file import Admin, Cookies, Edge, Limits, Listener, Passport, Services, Timeouts
+from edge.control.routes import RouteTable
+from edge.control.values import Address
+
+
+class FilterOverride(NamedTuple):
+    """What the config says of one filter; None keeps what the filter declares."""
+
+    deadline_s: float | None
+    concurrency: int | None
+
+
+class Grant(NamedTuple):
+    """What the holder of one key may change: parts of the Passport, and actions by name."""
+
+    parts: frozenset[str]
+    actions: frozenset[str]
+
+
+class AccessLogTarget(NamedTuple):
+    """Where the access log goes: "stdout", "off", or the path of a file."""
+
+    path: str
+
+
+@dataclass(slots=True, frozen=True)
+class Origin:
+    """One origin with every default filled in. Times in seconds."""
+
+    id: str
+    addresses: tuple[Address, ...]
+    max_connections: int
+    max_waiting: int
+    wait_timeout_s: float
+    idle_timeout_s: float
+    connect_timeout_s: float
+
+
+@dataclass(slots=True, frozen=True)
+class Snapshot:
+    """A whole, valid configuration. `var` is the directory of state and secrets."""
+
+    edge: Edge
+    listener: Listener
+    admin: Admin
+    limits: Limits
+    timeouts: Timeouts
+    cookies: Cookies
+    passport: Passport
+    services: Services
+    filters: Mapping[str, FilterOverride]
+    access_log: AccessLogTarget
+    origins: Mapping[str, Origin]
+    routes: RouteTable
+    grants: Mapping[str, Grant]
+    device_types: Mapping[int, str]
+    var: Path
