@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-FLUSH_BYTES: Final = 32 * 1024
+FLUSH_BYTES: Final = 128 * 1024
 MAX_PENDING_BYTES: Final = 4 * 1024 * 1024
 _PIPE_BUF: Final = 4096  # POSIX: a write to a pipe up to this size is not mixed with another process's
 
@@ -24,7 +24,7 @@ class AccessLog:
     def __init__(self, path: Path | None) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._fd = os.dup(sys.stdout.fileno()) if path is None else os.open(path, flags, 0o640)
-        self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
+        self._is_pipe = stat.S_ISFIFO(os.fstat(self._fd).st_mode)
         self._lines: list[bytes] = []
         self._gathered = 0
         self._queue: queue.SimpleQueue[tuple[bytes, int] | None] = queue.SimpleQueue()
@@ -71,7 +71,7 @@ class AccessLog:
         while (batch := self._queue.get()) is not None:
             text, lines = batch
             try:
-                for piece in [text] if self._is_file else whole_lines(text, _PIPE_BUF):
+                for piece in whole_lines(text, _PIPE_BUF) if self._is_pipe else [text]:
                     _write(self._fd, piece)
             except OSError:  # disk full, reader gone: the edge goes on without its log, and the metric says so
                 self._failed_lines += lines

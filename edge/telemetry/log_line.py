@@ -1,17 +1,21 @@
-"""What an access log line says. No query, no header value, no token: users and devices are keyed hashes."""
+"""What an access log line says. No query, no header value, no token: users and devices are keyed hashes.
+
+Bytes from the wire are written as ASCII with backslash escapes; JSON escapes what is below U+0020.
+"""
 
 import hashlib
 import os
-import time
 from pathlib import Path
 from typing import Final
 
 import orjson
 
 from edge.contract.exchange import Exchange
+from edge.contract.identity import Level
 
 MAX_PATH_BYTES: Final = 1024
 _MAX_CACHED: Final = 20_000
+_LEVELS: Final = tuple(level.name.lower() for level in sorted(Level))  # by number
 
 
 class LineWriter:
@@ -19,9 +23,8 @@ class LineWriter:
 
     def __init__(self, key: bytes) -> None:
         self._hash = hashlib.blake2b(key=key, digest_size=8)
-        self._hashes: dict[str, str] = {}
-        self._second = -1
-        self._second_text = ""
+        self._users: dict[int, str] = {}
+        self._devices: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return "LineWriter()"
@@ -43,12 +46,12 @@ class LineWriter:
         source, result, where = exchange.resolution
         return orjson.dumps(
             {
-                "time": self._time(exchange.now),
-                "id": text(exchange.id),
+                "time": exchange.now,
+                "id": exchange.id.decode("ascii", "backslashreplace"),
                 "peer": request.peer,
-                "method": text(request.method),
-                "host": text(request.host),
-                "path": text(request.path[:MAX_PATH_BYTES]),
+                "method": request.method.decode("ascii", "backslashreplace"),
+                "host": request.host.decode("ascii", "backslashreplace"),
+                "path": request.path[:MAX_PATH_BYTES].decode("ascii", "backslashreplace"),
                 "route": exchange.route.id,
                 "status": status,
                 "outcome": outcome,
@@ -57,10 +60,10 @@ class LineWriter:
                 "source": source,
                 "result": result,
                 "where": where,
-                "level": int(user.level) if user is not None else 0,
-                "user": self.hashed(f"u{user.customer_id}") if user is not None else "",
-                "device": self.hashed(f"d{device.esn}") if device is not None else "",
-                "device_type": device.device_type if device is not None else 0,
+                "level": "" if user is None else _LEVELS[user.level],
+                "user": "" if user is None else self._users.get(user.customer_id) or self._user(user.customer_id),
+                "device": "" if device is None else self._devices.get(device.esn) or self._device(device.esn),
+                "device_type": 0 if device is None else device.device_type,
                 "actions": exchange.actions,
                 "bytes_in": bytes_in,
                 "bytes_out": bytes_out,
@@ -74,7 +77,7 @@ class LineWriter:
         """Return the line of a request that was refused before it became an exchange."""
         return orjson.dumps(
             {
-                "time": self._time(now),
+                "time": now,
                 "peer": peer,
                 "route": "",
                 "status": status,
@@ -85,28 +88,22 @@ class LineWriter:
             option=orjson.OPT_APPEND_NEWLINE,
         )
 
-    def hashed(self, subject: str) -> str:
-        """Return the keyed hash of a user or device, 16 hex digits."""
-        known = self._hashes.get(subject)
-        if known is None:
-            context = self._hash.copy()
-            context.update(subject.encode())
-            if len(self._hashes) >= _MAX_CACHED:
-                self._hashes.clear()
-            known = self._hashes[subject] = context.hexdigest()
-        return known
+    def _user(self, customer_id: int) -> str:
+        if len(self._users) >= _MAX_CACHED:
+            self._users.clear()
+        hashed = self._users[customer_id] = self._hashed(f"user {customer_id}")
+        return hashed
 
-    def _time(self, now: float) -> str:
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._second_text}.{int((now - second) * 1000):03d}Z"
+    def _device(self, esn: str) -> str:
+        if len(self._devices) >= _MAX_CACHED:
+            self._devices.clear()
+        hashed = self._devices[esn] = self._hashed(f"device {esn}")
+        return hashed
 
-
-def text(raw: bytes) -> str:
-    """Return bytes from the wire as printable text; JSON escapes what is below U+0020, this the rest."""
-    return raw.decode("ascii", "backslashreplace")
+    def _hashed(self, subject: str) -> str:
+        context = self._hash.copy()
+        context.update(subject.encode())
+        return context.hexdigest()
 
 
 def load_hash_key(var: Path) -> bytes:

@@ -69,7 +69,7 @@ def test_a_request_refused_before_it_has_a_route_is_counted_and_logged(metrics: 
     telemetry.refused_early(Reason.AMBIGUOUS_FRAMING, status=400, now=1.5, peer="192.0.2.1", detail="te_in_http10")
     assert metrics.snapshot(0.0).values["edge_refusals_total"] == [(("ambiguous_framing", "te_in_http10"), 1)]
     (line,) = logged(telemetry, path)
-    assert (line["status"], line["reason"], line["time"]) == (400, "ambiguous_framing", "1970-01-01T00:00:01.500Z")
+    assert (line["status"], line["reason"], line["time"]) == (400, "ambiguous_framing", 1.5)
 
 
 def test_the_number_of_series_is_bounded() -> None:
@@ -102,7 +102,7 @@ def test_the_access_log_holds_one_json_line_per_exchange(metrics: WorkerMetrics,
     assert len(lines) == 3
     assert lines[0]["path"] == "/browse"
     assert (lines[0]["edge_us"], lines[0]["origin_us"], lines[0]["bytes_out"]) == (70, 4000, 11)
-    assert lines[0]["time"] == "2023-11-14T22:13:20.250Z"
+    assert lines[0]["time"] == 1_700_000_000.25
 
 
 def test_faults_24_no_token_query_passport_or_plain_identity_is_in_the_log(
