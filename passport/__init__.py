@@ -1,5 +1,6 @@
 """The Passport: build it at the edge, verify and read it in a service, answer with a changed one."""
 
+from passport.actions import with_user
 from passport.builder import PassportBuilder
 from passport.identity import Level, Part, Source, UserAction
 from passport.introspector import PassportIntrospector
@@ -24,4 +25,5 @@ __all__ = [
     "Source",
     "UserAction",
     "UserPart",
+    "with_user",
 ]

@@ -15,6 +15,8 @@ from passport.wire import DELIMITED, VARINT, MalformedWire, encode_delimited, en
 
 MAC_BYTES: Final = 32
 MAX_PASSPORT_BYTES: Final = 16 * 1024
+_ENVELOPE_FIELDS: Final = [(number, DELIMITED) for number in range(1, 6)]
+_INTEGRITY_FIELDS: Final = [(1, VARINT), (2, DELIMITED), (3, DELIMITED)]
 _FIELD: Final = {Part.USER: 4, Part.DEVICE: 5}
 
 
@@ -69,9 +71,9 @@ def split_envelope(data: bytes) -> Envelope:
         raise PassportRefused(PassportRefusal.TOO_LONG)
     try:
         fields = read_fields(data)
-        if [(field.number, field.wire_type) for field in fields] != [(n, DELIMITED) for n in range(1, 6)]:
+        if [field[:2] for field in fields] != _ENVELOPE_FIELDS:
             raise PassportRefused(PassportRefusal.MALFORMED)
-        header, user_info, device_info, user_integrity, device_integrity = (field.content for field in fields)
+        header, user_info, device_info, user_integrity, device_integrity = (field[3] for field in fields)
         return Envelope(
             header, user_info, device_info, _read_integrity(user_integrity), _read_integrity(device_integrity)
         )
@@ -140,9 +142,9 @@ def _encode_integrity(version: int, key_name: str, mac: bytes) -> bytes:
 
 def _read_integrity(message: bytes) -> Integrity:
     fields = read_fields(message)
-    if [(field.number, field.wire_type) for field in fields] != [(1, VARINT), (2, DELIMITED), (3, DELIMITED)]:
+    if [field[:2] for field in fields] != _INTEGRITY_FIELDS:
         raise MalformedWire("integrity")
-    version, key_name, mac = fields
-    if len(mac.content) != MAC_BYTES:
+    (_, _, version, _), (_, _, _, key_name), (_, _, _, mac) = fields
+    if len(mac) != MAC_BYTES:
         raise MalformedWire("mac")
-    return Integrity(version.value, key_name.content.decode("ascii"), mac.content, message)
+    return Integrity(version, key_name.decode("ascii"), mac, message)

@@ -135,6 +135,11 @@ class PassportIntrospector:
         return self._header.created
 
     @property
+    def user_created(self) -> int:
+        """When its user part was made, in epoch seconds: later than `created` once a service has changed it."""
+        return self._user.created
+
+    @property
     def expires(self) -> int:
         """When its user part ends, in epoch seconds."""
         return self._user.expires

@@ -5,7 +5,7 @@ Two readers of one Passport must not differ, so here every varint is minimal and
 and nothing may be left over (https://protobuf.dev/programming-guides/encoding/).
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
 VARINT: Final = 0
 FIXED64: Final = 1
@@ -13,19 +13,15 @@ DELIMITED: Final = 2
 FIXED32: Final = 5
 _FIXED_SIZES: Final = {FIXED64: 8, FIXED32: 4}
 _MAX_FIELD_NUMBER: Final = (1 << 29) - 1
+_SHIFTS: Final = range(7, 70, 7)
 
 
 class MalformedWire(ValueError):  # noqa: N818 - named for what the bytes are
     """Bytes that are not strict protobuf."""
 
 
-class Field(NamedTuple):
-    """One field as it stands on the wire: `value` for VARINT, `content` for the other wire types."""
-
-    number: int
-    wire_type: int
-    value: int
-    content: bytes
+Field = tuple[int, int, int, bytes]
+"""One field as it stands on the wire: number, wire type, value (VARINT), content (the other wire types)."""
 
 
 def encode_varint(value: int) -> bytes:
@@ -55,7 +51,7 @@ def read_fields(data: bytes) -> list[Field]:
             raise MalformedWire("field number")
         if wire_type == VARINT:
             value, position = _read_varint(data, position)
-            fields.append(Field(number, wire_type, value, b""))
+            fields.append((number, wire_type, value, b""))
             continue
         if wire_type == DELIMITED:
             size, position = _read_varint(data, position)
@@ -63,10 +59,11 @@ def read_fields(data: bytes) -> list[Field]:
             size = _FIXED_SIZES[wire_type]
         else:
             raise MalformedWire("wire type")
-        if size > end - position:
+        stop = position + size
+        if stop > end:
             raise MalformedWire("length")
-        fields.append(Field(number, wire_type, 0, data[position : position + size]))
-        position += size
+        fields.append((number, wire_type, 0, data[position:stop]))
+        position = stop
     return fields
 
 
@@ -81,13 +78,19 @@ def read_packed_varints(content: bytes) -> list[int]:
 
 
 def _read_varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    for index in range(position, min(position + 10, len(data))):
-        byte = data[index]
-        value |= (byte & 0x7F) << shift
+    try:
+        byte = data[position]
         if byte < 0x80:
-            if (byte == 0 and shift) or value >= 1 << 64:
-                raise MalformedWire("varint")
-            return value, index + 1
-        shift += 7
-    raise MalformedWire("varint")
+            return byte, position + 1
+        value = byte & 0x7F
+        for shift in _SHIFTS:
+            position += 1
+            byte = data[position]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+    except IndexError:
+        raise MalformedWire("varint") from None
+    if byte == 0 or byte >= 0x80 or value >= 1 << 64:
+        raise MalformedWire("varint")
+    return value, position + 1
