@@ -52,8 +52,8 @@ class Listener(Section):
     backlog: Annotated[Count, Field(description="Connections the kernel queues for each worker.")] = 1024
     trusted_proxies: Annotated[
         tuple[TrustedNetwork, ...],
-        ListOf,
         Field(description="Networks whose X-Forwarded headers are believed; too wide ones are refused."),
+        ListOf,
     ] = ()
     local_plain_http: Annotated[
         Flag,
@@ -178,7 +178,9 @@ class KmsClient(Section):
     timeout_s: Annotated[Seconds, Field(description="One call.")] = 2
     refresh_s: Annotated[Seconds, Field(description="Between two refreshes of the keys, give or take a tenth.")] = 30
     purposes: Annotated[
-        tuple[Slug, ...], ListOf, Field(min_length=1, description="The key sets this edge asks for.")
+        tuple[Slug, ...],
+        Field(min_length=1, description="The key sets this edge asks for."),
+        ListOf,
     ] = ("cookie", "cookie-rescheduled", "passport-user", "passport-device", "passport-auth")
 
 

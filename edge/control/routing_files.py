@@ -101,7 +101,9 @@ class OriginRow(Section):
     """One origin: a service behind the edge and where it listens."""
 
     addresses: Annotated[
-        tuple[ConnectAddress, ...], ListOf, Field(min_length=1, description="HOST:PORT of every instance.")
+        tuple[ConnectAddress, ...],
+        Field(min_length=1, description="HOST:PORT of every instance."),
+        ListOf,
     ]
     max_connections: Annotated[Count, Field(description="Connections at a time to each address, for each worker.")] = (
         256
@@ -120,15 +122,25 @@ class GrantRow(Section):
     """What the holder of one key may change on a Passport it returns."""
 
     parts: Annotated[
-        tuple[Literal["user", "device"], ...], ListOf, Field(min_length=1, description="Parts it may replace.")
+        tuple[Literal["user", "device"], ...],
+        Field(min_length=1, description="Parts it may replace."),
+        ListOf,
     ]
-    actions: Annotated[tuple[str, ...], ListOf, Field(description="Actions it may ask for; names of docs/passport.md.")]
+    actions: Annotated[
+        tuple[str, ...],
+        Field(description="Actions it may ask for; names of docs/passport.md."),
+        ListOf,
+    ]
 
 
 class RoutesFile(Section):
     """config/routes.yaml."""
 
-    routes: Annotated[tuple[RouteRow, ...], ListOf, Field(min_length=1)]
+    routes: Annotated[
+        tuple[RouteRow, ...],
+        Field(min_length=1),
+        ListOf,
+    ]
 
 
 class OriginsFile(Section):
@@ -149,4 +161,4 @@ class DeviceTypesFile(Section):
     device_types: Mapping[
         Annotated[int, Field(strict=True, ge=1, le=2147483647)],
         Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._()+-]*$")],
-    ]
+    ] = Field(description="Name of the type with this number, 1 to 2147483647.")

@@ -1,6 +1,6 @@
 """One config file on its way from text to a checked model, and where each of its errors stands."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from edge.control.errors import ConfigError, Place, place_text
 from edge.control.values import Section
-from edge.control.yaml_text import Value, YamlProblem, read_yaml
+from edge.control.yaml_text import Document, Value, YamlProblem, read_yaml
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -37,12 +37,12 @@ _MESSAGES: Mapping[str, str] = {
 
 @dataclass(slots=True)
 class Source(Generic[M]):
-    """A config file: its model, its raw value, and the lines of its keys."""
+    """A config file: its model, its raw value with overrides applied, and the document with the lines of its keys."""
 
     path: Path
     model: type[M]
     raw: dict[str | int, Value] = field(default_factory=dict)
-    line: Callable[[Place], int] = lambda _: 0
+    document: Document = field(default_factory=lambda: Document(None, {}))
     overridden: dict[Place, str] = field(default_factory=dict)
 
     def read(self) -> ConfigError | None:
@@ -62,7 +62,7 @@ class Source(Generic[M]):
             return self._whole("is empty")
         if not isinstance(parsed.value, dict):
             return self._whole(f"must be a mapping with the keys {_listed(self.model.model_fields)}")
-        self.raw, self.line = parsed.value, parsed.line
+        self.raw, self.document = parsed.value, parsed
         return None
 
     def check(self, context: Mapping[str, object]) -> M | list[ConfigError]:
@@ -75,10 +75,12 @@ class Source(Generic[M]):
 
     def error(self, place: Place, message: str) -> ConfigError:
         """Say that something is wrong at `place`: on its line, or in the override that put it there."""
-        for length in range(len(place), 0, -1):
-            if place[:length] in self.overridden:
-                return ConfigError(f"--set {self.overridden[place[:length]]}", 0, place_text(place), message)
-        return ConfigError(str(self.path), self.line(place), place_text(place), message)
+        for where, name in self.overridden.items():
+            inside = place[: len(where)] == where
+            around = where[: len(place)] == place and place not in self.document.lines
+            if inside or around:
+                return ConfigError(f"--set {name}", 0, place_text(place), message)
+        return ConfigError(str(self.path), self.document.line(place), place_text(place), message)
 
     def _whole(self, message: str) -> ConfigError:
         return ConfigError(str(self.path), 0, "", message)
