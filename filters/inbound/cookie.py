@@ -1,0 +1,204 @@
+"""Resolve the cookie pair into user and device: docs/tokens.md, "What a request gets".
+
+Our cookies end here: they are taken off the request whatever they turn out to be.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from edge.contract.exchange import Exchange, TokenKind
+from edge.contract.filters import CONTINUE, NOT_MINE, OnError, Refuse, Verdict
+from edge.contract.headers import Headers
+from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
+from edge.contract.reasons import Reason
+from edge.contract.route import OnBadToken
+from filters.recent import Recent
+from tokens.cookie import PURPOSE, SKEW_S, Claims, CookieNames, open_insecure, open_secure, same_session
+from tokens.cookie_header import CookieScanner
+from tokens.envelope import Refusal
+from tokens.keys.ring import KeyRing, RingSource
+
+_FRESH: Final = ("cookie", "ok", "local")
+_EXPIRED: Final = ("cookie", "expired", "local")
+_REFUSED: Final = ("cookie", "refused", "local")
+
+
+class Resolved:
+    """What one presented token stands for. `stale_user` is the user that it still stands for once expired."""
+
+    __slots__ = ("device", "expires_at", "not_before", "paired", "renew_after", "stale_user", "user")
+
+    def __init__(self, insecure: Claims, secure: Claims | None, *, trusted: bool) -> None:
+        self.paired = secure is not None
+        self.user, self.device = identities(insecure, high=trusted and self.paired)
+        self.stale_user = at_low(self.user)
+        halves = (insecure,) if secure is None else (insecure, secure)
+        # The pair lives as long as its shorter half; a key on the way out makes it due at once.
+        self.not_before = max(half.issued_at for half in halves) - SKEW_S
+        self.renew_after = min(0 if half.stale_key else half.renew_after for half in halves)
+        self.expires_at = min(half.expires_at for half in halves)
+
+    def __repr__(self) -> str:
+        return f"Resolved({self.user!r}, {self.device!r}, expires {self.expires_at})"
+
+
+class CookieFilter:
+    """The authenticator of the cookie pair.
+
+    Verified tokens are kept by their whole text and for one key ring; times are judged anew on every use, and what
+    was refused is never kept.
+    """
+
+    id = "cookie"
+    on_error = OnError.CLOSED
+    deadline_s = 1.0
+    concurrency = 1
+
+    def __init__(
+        self,
+        rings: RingSource,
+        names: CookieNames,
+        environment: str,
+        cache_entries: int,
+        on_unknown_key: Callable[[], None] | None = None,
+    ) -> None:
+        """Make the filter.
+
+        Args:
+            rings: holds the newest key ring.
+            names: the names of the two cookies.
+            environment: the deployment whose tokens are accepted.
+            cache_entries: the newest tokens kept verified; at most twice as many are held. 0 keeps none.
+            on_unknown_key: told when a token names a key that the ring lacks; may fetch a newer ring, not too often.
+        """
+        self._rings = rings
+        self._names = names
+        self._environment = environment
+        self._on_unknown_key = on_unknown_key
+        self._scanner = CookieScanner((names.insecure, names.secure))
+        self._ring: KeyRing = rings.ring
+        self._verified: Recent[tuple[bytes, bytes | None, bool], Resolved] = Recent(cache_entries)
+
+    def inbound(self, exchange: Exchange) -> Verdict:
+        """Resolve the token, or refuse it; a request without one is not this filter's."""
+        fields = exchange.request.headers.fields
+        places = [place for place, field in enumerate(fields) if field[0] == b"cookie"]
+        if not places:
+            return NOT_MINE
+        values = [fields[place][2] for place in places]
+        found, kept = self._scanner.scan(values)
+        if kept != values:
+            _put_back(fields, places, kept)
+        if isinstance(found, Refusal):
+            return self._refuse(exchange, found)
+        insecure, secure = found
+        if insecure is None:
+            return NOT_MINE
+        resolved = self._resolve(insecure, secure, exchange)
+        if isinstance(resolved, Refusal):
+            return self._refuse(exchange, resolved)
+        exchange.presented = insecure
+        return _settle(exchange, resolved)
+
+    def trailers(self, exchange: Exchange, trailers: Headers) -> None:  # noqa: ARG002
+        """Take cookies out of the request's trailers: nothing that identifies comes that late."""
+        trailers.remove(b"cookie")
+
+    def _resolve(self, insecure: bytes, secure: bytes | None, exchange: Exchange) -> Resolved | Refusal:
+        """Return what the token stands for, from the kept ones or by opening it."""
+        ring = self._rings.ring
+        if ring is not self._ring:
+            self._verified.clear()
+            self._ring = ring
+        key = (insecure, secure, exchange.secure)
+        known = self._verified.young.get(key) or self._verified.get(key)
+        if known is not None and exchange.now >= known.not_before:
+            return known
+        opened = self._open(ring, insecure, secure, exchange)
+        if isinstance(opened, Resolved):
+            self._verified.put(key, opened)
+        return opened
+
+    def _open(self, ring: KeyRing, insecure: bytes, secure: bytes | None, exchange: Exchange) -> Resolved | Refusal:
+        claims = open_insecure(ring, self._names, self._environment, insecure, exchange.now)
+        if isinstance(claims, Refusal):
+            return claims
+        if secure is None:
+            return Resolved(claims, None, trusted=exchange.secure)
+        sibling = open_secure(ring, self._names, self._environment, secure, exchange.now)
+        if isinstance(sibling, Refusal):
+            return sibling
+        if not same_session(claims, sibling):
+            return Refusal.PAIR_MISMATCH
+        return Resolved(claims, sibling, trusted=exchange.secure)
+
+    def _refuse(self, exchange: Exchange, refusal: Refusal) -> Verdict:
+        """Refuse a bad token, or leave the request anonymous where the route says so."""
+        if refusal is Refusal.UNKNOWN_KEY:
+            if self._on_unknown_key is not None:
+                self._on_unknown_key()
+            if not self._ring.has_keys(PURPOSE):
+                return Refuse(503, Reason.KEYS_UNAVAILABLE, refusal)
+        return refuse_token(exchange, refusal)
+
+
+def refuse_token(exchange: Exchange, detail: str) -> Verdict:
+    """Refuse a token that is recognised but bad, or go on with nobody where the route wants that.
+
+    `detail` is private; without a refusal it is left on the exchange for the log.
+    """
+    exchange.user = exchange.device = None
+    exchange.token_kind = TokenKind.COOKIE
+    exchange.resolution = _REFUSED
+    if exchange.route.auth.on_bad_token is OnBadToken.ANONYMOUS:
+        exchange.reason_detail = detail
+        return CONTINUE
+    return Refuse(401, Reason.TOKEN_REFUSED, detail)
+
+
+def identities(claims: Claims, *, high: bool) -> tuple[UserIdentity | None, DeviceIdentity | None]:
+    """Return who the claims name; `high` says that both halves came, over a transport that can be trusted."""
+    source, level = (Source.COOKIE, Level.HIGH) if high else (Source.COOKIE_INSECURE, Level.LOW)
+    user = device = None
+    if claims.customer_id:
+        user = UserIdentity(
+            source, level, claims.customer_id, claims.account_owner_id, claims.profile_id, claims.session_id
+        )
+    if claims.esn:
+        device = DeviceIdentity(source, level, claims.esn, claims.device_type)
+    return user, device
+
+
+def at_low(user: UserIdentity | None) -> UserIdentity | None:
+    """Return the same user at level LOW."""
+    if user is None or user.level is Level.LOW:
+        return user
+    return UserIdentity(
+        user.source, Level.LOW, user.customer_id, user.account_owner_id, user.profile_id, user.session_id
+    )
+
+
+def _settle(exchange: Exchange, resolved: Resolved) -> Verdict:
+    """Put the identities on the exchange, as far as the token's times allow."""
+    exchange.user = resolved.user
+    exchange.device = resolved.device
+    exchange.token_kind = TokenKind.COOKIE
+    exchange.paired = resolved.paired
+    exchange.resolution = _FRESH
+    if exchange.now >= resolved.renew_after:
+        if exchange.now >= resolved.expires_at:
+            exchange.expired = True
+            exchange.user = resolved.stale_user
+            exchange.resolution = _EXPIRED
+        else:
+            exchange.renew_due = True
+    return CONTINUE
+
+
+def _put_back(fields: list[tuple[bytes, bytes, bytes]], places: list[int], kept: list[bytes]) -> None:
+    """Replace the `Cookie` fields at `places` by what is kept of them; what is empty goes."""
+    for place, value in zip(reversed(places), reversed(kept), strict=True):
+        if value:
+            fields[place] = (b"cookie", fields[place][1], value)
+        else:
+            del fields[place]
