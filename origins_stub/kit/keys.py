@@ -21,17 +21,17 @@ _log = structlog.get_logger("origins_stub.keys")
 
 
 class KeySource:
-    """Holds the keys of `purposes` in `keys`, which is replaced as a whole by each refresh.
+    """Holds the keys of `purposes` in `passport_keys`, which is replaced as a whole by each refresh.
 
     An origin that has no keys yet does not serve; one that has keeps them for as long as the KMS is away.
     """
 
-    def __init__(self, kms_url: str, token_file: Path, purposes: Sequence[str], refresh_s: float) -> None:
+    def __init__(self, kms_url: str, token_file: Path | None, purposes: Sequence[str], refresh_s: float) -> None:
         self._kms_url = kms_url
         self._token_file = token_file
         self._purposes = purposes
         self._refresh_s = refresh_s
-        self.keys = PassportKeys({}, {})
+        self.passport_keys: PassportKeys | None = None
 
     def __repr__(self) -> str:
         return f"KeySource({', '.join(self._purposes)})"
@@ -53,7 +53,7 @@ class KeySource:
 
     async def _fetch(self, client: KmsClient) -> None:
         answer = await client.key_sets(self._purposes)
-        self.keys = PassportKeys.from_key_sets(answer.key_sets)
+        self.passport_keys = PassportKeys.from_key_sets(answer.key_sets)
 
     async def _fetch_first(self, client: KmsClient) -> None:
         give_up = asyncio.get_running_loop().time() + START_PATIENCE_S

@@ -55,6 +55,15 @@ def arguments(name: str, description: str, *, default_port: int) -> argparse.Arg
     return parser
 
 
+def identity_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a stub that verifies Passports."""
+    parser.add_argument("--kms", default="http://127.0.0.1:8090", metavar="URL", help="where the Passport keys are")
+    parser.add_argument(
+        "--trust-domain", default="edge-passport.local", metavar="NAME", help="of the Passports to believe"
+    )
+    parser.add_argument("--key-refresh-s", type=float, default=30.0, metavar="S", help="seconds between two fetches")
+
+
 def run(name: str, listen: Address, ready_fd: int | None, make_app: Callable[[], web.Application]) -> int:
     """Serve what `make_app` returns until SIGTERM or SIGINT; return the exit code."""
     configure_logging()

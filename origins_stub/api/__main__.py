@@ -1,0 +1,35 @@
+"""`python -m origins_stub.api`."""
+
+import argparse
+import sys
+
+from aiohttp import web
+
+from origins_stub.api.server import ApiServer
+from origins_stub.kit.keys import KeySource
+from origins_stub.kit.process import arguments, identity_arguments, run
+from passport import DEVICE_PURPOSE, USER_PURPOSE
+
+
+def _parse() -> argparse.Namespace:
+    parser = arguments("api", "Serve what stands behind the edge.", default_port=8094)
+    identity_arguments(parser)
+    parser.add_argument("--auth", default="http://127.0.0.1:8092", metavar="URL", help="where the auth service is")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the origin; return the exit code."""
+    options = _parse()
+
+    def make_app() -> web.Application:
+        keys = KeySource(options.kms, options.token_file, [USER_PURPOSE, DEVICE_PURPOSE], options.key_refresh_s)
+        app = ApiServer(options.auth, keys, options.trust_domain).app()
+        app.cleanup_ctx.append(keys.running)
+        return app
+
+    return run("api", options.listen, options.ready_fd, make_app)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

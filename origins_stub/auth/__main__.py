@@ -1,0 +1,42 @@
+"""`python -m origins_stub.auth`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from aiohttp import web
+from argon2 import PasswordHasher
+
+from origins_stub.auth.credentials import Credentials
+from origins_stub.auth.server import SIGNING_PURPOSE, AuthServer
+from origins_stub.auth.users import SEED, UserStore
+from origins_stub.kit.keys import KeySource
+from origins_stub.kit.process import arguments, identity_arguments, run
+from passport import DEVICE_PURPOSE, USER_PURPOSE
+
+
+def _parse() -> argparse.Namespace:
+    parser = arguments("auth", "Check credentials; answer with who signed in.", default_port=8092)
+    identity_arguments(parser)
+    parser.add_argument("--seed", type=Path, default=SEED, metavar="FILE", help="users that an empty store gets")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the service; return the exit code."""
+    options = _parse()
+
+    def make_app() -> web.Application:
+        hasher = PasswordHasher()
+        users = UserStore(options.var / "auth.sqlite", hasher, options.seed)
+        purposes = [USER_PURPOSE, DEVICE_PURPOSE, SIGNING_PURPOSE]
+        keys = KeySource(options.kms, options.token_file, purposes, options.key_refresh_s)
+        app = AuthServer(Credentials(users, hasher), keys, options.trust_domain).app()
+        app.cleanup_ctx.append(keys.running)
+        return app
+
+    return run("auth", options.listen, options.ready_fd, make_app)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
