@@ -113,6 +113,7 @@ class Exchange:
         "route",
         "secure",
         "signed_in",
+        "stripped_headers",
         "token_kind",
         "user",
         "user_cleared",
@@ -125,6 +126,7 @@ class Exchange:
         self.route = route
         self.secure = secure
         self.response: Response | None = None
+        self.stripped_headers = 0  # identity headers and trailers that the client sent and nobody saw
         # Inbound: what the authenticators found.
         self.user: UserIdentity | None = None
         self.device: DeviceIdentity | None = None

@@ -43,6 +43,7 @@ class Telemetry:
             metrics.origin_seconds.observe(route, origin_s)
         if exchange.reason:
             count(metrics.refusals, (exchange.reason, exchange.reason_detail))
+        metrics.stripped_headers += exchange.stripped_headers
         if exchange.actions:
             for action in exchange.actions:
                 count(metrics.actions, (action,))
