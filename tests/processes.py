@@ -1,0 +1,143 @@
+"""Starts our own services as real processes for a test, on port 0, and ends them with it.
+
+    async with process("services.kms", "--secrets", str(secrets), "--var", str(var)) as kms:
+        kms.url      # "http://127.0.0.1:40123"
+
+What a process wrote is in `output()`; it is part of the error when the process does not become ready.
+"""
+
+import asyncio
+import base64
+import os
+import secrets as random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+IDENTITIES = ("edge", "cookie", "auth", "api", "subscriber", "operator")
+_START_S = 30.0
+_STOP_S = 15.0
+
+
+class Process:
+    """A running service. `address` is `HOST:PORT` as the process reported it."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], log: BinaryIO) -> None:
+        self._popen = popen
+        self._log = log
+        self.address = ""
+
+    @property
+    def url(self) -> str:
+        """Return the base URL, without a slash at its end."""
+        return f"http://{self.address}"
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._popen.pid
+
+    def output(self) -> str:
+        """Return all that the process has written to stdout and stderr so far."""
+        return os.pread(self._log.fileno(), 1 << 24, 0).decode("utf-8", "replace")
+
+    async def wait(self, timeout_s: float = _STOP_S) -> int:
+        """Wait for the process to end by itself; return its exit code (negative: the signal that killed it)."""
+        return await asyncio.to_thread(self._popen.wait, timeout_s)
+
+    async def stop(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        self._popen.send_signal(signal.SIGTERM)
+        return await self.wait()
+
+    async def kill(self) -> None:
+        """Send SIGKILL and wait for the end."""
+        self._popen.kill()
+        await self.wait()
+
+
+@asynccontextmanager
+async def process(module: str, *arguments: str, listen: str = "127.0.0.1:0") -> AsyncIterator[Process]:
+    """Run `python -m module --listen … --ready-fd … arguments` until the block ends; wait until it is ready."""
+    async with started(module, *arguments, listen=listen) as (running, ready):
+        running.address = await _address(running, ready, module)
+        yield running
+
+
+@asynccontextmanager
+async def started(module: str, *arguments: str, listen: str = "127.0.0.1:0") -> AsyncIterator[tuple[Process, int]]:
+    """Run a service without waiting for readiness: for those that are meant not to start.
+
+    Yields the process and the reading end of its ready pipe, which is closed with the block.
+    """
+    readable, writable = os.pipe()
+    with tempfile.TemporaryFile() as log:
+        command = [sys.executable, "-m", module, "--listen", listen, "--ready-fd", str(writable), *arguments]
+        popen = _spawn(command, log, writable)
+        running = Process(popen, log)
+        try:
+            yield running, readable
+        finally:
+            os.close(readable)
+            await _end(running, popen)
+
+
+def make_secrets(directory: Path, identities: Iterable[str] = IDENTITIES) -> Path:
+    """Make a master key and a token for each identity, as `edge up` does on its first run; return `directory`."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_secret(directory / "master.key", base64.b64encode(random.token_bytes(32)).decode())
+    for identity in identities:
+        write_secret(directory / f"{identity}.token", random.token_urlsafe(32))
+    return directory
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write one line to a file that only its owner may read."""
+    path.touch(mode=0o600)
+    path.write_text(text + "\n", encoding="ascii")
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago: for a service that a test starts later, or never."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        assert isinstance(port, int)
+        return port
+
+
+def _spawn(command: list[str], log: BinaryIO, ready_fd: int) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[ready_fd], cwd=REPOSITORY)
+    finally:
+        os.close(ready_fd)
+
+
+async def _address(running: Process, ready: int, module: str) -> str:
+    try:
+        line = await asyncio.wait_for(asyncio.to_thread(os.read, ready, 256), _START_S)
+    except TimeoutError:
+        # The thread above reads until the process is gone.
+        await running.kill()
+        raise AssertionError(f"{module} was not ready after {_START_S} s:\n{running.output()}") from None
+    if not line.endswith(b"\n"):
+        code = await running.wait()
+        raise AssertionError(f"{module} ended with {code} before it was ready:\n{running.output()}")
+    return line.decode("ascii").strip()
+
+
+async def _end(running: Process, popen: subprocess.Popen[bytes]) -> None:
+    if popen.poll() is not None:
+        return
+    try:
+        await running.stop()
+    except subprocess.TimeoutExpired:
+        await running.kill()
+        raise AssertionError(f"the process ignored SIGTERM for {_STOP_S} s:\n{running.output()}") from None

@@ -1,0 +1,72 @@
+"""A key management service in its own process, and calls to it as each identity makes them."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from edgepb.kms.v1 import kms_pb2
+
+from passport.kms import KmsClient
+from tests.processes import REPOSITORY, Process, make_secrets, process
+
+CONFIG = REPOSITORY / "config" / "kms.yaml"
+PURPOSES = ("cookie", "cookie-rescheduled", "passport-user", "passport-device", "passport-auth")
+
+
+@dataclass(slots=True)
+class Kms:
+    """A running service, its directories, and a session to call it with."""
+
+    process: Process
+    session: aiohttp.ClientSession
+    secrets: Path
+    var: Path
+
+    def token(self, identity: str) -> str:
+        return (self.secrets / f"{identity}.token").read_text().strip()
+
+    def client(self, identity: str) -> KmsClient:
+        return KmsClient(self.session, self.process.url, self.token(identity))
+
+    async def key_set(self, purpose: str, identity: str = "edge") -> Sequence[kms_pb2.KeyVersion]:
+        return (await self.client(identity).key_sets([purpose])).key_sets[0].versions
+
+    async def operate(
+        self, path: str, body: object = None, identity: str = "operator", method: str = "POST"
+    ) -> tuple[int, Mapping[str, object]]:
+        """Make an operator's call; return status and JSON answer."""
+        headers = {"Authorization": f"Bearer {self.token(identity)}"}
+        async with self.session.request(method, self.process.url + path, json=body, headers=headers) as response:
+            answer = await response.json()
+            assert isinstance(answer, dict)
+            return response.status, answer
+
+    async def add(self, purpose: str) -> str:
+        """Add a version; return its key id in hex."""
+        status, answer = await self.operate(f"/v1/key-sets/{purpose}/versions")
+        assert status == 200
+        return str(answer["key_id"])
+
+    async def move(self, key_id: str, state: str) -> int:
+        """Move a version; return the status."""
+        return (await self.operate(f"/v1/keys/{key_id}/state", {"state": state}))[0]
+
+
+@asynccontextmanager
+async def kms_running(directory: Path, *, listen: str = "127.0.0.1:0") -> AsyncIterator[Kms]:
+    """Run a service whose secrets and state are in `directory`; a second run there finds what the first left."""
+    secrets, var = directory / "secrets", directory / "var"
+    if not secrets.exists():
+        make_secrets(secrets)
+    async with (
+        process("services.kms", *kms_arguments(secrets, var), listen=listen) as running,
+        aiohttp.ClientSession() as session,
+    ):
+        yield Kms(running, session, secrets, var)
+
+
+def kms_arguments(secrets: Path, var: Path, config: Path = CONFIG) -> list[str]:
+    """Return the service's arguments."""
+    return ["--config", str(config), "--secrets", str(secrets), "--var", str(var)]
