@@ -1,0 +1,96 @@
+"""The edge in the ways it is measured: without a log, with one, and for requests that carry no cookie."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepb.kms.v1 import kms_pb2
+
+from loadtest.bench import edge
+from loadtest.bench.checks import check_relay, check_tokens
+from loadtest.bench.cookies import cookie_field
+from loadtest.bench.passport_check import PassportCheck
+from loadtest.bench.processes import Program, Seat, free_port
+from loadtest.bench.stage import Stage
+from loadtest.bench.visitors import Visitor
+from passport import DEVICE_PURPOSE, USER_PURPOSE, PassportKeys
+from passport.kms import KmsClient
+from tokens.cookie import PURPOSE as COOKIE_PURPOSE
+from tokens.cookie import CookieNames
+from tokens.keys.ring import KeyRing
+
+SIGNED_IN_PATH, PUBLIC_PATH = "/browse", "/"
+IDS = ("edge", "edge_no_cookie", "edge_access_log")
+
+
+@dataclass(slots=True, frozen=True)
+class Issued:
+    """The cookie of each visitor as a header field, the first one's Passport, and the KMS that has the keys to both."""
+
+    fields: list[str]
+    passport: PassportCheck
+    kms_port: int
+    var: Path
+
+
+@dataclass(slots=True, frozen=True)
+class RunningEdge:
+    """One edge and where it listens."""
+
+    program: Program
+    ports: edge.EdgePorts
+
+    def url(self, path: str) -> str:
+        """Return where it serves a path."""
+        return f"http://127.0.0.1:{self.ports.listen}{path}"
+
+
+async def start_edges(stage: Stage, people: list[Visitor]) -> None:
+    """Start the KMS and one edge, or two where one has to log, and see that each ends cookies and sends Passports."""
+    settings = stage.settings
+    if not any(settings.wants(name) for name in IDS):
+        return
+    stage.say("Starting the KMS and the edge")
+    issued = await _issue(stage, people)
+    if settings.wants("edge") or settings.wants("edge_no_cookie"):
+        quiet = await _start(stage, issued, "edge", access_log="off")
+        if settings.wants("edge"):
+            await _signed_in(stage, issued, "edge", quiet)
+        if settings.wants("edge_no_cookie"):
+            contender = stage.add("edge_no_cookie", quiet.program, quiet.url(PUBLIC_PATH), [""])
+            await check_relay(contender, stage.session, stage.seen, None)
+    if settings.wants("edge_access_log"):
+        logging = await _start(stage, issued, "edge_access_log", access_log="access.log")
+        await _signed_in(stage, issued, "edge_access_log", logging)
+
+
+async def _issue(stage: Stage, people: list[Visitor]) -> Issued:
+    var, port, config = stage.home / "edge", free_port(), stage.settings.config / "kms.yaml"
+    edge.make_secrets(var / "secrets", config)
+    await stage.stack.enter_async_context(edge.kms(Seat(stage.cores.origin, port, var), config))
+    client = KmsClient(stage.session, f"http://127.0.0.1:{port}", edge.edge_token(var / "secrets"))
+    answer = await client.key_sets([COOKIE_PURPOSE, USER_PURPOSE, DEVICE_PURPOSE])
+    passport = PassportCheck(PassportKeys.from_key_sets(answer.key_sets), edge.TRUST_DOMAIN, people[0])
+    return Issued(_cookies(answer, people), passport, port, var)
+
+
+def _cookies(answer: kms_pb2.GetKeySetsResponse, people: list[Visitor]) -> list[str]:
+    ring = KeyRing.from_key_sets(answer.key_sets, answer.revision)
+    names = CookieNames(edge.INSECURE_COOKIE, edge.SECURE_COOKIE)
+    now = int(time.time())
+    return [cookie_field(ring, names, edge.ENVIRONMENT, visitor, now) for visitor in people]
+
+
+async def _start(stage: Stage, issued: Issued, name: str, access_log: str) -> RunningEdge:
+    ports = edge.EdgePorts(free_port(), free_port(), issued.kms_port, stage.origin_port)
+    values = edge.overrides(ports, stage.settings.tokens, access_log)
+    command = edge.edge_command(stage.settings.config, issued.var, values)
+    running = edge.edge(name, Seat(stage.cores.proxy, ports.listen, issued.var), command)
+    return RunningEdge(await stage.stack.enter_async_context(running), ports)
+
+
+async def _signed_in(stage: Stage, issued: Issued, name: str, one: RunningEdge) -> None:
+    metrics_url = f"http://127.0.0.1:{one.ports.admin}/metrics"
+    contender = stage.add(name, one.program, one.url(SIGNED_IN_PATH), issued.fields, metrics_url=metrics_url)
+    await check_tokens(contender, stage.session, stage.seen, issued.fields[0])
+    issued.passport.verify(stage.seen.heads[-1], int(time.time()))

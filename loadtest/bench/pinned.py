@@ -1,0 +1,25 @@
+"""Become another program on one core, one that dies with its starter.
+
+    python -m loadtest.bench.pinned CORE COMMAND [ARGUMENT…]
+
+The affinity is set before the program starts, so that all its threads and children have it.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def main() -> None:
+    """Pin this process to the core named first, then execute the rest."""
+    core, *command = sys.argv[1:]
+    os.sched_setaffinity(0, {int(core)})
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    os.execvp(command[0], command)  # noqa: S606 - replaces this process, by design without a shell
+
+
+if __name__ == "__main__":
+    main()
