@@ -1,7 +1,7 @@
 """The channel between supervisor and worker: a socket pair that carries length-prefixed JSON messages.
 
-Worker to supervisor: `{"type": "ready"}`, `{"type": "metrics", "snapshot": …}` each second and when asked.
-Supervisor to worker: `{"type": "drain"}`, `{"type": "report"}` (send metrics now).
+Worker to supervisor: `{"type": "ready"}`, `{"type": "metrics", "snapshot": …, "id": N}` each second and when asked.
+Supervisor to worker: `{"type": "drain"}`, `{"type": "report", "id": N}` (send metrics now, with this id; else it is 0).
 The end of the channel means that the other side is gone.
 """
 
@@ -141,10 +141,11 @@ class WorkerChannel:
             self._channel.send({"type": "ready"})
         self._tick()
 
-    def report(self) -> None:
-        """Send the metrics now."""
+    def report(self, report_id: object = 0) -> None:
+        """Send the metrics now; `report_id` is that of the question, if one was asked."""
         if self._channel is not None:
-            self._channel.send({"type": "metrics", "snapshot": self._metrics.snapshot(time.time())})
+            snapshot = self._metrics.snapshot(time.time())
+            self._channel.send({"type": "metrics", "snapshot": snapshot, "id": report_id})
 
     def close(self) -> None:
         """Send the last metrics and close."""
@@ -163,7 +164,7 @@ class WorkerChannel:
         if message["type"] == "drain":
             self._drain()
         elif message["type"] == "report":
-            self.report()
+            self.report(message.get("id", 0))
 
     def _drain(self) -> None:
         if not self._drained:

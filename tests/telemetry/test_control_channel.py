@@ -73,8 +73,10 @@ async def test_a_worker_says_ready_then_reports_and_reports_again_when_asked() -
     assert await supervisor.messages.get() == {"type": "ready"}
     await supervisor.messages.get()
     metrics.remote_call("cookie", "renewed")
-    supervisor.channel.send({"type": "report"})
-    snapshot = read_snapshot((await supervisor.messages.get())["snapshot"])
+    supervisor.channel.send({"type": "report", "id": 7})
+    answer = await supervisor.messages.get()
+    assert answer["id"] == 7
+    snapshot = read_snapshot(answer["snapshot"])
     assert snapshot.values["edge_remote_calls_total"] == [(("cookie", "renewed"), 1)]
     worker.close()
     await supervisor.closed.wait()

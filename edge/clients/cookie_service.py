@@ -1,0 +1,132 @@
+"""The cookie service, as filters call it: protobuf over HTTP, under a deadline and a concurrency limit.
+
+No failure of the service leaves this module as an exception: whoever waits gets UNAVAILABLE, or None.
+"""
+
+import re
+from typing import Final, TypeVar
+
+import aiohttp
+from edgepb.cookie.v1 import cookie_service_pb2 as pb
+from google.protobuf.message import DecodeError, Message
+
+from edge.contract.identity import DeviceIdentity, UserIdentity
+from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie
+from edge.telemetry.metrics import WorkerMetrics
+
+_MEDIA_TYPE: Final = "application/x-protobuf"
+_MAX_ANSWER_BYTES: Final = 16 * 1024
+_VALUE: Final = re.compile(rb"[A-Za-z0-9_-]{1,4096}\Z")
+_OUTCOMES: Final = {
+    pb.RENEWED: RenewalOutcome.RENEWED,
+    pb.NOT_A_MEMBER: RenewalOutcome.NOT_A_MEMBER,
+    pb.REVOKED: RenewalOutcome.REVOKED,
+    pb.REFUSED: RenewalOutcome.REFUSED,
+}
+_UNAVAILABLE: Final = RenewedCookie(RenewalOutcome.UNAVAILABLE)
+
+Answer = TypeVar("Answer", bound=Message)
+
+
+class _Failed(Exception):  # noqa: N818 - never leaves this module; `outcome` is the metric's label
+    def __init__(self, outcome: str) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class CookieServiceClient:
+    """Implements `edge.contract.ports.CookieService`. Counts every call as service `cookie`."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        token: str,
+        *,
+        timeout_s: float,
+        create_timeout_s: float,
+        concurrency: int,
+        metrics: WorkerMetrics,
+    ) -> None:
+        """Take the service's base `url`, this edge's bearer `token`, and the limits of the config."""
+        self._session = session
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": _MEDIA_TYPE}
+        self._timeout_s = timeout_s
+        self._create_timeout_s = create_timeout_s
+        self._free = concurrency
+        self._metrics = metrics
+
+    def __repr__(self) -> str:
+        return f"CookieServiceClient({self._url}, {self._free} calls free)"
+
+    async def create(self, user: UserIdentity, device: DeviceIdentity | None) -> CookiePair | None:
+        """Return a new pair for a user who has just signed in, or None when the service is unavailable."""
+        request = pb.CreateRequest(
+            customer_id=user.customer_id,
+            account_owner_id=user.account_owner_id,
+            profile_id=user.profile_id,
+            level=user.level,
+            esn="" if device is None else device.esn,
+            device_type=0 if device is None else device.device_type,
+        )
+        try:
+            answer = await self._call("/v1/create", request, pb.CreateResponse, self._create_timeout_s)
+            pair = _pair(answer.pair)
+        except _Failed as failed:
+            self._metrics.remote_call("cookie", failed.outcome)
+            return None
+        self._metrics.remote_call("cookie", "created")
+        return pair
+
+    async def renew(self, insecure: bytes) -> RenewedCookie:
+        """Renew the pair that the EdgeId value `insecure` belongs to."""
+        try:
+            request = pb.RenewRequest(insecure=insecure)
+            answer = await self._call("/v1/renew", request, pb.RenewResponse, self._timeout_s)
+            outcome = _OUTCOMES.get(answer.outcome, RenewalOutcome.UNAVAILABLE)
+            renewed = RenewedCookie(outcome, _pair(answer.pair) if outcome is RenewalOutcome.RENEWED else None)
+        except _Failed as failed:
+            self._metrics.remote_call("cookie", failed.outcome)
+            return _UNAVAILABLE
+        self._metrics.remote_call("cookie", outcome.value)
+        return renewed
+
+    async def _call(self, path: str, request: Message, answer: type[Answer], timeout_s: float) -> Answer:
+        if self._free <= 0:
+            raise _Failed("overloaded")
+        self._free -= 1
+        try:
+            return answer.FromString(await self._post(path, request.SerializeToString(), timeout_s))
+        except DecodeError:
+            raise _Failed("bad_answer") from None
+        except TimeoutError:
+            raise _Failed("timeout") from None
+        except (aiohttp.ClientError, OSError):
+            raise _Failed("unreachable") from None
+        finally:
+            self._free += 1
+
+    async def _post(self, path: str, body: bytes, timeout_s: float) -> bytes:
+        async with self._session.post(
+            self._url + path,
+            data=body,
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
+            allow_redirects=False,
+        ) as response:
+            if response.status != 200:
+                raise _Failed(f"status_{response.status // 100}xx")
+            received = bytearray()
+            async for piece in response.content.iter_any():
+                received += piece
+                if len(received) > _MAX_ANSWER_BYTES:
+                    raise _Failed("bad_answer")
+            return bytes(received)
+
+
+def _pair(pair: pb.CookiePair) -> CookiePair:
+    """Take a pair from the wire: values that are not base64url text never get near a header."""
+    if not (_VALUE.match(pair.insecure) and _VALUE.match(pair.secure) and pair.expires_at > 0):
+        raise _Failed("bad_answer")
+    return CookiePair(pair.insecure, pair.secure, pair.expires_at, pair.generation)

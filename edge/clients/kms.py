@@ -1,0 +1,94 @@
+"""The keys of one worker: fetched from the KMS before it serves, refreshed beside it, never lost once held."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from edge.telemetry.metrics import WorkerMetrics
+from passport.keys import PassportKeys
+from passport.kms import KmsClient, KmsRefused, KmsUnavailable
+from tokens.keys.ring import KeyRing
+
+_FIRST_RETRY_S = 0.1
+_LONGEST_RETRY_S = 2.0
+_log = structlog.get_logger("edge.keys")
+
+
+class KeyRings:
+    """Holds the newest `ring` and `passport_keys`; both are replaced together, and only when the KMS has new ones.
+
+    Until the first fetch both are empty: nothing opens and nothing can be signed. A refresh that fails keeps the old.
+    """
+
+    def __init__(self, client: KmsClient, purposes: Sequence[str], *, refresh_s: float, metrics: WorkerMetrics) -> None:
+        self._client = client
+        self._purposes = tuple(purposes)
+        self._refresh_s = refresh_s
+        self._metrics = metrics
+        self._refreshing: asyncio.Task[None] | None = None
+        self.ring = KeyRing({}, {}, 0)
+        self.passport_keys = PassportKeys({}, {})
+        self._revision: int | None = None
+
+    def __repr__(self) -> str:
+        return f"KeyRings({self.ring!r})"
+
+    async def start(self, patience_s: float) -> None:
+        """Fetch the keys, trying again for `patience_s`, then refresh them in the background.
+
+        Raises KmsUnavailable when the KMS stays away, KmsRefused when it knows this edge too little, ValueError when
+        its key sets contradict themselves.
+        """
+        give_up = time.monotonic() + patience_s
+        wait_s = _FIRST_RETRY_S
+        while True:
+            try:
+                await self.refresh()
+                break
+            except KmsUnavailable:
+                if time.monotonic() + wait_s > give_up:
+                    raise
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, _LONGEST_RETRY_S)
+        self._refreshing = asyncio.create_task(self._refresh_for_ever(), name="key-refresh")
+
+    async def close(self) -> None:
+        """Stop refreshing."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._refreshing
+
+    async def refresh(self) -> None:
+        """Fetch once; raises as `start` does and then keeps the keys as they were."""
+        try:
+            answer = await self._client.key_sets(self._purposes)
+            if answer.revision != self._revision:
+                # Same revision, same objects: verified-token caches live as long as the ring they were filled under.
+                ring = KeyRing.from_key_sets(answer.key_sets, answer.revision)
+                keys = PassportKeys.from_key_sets(answer.key_sets)
+                self.ring, self.passport_keys, self._revision = ring, keys, answer.revision
+        except (KmsUnavailable, KmsRefused, ValueError) as error:
+            self._metrics.remote_call("kms", _outcome(error))
+            raise
+        self._metrics.remote_call("kms", "ok")
+        self._metrics.key_ring(answer.revision, time.time())
+
+    async def _refresh_for_ever(self) -> None:
+        while True:
+            # A tenth either way, so that the edges of a fleet do not ask all at once.
+            await asyncio.sleep(self._refresh_s * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
+            try:
+                await self.refresh()
+            except (KmsUnavailable, KmsRefused, ValueError) as problem:
+                _log.warning("keys_not_refreshed", problem=str(problem))
+
+
+def _outcome(error: Exception) -> str:
+    if isinstance(error, KmsUnavailable):
+        return "unavailable"
+    return "refused" if isinstance(error, KmsRefused) else "invalid"

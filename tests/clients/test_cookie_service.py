@@ -1,0 +1,146 @@
+"""The cookie service's client: every failure is an outcome, never an exception."""
+
+import asyncio
+import socket
+
+import aiohttp
+import pytest
+from edgepb.cookie.v1 import cookie_service_pb2 as pb
+
+from edge.clients.cookie_service import CookieServiceClient
+from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
+from edge.contract.ports import RenewalOutcome
+from edge.telemetry.metrics import WorkerMetrics
+from tests.clients.serving import serving
+
+USER = UserIdentity(Source.USER_CREDENTIALS, Level.HIGH, 11, 12, profile_id="p")
+PAIR = pb.CookiePair(insecure=b"aaa", secure=b"bbb", expires_at=1_700_000_000, generation=2)
+
+
+def client(
+    session: aiohttp.ClientSession, url: str, *, timeout_s: float = 5.0, concurrency: int = 4
+) -> tuple[CookieServiceClient, WorkerMetrics]:
+    metrics = WorkerMetrics()
+    made = CookieServiceClient(
+        session,
+        url,
+        "token-canary",
+        timeout_s=timeout_s,
+        create_timeout_s=timeout_s,
+        concurrency=concurrency,
+        metrics=metrics,
+    )
+    return made, metrics
+
+
+async def test_a_signed_in_user_gets_a_pair() -> None:
+    async with serving() as (service, session):
+        service.body = pb.CreateResponse(pair=PAIR).SerializeToString()
+        cookies, metrics = client(session, service.url)
+        pair = await cookies.create(USER, DeviceIdentity(Source.COOKIE, Level.HIGH, "ESN-1", 3))
+        assert pair is not None
+        assert (pair.insecure, pair.secure, pair.expires_at, pair.generation) == (b"aaa", b"bbb", 1_700_000_000, 2)
+        ((path, authorization, body),) = service.requests
+        assert (path, authorization) == ("/v1/create", "Bearer token-canary")
+        sent = pb.CreateRequest.FromString(body)
+        assert (sent.customer_id, sent.account_owner_id, sent.profile_id) == (11, 12, "p")
+        assert (sent.esn, sent.device_type, sent.level) == ("ESN-1", 3, 2)
+        assert metrics.remote_calls == {("cookie", "created"): 1}
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (pb.RENEWED, RenewalOutcome.RENEWED),
+        (pb.NOT_A_MEMBER, RenewalOutcome.NOT_A_MEMBER),
+        (pb.REVOKED, RenewalOutcome.REVOKED),
+        (pb.REFUSED, RenewalOutcome.REFUSED),
+        (pb.UNAVAILABLE, RenewalOutcome.UNAVAILABLE),
+        (pb.RENEW_OUTCOME_UNSPECIFIED, RenewalOutcome.UNAVAILABLE),
+    ],
+)
+async def test_every_outcome_of_a_renewal_is_passed_on(sent: pb.RenewOutcome, expected: RenewalOutcome) -> None:
+    async with serving() as (service, session):
+        service.body = pb.RenewResponse(outcome=sent, pair=PAIR).SerializeToString()
+        cookies, metrics = client(session, service.url)
+        renewed = await cookies.renew(b"old")
+        assert renewed.outcome is expected
+        assert (renewed.pair is not None) == (expected is RenewalOutcome.RENEWED)
+        assert metrics.remote_calls == {("cookie", expected.value): 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (500, b"", "status_5xx"),
+        (401, b"", "status_4xx"),
+        (302, b"", "status_3xx"),
+        (200, b"\xff\xff", "bad_answer"),
+        (200, b"x" * 20_000, "bad_answer"),
+        (200, pb.RenewResponse(outcome=pb.RENEWED).SerializeToString(), "bad_answer"),
+    ],
+)
+async def test_r6_a_failing_service_is_unavailable_and_never_definitive(status: int, body: bytes, outcome: str) -> None:
+    async with serving() as (service, session):
+        service.status, service.body = status, body
+        cookies, metrics = client(session, service.url)
+        assert (await cookies.renew(b"old")).outcome is RenewalOutcome.UNAVAILABLE
+        assert await cookies.create(USER, None) is None
+        assert metrics.remote_calls == {("cookie", outcome): 2}
+
+
+@pytest.mark.parametrize("value", [b"", b"a\r\nSet-Cookie: x", b"a;b", b"a,b", b"x" * 4097])
+async def test_x7_a_value_that_is_not_base64url_is_a_bad_answer(value: bytes) -> None:
+    async with serving() as (service, session):
+        pair = pb.CookiePair(insecure=b"aaa", secure=value, expires_at=1, generation=1)
+        service.body = pb.RenewResponse(outcome=pb.RENEWED, pair=pair).SerializeToString()
+        cookies, _ = client(session, service.url)
+        assert (await cookies.renew(b"old")).outcome is RenewalOutcome.UNAVAILABLE
+
+
+async def test_a_slow_service_is_unavailable_after_the_deadline() -> None:
+    async with serving() as (service, session):
+        service.hang = True
+        cookies, metrics = client(session, service.url, timeout_s=0.05)
+        assert (await cookies.renew(b"old")).outcome is RenewalOutcome.UNAVAILABLE
+        assert metrics.remote_calls == {("cookie", "timeout"): 1}
+
+
+async def test_a_service_that_is_not_there_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    async with aiohttp.ClientSession() as session:
+        cookies, metrics = client(session, f"http://127.0.0.1:{port}")
+        assert await cookies.create(USER, None) is None
+        assert metrics.remote_calls == {("cookie", "unreachable"): 1}
+
+
+async def test_one_call_more_than_the_limit_is_unavailable_at_once_and_the_place_is_given_back() -> None:
+    async with serving() as (service, session):
+        service.hang = True
+        service.body = pb.RenewResponse(outcome=pb.NOT_A_MEMBER).SerializeToString()
+        cookies, metrics = client(session, service.url, concurrency=1)
+        first = asyncio.create_task(cookies.renew(b"old"))
+        await service.asked.wait()
+        assert (await cookies.renew(b"other")).outcome is RenewalOutcome.UNAVAILABLE
+        assert metrics.remote_calls == {("cookie", "overloaded"): 1}
+        service.released.set()
+        assert (await first).outcome is RenewalOutcome.NOT_A_MEMBER
+        assert (await cookies.renew(b"other")).outcome is RenewalOutcome.NOT_A_MEMBER
+
+
+async def test_a_cancelled_call_gives_its_place_back() -> None:
+    async with serving() as (service, session):
+        service.hang = True
+        cookies, _ = client(session, service.url, concurrency=1)
+        first = asyncio.create_task(cookies.renew(b"old"))
+        await service.asked.wait()
+        first.cancel()
+        await asyncio.wait({first})
+        assert "1 calls free" in repr(cookies)
+
+
+async def test_the_repr_shows_no_token() -> None:
+    async with serving() as (service, session):
+        cookies, _ = client(session, service.url)
+        assert "token-canary" not in repr(cookies)
