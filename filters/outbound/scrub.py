@@ -1,0 +1,53 @@
+"""scrub: nothing internal reaches a device: not on success, not on an error page, not in trailers (THREATS X6)."""
+
+from typing import Final
+
+from edge.contract.exchange import Exchange
+from edge.contract.filters import CONTINUE, OnError, Verdict
+from edge.contract.headers import Headers
+from filters.header_names import NameClass, classify, harmless_names
+
+# A Passport begins with its header, whose request id is this exchange's own: this much of it tells it from any other
+# text, and a Passport that a service returns begins alike.
+_TELLTALE_CHARACTERS: Final = 32
+
+
+class Scrub:
+    """Removes internal headers in every spelling, and any field that carries this exchange's Passport."""
+
+    id = "scrub"
+    on_error = OnError.CLOSED
+    deadline_s = 1.0
+    concurrency = 1
+
+    def outbound(self, exchange: Exchange) -> Verdict:
+        """Clean the response's head, whoever made it."""
+        response = exchange.response
+        if response is not None:
+            _clean(response.headers, exchange.passport)
+        return CONTINUE
+
+    def trailers(self, exchange: Exchange, trailers: Headers) -> None:
+        """Clean the response's trailers."""
+        _clean(trailers, exchange.passport)
+
+
+def _clean(headers: Headers, passport: bytes) -> None:
+    telltale = passport[:_TELLTALE_CHARACTERS]
+    harmless = harmless_names
+    for lower, _, value in headers.fields:
+        if lower not in harmless or (len(value) >= _TELLTALE_CHARACTERS and _leaks(value, telltale)):
+            break
+    else:
+        return
+    headers.fields = [
+        field for field in headers.fields if not _is_internal(field[0]) and not _leaks(field[2], telltale)
+    ]
+
+
+def _leaks(value: bytes, telltale: bytes) -> bool:
+    return telltale != b"" and telltale in value
+
+
+def _is_internal(name: bytes) -> bool:
+    return classify(name) in (NameClass.INTERNAL, NameClass.MESH)
