@@ -20,6 +20,10 @@ _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]
 _FORWARDED_FOR: Final = b"x-forwarded-for"
 _FORWARDED_PROTO: Final = b"x-forwarded-proto"
 _FORWARDED_HOST: Final = b"x-forwarded-host"
+_PROTO_FIELDS: Final = {
+    "http": (_FORWARDED_PROTO, _FORWARDED_PROTO, b"http"),
+    "https": (_FORWARDED_PROTO, _FORWARDED_PROTO, b"https"),
+}
 _REWRITTEN: Final = frozenset({_FORWARDED_FOR, _FORWARDED_PROTO, _FORWARDED_HOST, b"traceparent", b"forwarded"})
 _BELIEVED: Final = frozenset({NameClass.FORWARDED, NameClass.MESH})
 
@@ -50,13 +54,12 @@ class Hygiene:
             added = self._continue_chain(exchange, believed)
         else:
             id_ = exchange.id
-            scheme, host = request.scheme.encode(), request.host
             added = [
                 (b"x-request-id", b"x-request-id", id_),
                 (b"traceparent", b"traceparent", b"00-%b-%b-00" % (id_, id_[16:])),
                 (_FORWARDED_FOR, _FORWARDED_FOR, request.peer.encode()),
-                (_FORWARDED_PROTO, _FORWARDED_PROTO, scheme),
-                (_FORWARDED_HOST, _FORWARDED_HOST, host),
+                _PROTO_FIELDS[request.scheme],
+                (_FORWARDED_HOST, _FORWARDED_HOST, request.host),
             ]
         request.headers.fields = fields + added
         return CONTINUE
@@ -91,7 +94,7 @@ class Hygiene:
             (b"x-request-id", b"x-request-id", exchange.id),
             (b"traceparent", b"traceparent", _trace_parent(exchange.id, _only(believed, b"traceparent"))),
             (_FORWARDED_FOR, _FORWARDED_FOR, chain),
-            (_FORWARDED_PROTO, _FORWARDED_PROTO, request.scheme.encode()),
+            _PROTO_FIELDS[request.scheme],
             (_FORWARDED_HOST, _FORWARDED_HOST, host),
         ]
 

@@ -10,6 +10,8 @@ from filters.header_names import NameClass, classify, harmless_names
 # A Passport begins with its header, whose request id is this exchange's own: this much of it tells it from any other
 # text, and a Passport that a service returns begins alike.
 _TELLTALE_CHARACTERS: Final = 32
+_SHORTEST_PASSPORT: Final = 128
+_NOT_IN_ANY_VALUE: Final = b"\n"
 
 
 class Scrub:
@@ -33,20 +35,14 @@ class Scrub:
 
 
 def _clean(headers: Headers, passport: bytes) -> None:
-    telltale = passport[:_TELLTALE_CHARACTERS]
+    telltale = passport[:_TELLTALE_CHARACTERS] or _NOT_IN_ANY_VALUE
     harmless = harmless_names
     for lower, _, value in headers.fields:
-        if lower not in harmless or (len(value) >= _TELLTALE_CHARACTERS and _leaks(value, telltale)):
+        if lower not in harmless or (len(value) >= _SHORTEST_PASSPORT and telltale in value):
             break
     else:
         return
-    headers.fields = [
-        field for field in headers.fields if not _is_internal(field[0]) and not _leaks(field[2], telltale)
-    ]
-
-
-def _leaks(value: bytes, telltale: bytes) -> bool:
-    return telltale != b"" and telltale in value
+    headers.fields = [field for field in headers.fields if not _is_internal(field[0]) and telltale not in field[2]]
 
 
 def _is_internal(name: bytes) -> bool:
