@@ -33,6 +33,10 @@ class Kms:
     async def key_set(self, purpose: str, identity: str = "edge") -> Sequence[kms_pb2.KeyVersion]:
         return (await self.client(identity).key_sets([purpose])).key_sets[0].versions
 
+    async def primary(self, purpose: str) -> kms_pb2.KeyVersion:
+        (primary,) = [version for version in await self.key_set(purpose) if version.primary]
+        return primary
+
     async def operate(
         self, path: str, body: object = None, identity: str = "operator", method: str = "POST"
     ) -> tuple[int, Mapping[str, object]]:
