@@ -6,7 +6,7 @@ from edge.contract.identity import DeviceIdentity, Level, UserIdentity
 from edge.contract.reasons import Reason
 
 
-class Authorise:
+class AuthoriseFilter:
     """Refuses whoever is not known well enough for the route: the user first, then the device."""
 
     id = "authorise"

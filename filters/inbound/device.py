@@ -10,7 +10,7 @@ from edge.contract.identity import DeviceIdentity
 _UNKNOWN_TYPE = 0
 
 
-class Device:
+class DeviceFilter:
     """Settles which device is asking, whatever becomes of its user."""
 
     id = "device"

@@ -28,7 +28,7 @@ _REWRITTEN: Final = frozenset({_FORWARDED_FOR, _FORWARDED_PROTO, _FORWARDED_HOST
 _BELIEVED: Final = frozenset({NameClass.FORWARDED, NameClass.MESH})
 
 
-class Hygiene:
+class HygieneFilter:
     """Strips identity, forwarding and override headers; adds request id, trace parent and forwarding headers."""
 
     id = "hygiene"

@@ -14,7 +14,7 @@ _SHORTEST_PASSPORT: Final = 128
 _NOT_IN_ANY_VALUE: Final = b"\n"
 
 
-class Scrub:
+class ScrubFilter:
     """Removes internal headers in every spelling, and any field that carries this exchange's Passport."""
 
     id = "scrub"
