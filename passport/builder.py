@@ -59,7 +59,7 @@ class PassportBuilder:
         self._device_context = device_key.context(integrity_version, Part.DEVICE)
         self._user_integrity = encode_integrity_head(Part.USER, integrity_version, user_key.name)
         self._device_integrity = encode_integrity_head(Part.DEVICE, integrity_version, device_key.name)
-        self._second = -1
+        self._second: int | None = None
         self._times = self._header_head = self._header_length = self._header_tail = b""
 
     def build(self, request_id: bytes, user: UserPart, device: DevicePart, now: int) -> bytes:

@@ -102,7 +102,8 @@ class PassportIntrospector:
             raise PassportRefused(PassportRefusal.TRUST_DOMAIN)
         check_age(self._header.created, now, max_age_s)
         for part in (self._user, self._device):
-            check_times(part.created, part.expires, now, max_age_s)
+            check_expiry(part.created, part.expires, now)
+            check_age(part.created, now, max_age_s)
 
     @property
     def received(self) -> bytes:
@@ -246,13 +247,12 @@ def check_age(created: int, now: float, max_age_s: float) -> None:
         raise PassportRefused(PassportRefusal.TOO_OLD)
 
 
-def check_times(created: int, expires: int, now: float, max_age_s: float) -> None:
-    """Raise PassportRefused unless a part is valid at `now`, with `SKEW_S` for the clocks."""
+def check_expiry(created: int, expires: int, now: float) -> None:
+    """Raise PassportRefused for a part that had ended by `now`, with `SKEW_S` for the clocks."""
     if expires <= created:
         raise PassportRefused(PassportRefusal.INCONSISTENT_PART)
     if now > expires + SKEW_S:
         raise PassportRefused(PassportRefusal.EXPIRED)
-    check_age(created, now, max_age_s)
 
 
 def _parse(message: _M, data: bytes, shape: Shape) -> _M:

@@ -4,13 +4,13 @@ A returned Passport counts for the exchange it was sent on and for nothing else:
 that were sent. Whatever is not allowed changes nothing at all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from passport.identity import Level, Part, Source, UserAction
 from passport.integrity import Envelope, split_envelope, verify
-from passport.introspector import MAX_AGE_S, PassportIntrospector, check_times, decode_base64
+from passport.introspector import PassportIntrospector, check_expiry, decode_base64
 from passport.keys import PassportKeys
 from passport.refusals import PassportRefusal, PassportRefused
 
@@ -21,6 +21,11 @@ class Grant:
 
     parts: frozenset[Part]
     actions: frozenset[UserAction]
+
+    @classmethod
+    def named(cls, parts: Iterable[str], actions: Iterable[str]) -> "Grant":
+        """Make a grant from names as config/grants.yaml has them; KeyError or ValueError for an unknown one."""
+        return cls(frozenset(Part(part) for part in parts), frozenset(UserAction[action] for action in actions))
 
 
 Grants = Mapping[str, Grant]
@@ -63,7 +68,7 @@ def check_returned(
 ) -> Accepted | Unchanged | RefusedAction:
     """Compare what came back with what was sent on this exchange; both are `X-Passport` values.
 
-    `now` is epoch seconds. `sent` is trusted, since it is the edge's own.
+    `now` is the start of the exchange in epoch seconds. `sent` is trusted, since it is the edge's own.
     """
     if returned == sent:
         return Unchanged()
@@ -100,7 +105,8 @@ def _check_user(
         return RefusedAction(PassportRefusal.VERSION_NOT_ACCEPTED)
     key = verify(after, Part.USER, keys, purposes, accept_v1=signed_with_v1)
     passport = PassportIntrospector.from_verified(raw, after)
-    check_times(passport.user_created, passport.expires, now, MAX_AGE_S)
+    # The header ties it to this exchange; how long the service took is not held against it.
+    check_expiry(passport.user_created, passport.expires, now)
     refusal = _check_actions(passport, grants[key.purpose].actions)
     return RefusedAction(refusal) if refusal is not None else Accepted(passport.actions[0], passport)
 
@@ -108,12 +114,16 @@ def _check_user(
 def _check_actions(passport: PassportIntrospector, granted: frozenset[UserAction]) -> ReturnedRefusal | None:
     if not passport.actions:
         return ReturnedRefusal.CHANGED_WITHOUT_ACTION
-    if not granted.issuperset(passport.actions):
+    if not (granted - {UserAction.UNKNOWN}).issuperset(passport.actions):
         return ReturnedRefusal.ACTION_NOT_GRANTED
     if len(passport.actions) > 1:
         return ReturnedRefusal.CONTRADICTORY_ACTIONS
     if passport.actions[0] is UserAction.USER_LOGIN:
-        fits = passport.user_source is Source.USER_CREDENTIALS and passport.user_level >= Level.HIGH
+        fits = (
+            passport.user_source is Source.USER_CREDENTIALS
+            and passport.user_level >= Level.HIGH
+            and (passport.customer_id or 0) > 0
+        )
     else:
         fits = passport.user_source is Source.NONE
     return None if fits else ReturnedRefusal.USER_DOES_NOT_FIT

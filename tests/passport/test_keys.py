@@ -1,0 +1,67 @@
+"""The MAC keys: states, purposes, and that key bytes stay inside."""
+
+import pytest
+from edgepb.kms.v1 import kms_pb2
+
+from passport import MacKey, Part, PassportKeys
+from tests.passport.samples import key_sets, key_version, material
+
+
+def one_set(*versions: kms_pb2.KeyVersion, purpose: str = "passport-user") -> PassportKeys:
+    return PassportKeys.from_key_sets([kms_pb2.KeySet(purpose=purpose, versions=versions)])
+
+
+@pytest.mark.parametrize(
+    ("state", "verifies", "signs"),
+    [
+        (kms_pb2.PRE_ACTIVE, True, False),
+        (kms_pb2.ACTIVE, True, True),
+        (kms_pb2.DEACTIVATED, True, False),
+        (kms_pb2.DESTROYED, False, False),
+        (kms_pb2.KEY_STATE_UNSPECIFIED, False, False),
+    ],
+)
+def test_rule_23_a_keys_state_says_what_it_may_do(state: kms_pb2.KeyState, verifies: bool, signs: bool) -> None:
+    keys = one_set(key_version(1, "a", state, primary=True))
+    assert (keys.find("passport-user:00000001") is not None) is verifies
+    assert (keys.signer("passport-user") is not None) is signs
+
+
+def test_an_active_key_that_is_not_primary_does_not_sign() -> None:
+    keys = one_set(key_version(1, "a", primary=False), key_version(2, "b"))
+    signer = keys.signer("passport-user")
+    assert signer is not None
+    assert signer.name == "passport-user:00000002"
+
+
+def test_keys_of_other_purposes_are_left_out() -> None:
+    assert one_set(key_version(1, "a"), purpose="cookie").find("cookie:00000001") is None
+
+
+def test_rule_2_the_same_material_under_two_purposes_makes_two_keys() -> None:
+    macs = set()
+    for purpose in ("passport-user", "passport-device"):
+        context = MacKey(purpose, 1, material("same")).context(1, Part.USER).copy()
+        context.update(b"message")
+        macs.add(context.finalize())
+    assert len(macs) == 2
+
+
+def test_a_key_id_that_comes_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="passport-user:00000001 comes twice"):
+        one_set(key_version(1, "a"), key_version(1, "b"))
+
+
+def test_material_of_a_wrong_size_is_refused_without_showing_it() -> None:
+    with pytest.raises(ValueError, match="32 bytes") as caught:
+        one_set(kms_pb2.KeyVersion(key_id=1, state=kms_pb2.ACTIVE, material=b"secret-but-short"))
+    assert "secret" not in str(caught.value)
+
+
+def test_rule_24_no_repr_shows_material() -> None:
+    keys = PassportKeys.from_key_sets(key_sets())
+    key = keys.signer("passport-user")
+    shown = f"{keys!r} {key!r}"
+    assert "passport-user:0000a001" in shown
+    assert "user...." not in shown
+    assert material("user").hex() not in shown
