@@ -6,7 +6,8 @@ its sibling. An expired cookie is not refused here: it is authentic, and whether
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from edgepb.tokens.v1.cookie_pb2 import CookieClaims
 from google.protobuf.message import DecodeError
@@ -35,8 +36,7 @@ class CookieNames:
     secure: str = "SecureEdgeId"
 
 
-@dataclass(slots=True, frozen=True)
-class Claims:
+class Claims(NamedTuple):
     """What a cookie says. Times in epoch seconds; the repr names nobody.
 
     `customer_id` 0 stands for a device without a user. `level` is the one reached at login, 0 to 3. `stale_key` is
@@ -90,8 +90,8 @@ def seal_pair(
     if _problem(claims, claims.issued_at) is not None:
         raise ValueError("the claims contradict themselves")
     return (
-        seal(key, Place(KIND, names.insecure, environment), _message(claims).SerializeToString(), nonces[0]),
-        seal(key, Place(KIND, names.secure, environment), _binding(claims).SerializeToString(), nonces[1]),
+        seal(key, _place(names.insecure, environment), _message(claims).SerializeToString(), nonces[0]),
+        seal(key, _place(names.secure, environment), _binding(claims).SerializeToString(), nonces[1]),
     )
 
 
@@ -105,13 +105,43 @@ def open_secure(ring: KeyRing, names: CookieNames, environment: str, text: bytes
     return _open(ring, names.secure, environment, text, now)
 
 
-def same_session(insecure: Claims, secure: Claims) -> bool:
-    """Tell whether two halves belong together: one user, one session."""
-    return insecure.customer_id == secure.customer_id and insecure.session_id == secure.session_id
+def open_pair(
+    ring: KeyRing, names: CookieNames, environment: str, pair: tuple[bytes, bytes], now: float
+) -> Claims | Refusal:
+    """Open both values, (insecure, secure), and return the claims of the pair.
+
+    Both must be authentic and name one user and one session. The pair lives as long as its shorter half, and one
+    half under a stale key makes the whole stale.
+    """
+    claims = _open(ring, names.insecure, environment, pair[0], now)
+    if isinstance(claims, Refusal):
+        return claims
+    secure = _open(ring, names.secure, environment, pair[1], now)
+    if isinstance(secure, Refusal):
+        return secure
+    if claims.customer_id != secure.customer_id or claims.session_id != secure.session_id:
+        return Refusal.PAIR_MISMATCH
+    if _times(claims) == _times(secure) and claims.stale_key == secure.stale_key:
+        return claims  # sealed together: the common case
+    return claims._replace(
+        issued_at=max(claims.issued_at, secure.issued_at),
+        renew_after=min(claims.renew_after, secure.renew_after),
+        expires_at=min(claims.expires_at, secure.expires_at),
+        stale_key=claims.stale_key or secure.stale_key,
+    )
+
+
+def _times(claims: Claims) -> tuple[int, int, int]:
+    return claims.issued_at, claims.renew_after, claims.expires_at
+
+
+@lru_cache(maxsize=64)
+def _place(name: str, environment: str) -> Place:
+    return Place(KIND, name, environment)
 
 
 def _open(ring: KeyRing, name: str, environment: str, text: bytes, now: float) -> Claims | Refusal:
-    opened = open_envelope(ring, PURPOSE, Place(KIND, name, environment), text)
+    opened = open_envelope(ring, PURPOSE, _place(name, environment), text)
     if isinstance(opened, Refusal):
         return opened
     try:

@@ -51,29 +51,26 @@ class CookieScanner:
         found: list[bytes | None] = [None] * len(self._names)
         duplicate = False
         kept = []
-        kinds = self._kinds
         for value in values:
             pieces = value.split(b";")
             others = []
             for piece in pieces:
                 name, equals, text = piece.partition(b"=")
-                kind = kinds.get(name)
-                if kind is None:
-                    kind = self._learn(name)
+                kind = self._kinds.get(name) or self._learn(name)
                 if kind == _OTHERS:
                     others.append(piece)
-                elif kind >= 0 and equals:
+                elif kind > 0 and equals:
                     text = text.strip(_BLANK)
-                    duplicate = duplicate or found[kind] not in (None, text)
-                    found[kind] = text
+                    duplicate = duplicate or found[kind - 1] not in (None, text)
+                    found[kind - 1] = text
             kept.append(value if len(others) == len(pieces) else b";".join(others).strip(_BLANK))
         return Scan(Refusal.DUPLICATE if duplicate else found, kept)
 
     def _learn(self, raw: bytes) -> int:
-        """Classify a name once: the position of ours, a look-alike of ours, or somebody else's."""
+        """Classify a name once: the position of ours from 1, a look-alike of ours, or somebody else's."""
         name = raw.lstrip(_BLANK)
         if name in self._names:
-            kind = self._names.index(name)
+            kind = self._names.index(name) + 1
         else:
             kind = _LOOKALIKE if _FRINGE.sub(b"", raw).lower() in self._lower else _OTHERS
         if len(self._kinds) < _KNOWN_NAMES and len(raw) <= _KNOWN_NAME_BYTES:

@@ -6,9 +6,8 @@ a revocation list or a shared renewal keyed on the text cannot be dodged.
 """
 
 import binascii
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 
@@ -44,12 +43,14 @@ class Refusal(StrEnum):
     PAIR_MISMATCH = "pair_mismatch"
 
 
-@dataclass(slots=True, frozen=True)
-class Opened:
+class Opened(NamedTuple):
     """The plaintext of an authentic token; `stale_key` says that it is to be issued again under the newest key."""
 
-    plaintext: bytes = field(repr=False)
+    plaintext: bytes
     stale_key: bool
+
+    def __repr__(self) -> str:
+        return f"Opened({len(self.plaintext)} bytes, stale_key={self.stale_key})"
 
 
 def seal(key: Key, place: Place, plaintext: bytes, nonce: bytes) -> bytes:

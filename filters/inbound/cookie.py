@@ -13,30 +13,28 @@ from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
 from edge.contract.reasons import Reason
 from edge.contract.route import OnBadToken
 from filters.recent import Recent
-from tokens.cookie import PURPOSE, SKEW_S, Claims, CookieNames, open_insecure, open_secure, same_session
-from tokens.cookie_header import CookieScanner
+from tokens.cookie import PURPOSE, SKEW_S, Claims, CookieNames, open_insecure, open_pair
+from tokens.cookie_header import CookieScanner, Scan
 from tokens.envelope import Refusal
 from tokens.keys.ring import KeyRing, RingSource
 
+_REMEMBERED_LINE_BYTES: Final = 1024
 _FRESH: Final = ("cookie", "ok", "local")
 _EXPIRED: Final = ("cookie", "expired", "local")
 _REFUSED: Final = ("cookie", "refused", "local")
 
 
 class Resolved:
-    """What one presented token stands for. `stale_user` is the user that it still stands for once expired."""
+    """What one presented token stands for."""
 
-    __slots__ = ("device", "expires_at", "not_before", "paired", "renew_after", "stale_user", "user")
+    __slots__ = ("device", "expires_at", "not_before", "paired", "renew_after", "user")
 
-    def __init__(self, insecure: Claims, secure: Claims | None, *, trusted: bool) -> None:
-        self.paired = secure is not None
-        self.user, self.device = identities(insecure, high=trusted and self.paired)
-        self.stale_user = at_low(self.user)
-        halves = (insecure,) if secure is None else (insecure, secure)
-        # The pair lives as long as its shorter half; a key on the way out makes it due at once.
-        self.not_before = max(half.issued_at for half in halves) - SKEW_S
-        self.renew_after = min(0 if half.stale_key else half.renew_after for half in halves)
-        self.expires_at = min(half.expires_at for half in halves)
+    def __init__(self, claims: Claims, *, paired: bool, trusted: bool) -> None:
+        self.paired = paired
+        self.user, self.device = identities(claims, high=trusted and paired)
+        self.not_before = claims.issued_at - SKEW_S
+        self.renew_after = 0 if claims.stale_key else claims.renew_after  # due at once, to get it off the old key
+        self.expires_at = claims.expires_at
 
     def __repr__(self) -> str:
         return f"Resolved({self.user!r}, {self.device!r}, expires {self.expires_at})"
@@ -46,7 +44,7 @@ class CookieFilter:
     """The authenticator of the cookie pair.
 
     Verified tokens are kept by their whole text and for one key ring; times are judged anew on every use, and what
-    was refused is never kept.
+    was refused is never kept. Scanned `Cookie` lines are kept beside them: a scan depends on nothing but the line.
     """
 
     id = "cookie"
@@ -77,6 +75,7 @@ class CookieFilter:
         self._on_unknown_key = on_unknown_key
         self._scanner = CookieScanner((names.insecure, names.secure))
         self._ring: KeyRing = rings.ring
+        self._lines: Recent[bytes, Scan] = Recent(cache_entries)
         self._verified: Recent[tuple[bytes, bytes | None, bool], Resolved] = Recent(cache_entries)
 
     def inbound(self, exchange: Exchange) -> Verdict:
@@ -86,7 +85,7 @@ class CookieFilter:
         if not places:
             return NOT_MINE
         values = [fields[place][2] for place in places]
-        found, kept = self._scanner.scan(values)
+        found, kept = self._scan(values)
         if kept != values:
             _put_back(fields, places, kept)
         if isinstance(found, Refusal):
@@ -104,6 +103,17 @@ class CookieFilter:
         """Take cookies out of the request's trailers: nothing that identifies comes that late."""
         trailers.remove(b"cookie")
 
+    def _scan(self, values: list[bytes]) -> Scan:
+        """Scan the `Cookie` lines; a device mostly sends the very line it sent before."""
+        line = values[0]
+        if len(values) > 1 or len(line) > _REMEMBERED_LINE_BYTES:
+            return self._scanner.scan(values)
+        scan = self._lines.young.get(line) or self._lines.get(line)
+        if scan is None:
+            scan = self._scanner.scan(values)
+            self._lines.put(line, scan)
+        return scan
+
     def _resolve(self, insecure: bytes, secure: bytes | None, exchange: Exchange) -> Resolved | Refusal:
         """Return what the token stands for, from the kept ones or by opening it."""
         ring = self._rings.ring
@@ -120,17 +130,13 @@ class CookieFilter:
         return opened
 
     def _open(self, ring: KeyRing, insecure: bytes, secure: bytes | None, exchange: Exchange) -> Resolved | Refusal:
-        claims = open_insecure(ring, self._names, self._environment, insecure, exchange.now)
+        if secure is None:
+            claims = open_insecure(ring, self._names, self._environment, insecure, exchange.now)
+        else:
+            claims = open_pair(ring, self._names, self._environment, (insecure, secure), exchange.now)
         if isinstance(claims, Refusal):
             return claims
-        if secure is None:
-            return Resolved(claims, None, trusted=exchange.secure)
-        sibling = open_secure(ring, self._names, self._environment, secure, exchange.now)
-        if isinstance(sibling, Refusal):
-            return sibling
-        if not same_session(claims, sibling):
-            return Refusal.PAIR_MISMATCH
-        return Resolved(claims, sibling, trusted=exchange.secure)
+        return Resolved(claims, paired=secure is not None, trusted=exchange.secure)
 
     def _refuse(self, exchange: Exchange, refusal: Refusal) -> Verdict:
         """Refuse a bad token, or leave the request anonymous where the route says so."""
@@ -188,7 +194,7 @@ def _settle(exchange: Exchange, resolved: Resolved) -> Verdict:
     if exchange.now >= resolved.renew_after:
         if exchange.now >= resolved.expires_at:
             exchange.expired = True
-            exchange.user = resolved.stale_user
+            exchange.user = at_low(resolved.user)
             exchange.resolution = _EXPIRED
         else:
             exchange.renew_due = True
