@@ -1,0 +1,1 @@
+"""Every socket and protocol class: devices on one side, origins on the other."""

@@ -1,0 +1,1 @@
+"""Origins: the connections to them, and how requests get one."""

@@ -1,0 +1,326 @@
+"""One device connection: reads requests one after the other, writes responses in order.
+
+Theory of operation: bytes go to the head reader, then to the body reader of the request in progress. One request is
+in progress at a time. What a client sends ahead (pipelining) is held, unread by any parser, and reading is paused:
+so at most one read of it is in memory. A connection that is closed while its client may still be sending is
+half-closed first and drained for a moment, lest the kernel's reset destroys the answer (RFC 9112 §9.6).
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from edge.contract.headers import Headers
+from edge.contract.reasons import Reason
+from edge.http1.body import BodyReader
+from edge.http1.errors import BadChunkingError, BadRequestError
+from edge.http1.limits import HeadLimits
+from edge.http1.request import RequestHead, RequestReader
+
+_HELD: Final = 1  # reasons to pause reading, as bits
+_HANDLER: Final = 2
+_LINGER_S: Final = 2.0
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class StreamHandler(Protocol):
+    """Takes one request and answers it through the connection it came on."""
+
+    def start(self) -> None:
+        """Begin; the connection calls it once, right after the head."""
+        ...
+
+    def request_body(self, piece: bytes) -> None:
+        """Take a piece of the body."""
+        ...
+
+    def request_end(self, trailers: Headers | None) -> None:
+        """Take the end of a request that has a body."""
+        ...
+
+    def request_broken(self, error: BadRequestError) -> None:
+        """The body's framing is invalid: nothing more can be read."""
+        ...
+
+    def client_gone(self) -> None:
+        """The connection is lost."""
+        ...
+
+    def client_full(self) -> None:
+        """The device reads slower than it is written to."""
+        ...
+
+    def client_drained(self) -> None:
+        """The device has caught up."""
+        ...
+
+    def sweep(self, now: float) -> None:
+        """Look at deadlines; `now` is the loop's clock."""
+        ...
+
+
+class Worker(Protocol):
+    """What a connection needs of the worker it belongs to."""
+
+    limits: HeadLimits
+    head_read_s: float
+    keep_alive_idle_s: float
+    idle_s: float
+    write_buffer_bytes: int
+    draining: bool
+    clock: Callable[[], float]
+    connections: set["Downstream"]
+
+    def admit(self, connection: "Downstream", peername: object) -> bool:
+        """Name the peer of a new connection; return whether it may stay."""
+        ...
+
+    def open(self, connection: "Downstream", head: RequestHead) -> StreamHandler:
+        """Return a handler for a request."""
+        ...
+
+    def refuse(self, connection: "Downstream", error: BadRequestError) -> None:
+        """Answer something that is not a request, and close."""
+        ...
+
+
+class Downstream(asyncio.Protocol):
+    """A connection from a device, or from a proxy in front."""
+
+    __slots__ = (
+        "_body",
+        "_closing",
+        "_consuming",
+        "_deadline",
+        "_ended",
+        "_full",
+        "_handler",
+        "_held",
+        "_pauses",
+        "_reader",
+        "_transport",
+        "_worker",
+        "peer",
+        "peer_trusted",
+        "secure",
+    )
+
+    def __init__(self, worker: Worker, *, secure: bool = False) -> None:
+        self._worker = worker
+        self._reader = RequestReader(worker.limits)
+        self._handler: StreamHandler | None = None
+        self._body: BodyReader | None = None
+        self._held = b""
+        self._pauses = 0
+        self._consuming = False
+        self._closing = False
+        self._ended = False
+        self._full = False
+        self._deadline = 0.0
+        self.secure = secure
+        self.peer = ""
+        self.peer_trusted = False
+
+    # Callbacks of the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection in."""
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a stream transport is needed")
+        self._transport = transport
+        transport.set_write_buffer_limits(high=self._worker.write_buffer_bytes)
+        self._deadline = self._worker.clock() + self._worker.head_read_s
+        self._worker.connections.add(self)
+        if not self._worker.admit(self, transport.get_extra_info("peername")):
+            self.reset()
+
+    def data_received(self, data: bytes) -> None:
+        """Consume what came, or hold it while an earlier request is being answered."""
+        if self._closing:
+            return
+        if self._held or (self._body is None and (self._handler is not None or self._full)):
+            self._held += data
+            self._pause(_HELD)
+            return
+        self._consume(data)
+
+    def eof_received(self) -> bool:
+        """Finish the answer to a client that has only shut down its sending side; return whether to stay open."""
+        self._ended = True
+        if self._closing or self._handler is None:
+            return False
+        if self._body is None:
+            return True
+        self._lose_client()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason makes no difference
+        """Let go of everything."""
+        self._worker.connections.discard(self)
+        self._closing = True
+        self._held = b""
+        self._lose_client()
+
+    def pause_writing(self) -> None:
+        """Pass the back-pressure on."""
+        self._full = True
+        if self._handler is not None:
+            self._handler.client_full()
+
+    def resume_writing(self) -> None:
+        """Go on: with the response, or with the next request."""
+        self._full = False
+        if self._handler is not None:
+            self._handler.client_drained()
+        else:
+            self._consume_held()
+
+    # What the handler calls.
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the device."""
+        self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Take no more of the request body for now."""
+        self._pause(_HANDLER)
+
+    def resume_reading(self) -> None:
+        """Take the request body again."""
+        self._resume(_HANDLER)
+
+    def finish(self, *, keep_alive: bool) -> None:
+        """End the exchange: its response is written."""
+        self._handler = None
+        worker = self._worker
+        if not keep_alive or self._body is not None or worker.draining or (self._ended and not self._held):
+            self.close()
+            return
+        self._deadline = worker.clock() + worker.keep_alive_idle_s
+        if self._pauses:
+            self._resume(_HANDLER)
+            self._consume_held()
+
+    def close(self, *, linger: bool = False) -> None:
+        """Close once what is written has left; drain a client that may still be sending, or with `linger`."""
+        if self._closing:
+            return
+        lingering = not self._ended and (linger or self._body is not None or self._held != b"")
+        self._closing = True
+        self._handler = None
+        self._body = None
+        self._held = b""
+        if lingering and self._transport.can_write_eof():
+            self._deadline = self._worker.clock() + _LINGER_S
+            self._transport.write_eof()
+            self._resume(_HELD | _HANDLER)
+        else:
+            self._deadline = self._worker.clock() + self._worker.idle_s
+            self._transport.close()
+
+    def reset(self) -> None:
+        """Break the connection off, so that a half-sent response can't be taken for a whole one."""
+        self._closing = True
+        self._handler = None
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._transport.abort()
+
+    # What the worker calls.
+
+    def sweep(self, now: float) -> None:
+        """Enforce the deadlines of this connection or of its request."""
+        if self._handler is not None:
+            self._handler.sweep(now)
+        elif now >= self._deadline:
+            if self._closing:
+                self._transport.abort()
+            elif self._reader.idle:
+                self.close()
+            else:
+                error = BadRequestError(408, Reason.HEAD_TIMEOUT, f"more than {self._worker.head_read_s} s")
+                self._worker.refuse(self, error)
+
+    def drain(self) -> None:
+        """Close now if no request is in progress; otherwise its end will."""
+        if self._handler is None and self._reader.idle:
+            self.close()
+
+    # The reading loop.
+
+    def _consume(self, data: bytes) -> None:
+        self._consuming = True
+        while data and not self._closing:
+            if self._body is not None:
+                data = self._consume_body(self._body, data)
+            elif self._handler is not None or self._full:
+                self._held = data
+                self._pause(_HELD)
+                break
+            else:
+                data = self._consume_head(data)
+        self._consuming = False
+
+    def _consume_head(self, data: bytes) -> bytes:
+        fresh = self._reader.idle
+        try:
+            read = self._reader.feed(data)
+        except BadRequestError as error:
+            self._worker.refuse(self, error)
+            return b""
+        if read is None:
+            if fresh:
+                self._deadline = self._worker.clock() + self._worker.head_read_s
+            return b""
+        head, rest = read
+        self._body = head.body
+        self._handler = handler = self._worker.open(self, head)
+        handler.start()
+        return rest
+
+    def _consume_body(self, body: BodyReader, data: bytes) -> bytes:
+        pieces: list[bytes] = []
+        handler = self._handler
+        if handler is None:
+            raise AssertionError("a body without a request")
+        try:
+            rest = body.feed(data, pieces)
+        except BadChunkingError as error:
+            handler.request_broken(BadRequestError(400, Reason.AMBIGUOUS_FRAMING, str(error)))
+            return b""
+        for piece in pieces:
+            if self._handler is handler:
+                handler.request_body(piece)
+        if body.complete and self._handler is handler:
+            self._body = None
+            handler.request_end(body.trailers)
+        return rest
+
+    def _consume_held(self) -> None:
+        if self._held and not self._consuming and not self._full:
+            data, self._held = self._held, b""
+            self._resume(_HELD)
+            self._consume(data)
+
+    def _pause(self, why: int) -> None:
+        if not self._pauses:
+            self._transport.pause_reading()
+        self._pauses |= why
+
+    def _resume(self, why: int) -> None:
+        if self._pauses:
+            self._pauses &= ~why
+            if not self._pauses and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _lose_client(self) -> None:
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.client_gone()
+
+    def __repr__(self) -> str:
+        state = "closing" if self._closing else "busy" if self._handler is not None else "idle"
+        return f"Downstream({state}, {'full' if self._full else 'writable'}, pauses {self._pauses})"

@@ -1,0 +1,243 @@
+"""One connection to an origin: carries one request at a time, tells its response to a handler as it comes."""
+
+import asyncio
+from enum import StrEnum
+from typing import Final, Protocol
+
+from edge.contract.headers import Headers
+from edge.contract.reasons import Reason
+from edge.http1.body import BodyReader
+from edge.http1.errors import BadChunkingError, BadResponseError
+from edge.http1.limits import HeadLimits
+from edge.http1.response import ResponseHead, ResponseReader
+
+_CLIENT: Final = 1  # reasons to pause reading, as bits
+_CHAIN: Final = 2
+
+
+class ResponseHandler(Protocol):
+    """Takes the response to the request that was sent on a connection."""
+
+    def interim(self, head: ResponseHead) -> None:
+        """Take a 1xx head."""
+        ...
+
+    def response_head(self, head: ResponseHead) -> None:
+        """Take the final head."""
+        ...
+
+    def response_body(self, piece: bytes) -> None:
+        """Take a piece of the body."""
+        ...
+
+    def response_end(self, trailers: Headers | None, *, reusable: bool) -> None:
+        """Take the end; `reusable` says whether the connection may carry another request."""
+        ...
+
+    def flush(self) -> None:
+        """Everything that came in one read has been told."""
+        ...
+
+    def origin_failed(self, reason: Reason, *, unanswered: bool) -> None:
+        """The connection broke; `unanswered`: before the first byte of a response."""
+        ...
+
+    def origin_full(self) -> None:
+        """The origin reads slower than it is written to."""
+        ...
+
+    def origin_drained(self) -> None:
+        """The origin has caught up."""
+        ...
+
+
+class Owner(Protocol):
+    """The pool a connection belongs to."""
+
+    def connection_closed(self, connection: "Upstream") -> None:
+        """The connection is gone."""
+        ...
+
+
+class State(StrEnum):
+    """Where a connection is in its life."""
+
+    IDLE = "idle"
+    RESERVED = "reserved"  # handed out, nothing sent yet
+    ACTIVE = "active"
+    CLOSED = "closed"
+
+
+class Upstream(asyncio.Protocol):
+    """A connection to one address of an origin."""
+
+    __slots__ = (
+        "_answered",
+        "_body",
+        "_handler",
+        "_owner",
+        "_pauses",
+        "_reader",
+        "_reusable",
+        "_transport",
+        "address",
+        "idle_since",
+        "requests",
+        "state",
+    )
+
+    def __init__(self, owner: Owner, address: tuple[str, int], limits: HeadLimits) -> None:
+        self._owner = owner
+        self._reader = ResponseReader(limits)
+        self._handler: ResponseHandler | None = None
+        self._body: BodyReader | None = None
+        self._reusable = True
+        self._answered = False
+        self._pauses = 0
+        self.address = address
+        self.requests = 0
+        self.idle_since = 0.0
+        self.state = State.RESERVED
+
+    # What a handler calls.
+
+    def begin(self, handler: ResponseHandler, method: bytes) -> None:
+        """Take a request; its head and body follow through `send`."""
+        self._handler = handler
+        self._answered = False
+        self.requests += 1
+        self.state = State.ACTIVE
+        self._reader.expect(method)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes to the origin."""
+        self._transport.write(data)
+
+    def hold_for_client(self) -> None:
+        """Read no more until the device has caught up."""
+        self._pause(_CLIENT)
+
+    def hold_for_chain(self) -> None:
+        """Read no more until the outbound filters are through."""
+        self._pause(_CHAIN)
+
+    def release_client(self) -> None:
+        """The device has caught up."""
+        self._resume(_CLIENT)
+
+    def release_chain(self) -> None:
+        """The outbound filters are through."""
+        self._resume(_CHAIN)
+
+    def close(self) -> None:
+        """Break off whatever is in progress; the handler hears no more."""
+        self._handler = None
+        self.state = State.CLOSED
+        self._transport.abort()
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request can be sent on it."""
+        return not self._transport.is_closing()
+
+    # Callbacks of the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection in."""
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a stream transport is needed")
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Tell the handler what came; bytes that nobody asked for end the connection (THREATS S9)."""
+        handler = self._handler
+        if handler is None:
+            self.close()
+            return
+        self._answered = True
+        try:
+            while data and self._handler is handler:
+                data = self._read_head(handler, data) if self._body is None else self._read_body(handler, data)
+        except (BadResponseError, BadChunkingError):
+            self._fail(Reason.ORIGIN_PROTOCOL_ERROR)
+            return
+        if self._handler is handler:
+            handler.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell a clean end of a body that only the close ends from a cut one."""
+        self.state = State.CLOSED
+        self._owner.connection_closed(self)
+        if self._handler is None:
+            return
+        body = self._body
+        if exc is None and body is not None and body.ended_by_close():
+            self._end(self._handler, body.trailers, extra=False)
+        else:
+            self._fail(Reason.ORIGIN_CUT if self._answered else Reason.ORIGIN_CLOSED)
+
+    def pause_writing(self) -> None:
+        """Pass the back-pressure on."""
+        if self._handler is not None:
+            self._handler.origin_full()
+
+    def resume_writing(self) -> None:
+        """Pass on that there is room again."""
+        if self._handler is not None:
+            self._handler.origin_drained()
+
+    # Reading.
+
+    def _read_head(self, handler: ResponseHandler, data: bytes) -> bytes:
+        read = self._reader.feed(data)
+        if read is None:
+            return b""
+        head, rest = read
+        if head.interim:
+            handler.interim(head)
+            return rest
+        self._body, self._reusable = head.body, head.reusable
+        handler.response_head(head)
+        if head.body is None and self._handler is handler:
+            self._end(handler, None, extra=rest != b"")
+        return rest
+
+    def _read_body(self, handler: ResponseHandler, data: bytes) -> bytes:
+        body = self._body
+        if body is None:
+            raise AssertionError("no body is being read")
+        pieces: list[bytes] = []
+        rest = body.feed(data, pieces)
+        for piece in pieces:
+            handler.response_body(piece)
+        if body.complete and self._handler is handler:
+            self._end(handler, body.trailers, extra=rest != b"")
+        return rest
+
+    def _end(self, handler: ResponseHandler, trailers: Headers | None, *, extra: bool) -> None:
+        self._handler = None
+        self._body = None
+        if self._pauses:
+            self._resume(_CLIENT | _CHAIN)
+        handler.response_end(trailers, reusable=self._reusable and not extra and self.state is not State.CLOSED)
+
+    def _fail(self, reason: Reason) -> None:
+        handler, self._handler = self._handler, None
+        self._body = None
+        self._transport.abort()
+        if handler is not None:
+            handler.origin_failed(reason, unanswered=not self._answered)
+
+    def _pause(self, why: int) -> None:
+        if not self._pauses:
+            self._transport.pause_reading()
+        self._pauses |= why
+
+    def _resume(self, why: int) -> None:
+        if self._pauses & why:
+            self._pauses &= ~why
+            if not self._pauses and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def __repr__(self) -> str:
+        return f"Upstream({self.address[0]}:{self.address[1]}, {self.state}, {self.requests} requests)"

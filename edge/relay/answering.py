@@ -1,0 +1,347 @@
+"""The answer of one exchange: the outbound chain, delivery to the device, and every way an exchange can end.
+
+Whoever ends an exchange calls `_finish`, `_fail` or `client_gone`, once; what comes later finds `_done` set. Until
+the response head is written (`_delivered`) a failure is a clean error page; after that the connection is reset, so
+that a device never takes half a response for a whole one.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+
+from edge.contract.exchange import Exchange, Response
+from edge.contract.filters import CONTINUE, NOT_MINE, Answer, NeedBody, Refuse
+from edge.contract.headers import Headers
+from edge.contract.reasons import Reason
+from edge.http1 import write
+from edge.http1.request import RequestHead
+from edge.http1.response import ResponseHead
+from edge.net.downstream import Downstream
+from edge.net.upstream import Upstream
+from edge.relay.chain import Pending, Stop
+from edge.relay.context import Context
+from edge.relay.flow import BodyFlow
+from edge.relay.problem import problem_response, whole
+from edge.relay.writers import PLAIN, BodyWriter
+from edge.upstream.pool import OriginPool
+
+
+class Answering(ABC):
+    """The response side of a relay, and its end. `Relay` adds the request side."""
+
+    __slots__ = (
+        "_abandoned",
+        "_answered_at",
+        "_context",
+        "_delivered",
+        "_done",
+        "_downstream",
+        "_flow",
+        "_head",
+        "_inlet",
+        "_keep_alive",
+        "_length",
+        "_origin_full",
+        "_out",
+        "_outcome",
+        "_pool",
+        "_progress",
+        "_progress_at",
+        "_progress_seen",
+        "_request_head",
+        "_response_ended",
+        "_resume_at",
+        "_retried",
+        "_sent_at",
+        "_started",
+        "_task",
+        "_upstream",
+        "_written_at",
+        "exchange",
+    )
+
+    def __init__(self, context: Context, downstream: Downstream, head: RequestHead, exchange: Exchange) -> None:
+        self._context = context
+        self._downstream = downstream
+        self._head = head
+        self.exchange = exchange
+        self._pool: OriginPool = context.pools[exchange.route.origin]
+        self._inlet = BodyFlow(exchange.route.max_request_body_bytes) if head.body is not None else None
+        self._flow: BodyFlow | None = None
+        self._length: int | None = None  # of the origin's response, as announced
+        self._upstream: Upstream | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._request_head = b""
+        self._out: list[bytes] = []
+        self._outcome = "ok"
+        self._resume_at = 0  # where a chain goes on once a filter has the body it asked for
+        self._started = self._progress_at = context.clock()
+        self._sent_at = self._answered_at = self._written_at = 0.0
+        self._progress = self._progress_seen = 0
+        self._keep_alive = self._origin_full = self._retried = False
+        self._abandoned = self._delivered = self._response_ended = self._done = False
+
+    # The origin's response, as `edge.net.upstream.Upstream` tells it.
+
+    def interim(self, head: ResponseHead) -> None:
+        """Pass on a 100 that was asked for, and early hints; other 1xx tell a device nothing."""
+        if self._head.http10 or self._delivered:
+            return
+        if head.status == 100 and self._head.expect_continue:
+            self._head.expect_continue = False
+            self._downstream.write(write.CONTINUE_100)
+        elif head.status == 103:
+            hints = Headers([field for field in head.headers.fields if field[0] == b"link"])
+            self._downstream.write(write.response_head(103, hints, b""))
+
+    def response_head(self, head: ResponseHead) -> None:
+        """Run the outbound chain over the origin's response."""
+        self._answered_at = self._context.clock()
+        self.exchange.response = Response(head.status, head.headers)
+        self._flow = BodyFlow(None) if head.body is not None else None
+        self._length = head.length
+        self._run_outbound(0)
+
+    def response_body(self, piece: bytes) -> None:
+        """Hold, collect or pass on a piece of the response body."""
+        self._progress += 1
+        if self._flow is None:
+            return
+        try:
+            within = self._flow.take(piece)
+        except Exception as error:  # noqa: BLE001 - a filter's transform failed: closed
+            self._transform_failed(error)
+            return
+        if not within:
+            self._fail(502, Reason.BODY_TOO_LARGE, "response to be buffered")
+
+    def response_end(self, trailers: Headers | None, *, reusable: bool) -> None:
+        """Give the connection back and end the exchange, or go on with a filter that wanted the whole body."""
+        self._response_ended = True
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            if reusable and (self._inlet is None or self._inlet.ended) and not self._abandoned:
+                self._pool.release(upstream, self._context.clock())
+            else:
+                upstream.close()
+        flow, response = self._flow, self.exchange.response
+        if flow is not None:
+            try:
+                flow.end(self._context.outbound.guard_trailers(self.exchange, trailers))
+            except Exception as error:  # noqa: BLE001 - as above
+                self._transform_failed(error)
+                return
+            if flow.collecting and response is not None:
+                response.body = flow.collected()
+                self._run_outbound(self._resume_at)
+                return
+        if self._delivered:
+            self._finish()
+
+    def flush(self) -> None:
+        """Write everything gathered in one go."""
+        if self._out and self._delivered:
+            data = b"".join(self._out)
+            self._out.clear()
+            self._downstream.write(data)
+
+    def client_gone(self) -> None:
+        """Let go of everything: nobody waits for the answer."""
+        if not self._done:
+            self._outcome = "client_gone"
+            self.exchange.reason = self.exchange.reason or Reason.CLIENT_GONE
+            self._let_go()
+
+    # The outbound chain.
+
+    def _run_outbound(self, start: int) -> None:
+        stop = self._context.outbound.run(self.exchange, start)
+        if stop is None:
+            self._deliver()
+        else:
+            self._halt_outbound(stop)
+
+    def _halt_outbound(self, stop: Stop) -> None:
+        verdict = stop.verdict
+        if isinstance(verdict, Refuse):
+            self._note(verdict.status, verdict.reason, verdict.detail)
+            self._replace(self._problem(verdict.status, verdict.reason), stop.index + 1)
+        elif isinstance(verdict, Answer):
+            self._replace(verdict.response, stop.index + 1)
+        elif isinstance(verdict, NeedBody):
+            self._collect_response(stop.index, verdict.max_bytes)
+        else:
+            if self._upstream is not None:
+                self._upstream.hold_for_chain()
+            self._task = self._context.spawn(self._settle_outbound(stop.index, verdict), self._task_failed)
+
+    async def _settle_outbound(self, index: int, pending: Pending) -> None:
+        verdict = await self._context.outbound.settle(index, pending)
+        self._task = None
+        if self._done:
+            return
+        if verdict is CONTINUE or verdict is NOT_MINE:
+            self._run_outbound(index + 1)
+        elif isinstance(verdict, Refuse | Answer | NeedBody):
+            self._halt_outbound(Stop(index, verdict))
+        self.flush()
+        if self._upstream is not None and self._task is None:
+            self._upstream.release_chain()
+
+    def _replace(self, response: Response, following: int) -> None:
+        """Send `response` instead of the origin's; the filters from `following` on see it."""
+        self._drop_origin()
+        response.local = True
+        response.body = response.body or b""
+        self.exchange.response = response
+        self._run_outbound(following)
+
+    def _collect_response(self, index: int, max_bytes: int) -> None:
+        response, flow = self.exchange.response, self._flow
+        self._resume_at = index
+        if response is None or response.body is not None:
+            self._fail(500, Reason.FILTER_ERROR, "asked for the body twice")
+        elif flow is None:
+            response.body = b""
+            self._run_outbound(index)
+        elif (self._length or 0) > max_bytes or not flow.collect(max_bytes):
+            self._fail(502, Reason.BODY_TOO_LARGE, "response to be buffered")
+        elif flow.ended:
+            response.body = flow.collected()
+            self._run_outbound(index)
+
+    # Delivery.
+
+    def _deliver(self) -> None:
+        response, flow = self.exchange.response, self._flow
+        if response is None:
+            raise AssertionError("delivery without a response")
+        if response.body is None and flow is not None and not flow.ended and self._upstream is None:
+            # The origin broke off while filters were at work on its head.
+            self._note(502, Reason.ORIGIN_CUT, self.exchange.route.origin)
+            response = self.exchange.response = self._problem(502, Reason.ORIGIN_CUT)
+        complete = self._inlet is None or self._inlet.ended
+        self._keep_alive = self._head.keep_alive and complete and not self._abandoned and not self._context.draining
+        self._delivered = True
+        if response.body is not None:
+            to_head = self._head.method == b"HEAD"
+            self._out.append(whole(response, to_head=to_head, connection=self._connection_line()))
+            self._written_at = self._context.clock()
+            self._finish()
+            return
+        framing, writer = self._response_framing(response)
+        self._out.append(write.response_head(response.status, response.headers, framing + self._connection_line()))
+        self._written_at = self._context.clock()
+        if flow is not None:
+            flow.pass_to(self._out.append, writer)
+        if self._response_ended:
+            self._finish()
+
+    def _response_framing(self, response: Response) -> tuple[bytes, BodyWriter]:
+        length, transform = self._length, response.transform
+        if self._flow is None:
+            no_length = length is None or response.status == 204
+            return b"" if no_length or length is None else write.content_length(length), PLAIN
+        if length is not None and transform is None:
+            return write.content_length(length), PLAIN
+        if self._head.http10:
+            self._keep_alive = False
+            return b"", BodyWriter(transform, chunked=False)
+        return write.CHUNKED, BodyWriter(transform, chunked=True)
+
+    def _connection_line(self) -> bytes:
+        if not self._keep_alive:
+            return write.CLOSE
+        return write.KEEP_ALIVE if self._head.http10 else b""
+
+    # Every way to end.
+
+    def _finish(self) -> None:
+        self._done = True
+        self.flush()
+        self._record()
+        self._downstream.finish(keep_alive=self._keep_alive)
+
+    def _fail(self, status: int, reason: Reason, detail: str) -> None:
+        """End with an error page, or by breaking the connection off when a response is under way."""
+        if self._done:
+            return
+        self._note(status, reason, detail)
+        if self._delivered:
+            self._outcome = "cut"
+            self._let_go()
+            self._downstream.reset()
+            return
+        answering = self.exchange.response is not None
+        if self._inlet is not None and not self._inlet.ended:
+            self._abandoned = True
+        self._inlet = None
+        self._cancel_task()
+        self._drop_origin()
+        self.exchange.response = self._problem(status, reason)
+        if answering:
+            self._deliver()
+        else:
+            self._run_outbound(0)
+
+    def _note(self, status: int, reason: Reason, detail: str) -> None:
+        self._outcome = "refused" if status < 500 else "failed"
+        self.exchange.reason = reason
+        self.exchange.reason_detail = detail
+
+    def _problem(self, status: int, reason: Reason) -> Response:
+        return problem_response(status, reason, self.exchange.id, self.exchange.now)
+
+    def _transform_failed(self, error: Exception) -> None:
+        self._context.report("transform", error)
+        self._fail(500, Reason.FILTER_ERROR, "transform")
+
+    def _task_failed(self, _error: BaseException) -> None:
+        self._task = None
+        self._fail(500, Reason.INTERNAL_ERROR, "task")
+
+    def _let_go(self) -> None:
+        self._done = True
+        self._record()
+        self._cancel_task()
+        self._drop_origin()
+
+    def _cancel_task(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+
+    def _drop_origin(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.close()
+        else:
+            self._pool.cancel(self)
+        self._flow = None
+
+    @abstractmethod
+    def connection_ready(self, connection: Upstream) -> None:
+        """Send the request on a reserved connection."""
+
+    @abstractmethod
+    def connection_failed(self, reason: Reason) -> None:
+        """Answer for an origin that can't be reached."""
+
+    def _record(self) -> None:
+        exchange, inlet, flow = self.exchange, self._inlet, self._flow
+        response = exchange.response
+        origin_s = 0.0
+        if self._answered_at:
+            origin_s = self._answered_at - self._sent_at
+            edge_s = self._sent_at - self._started + max(self._written_at - self._answered_at, 0.0)
+        else:
+            edge_s = (self._sent_at or self._context.clock()) - self._started
+        whole_body = response.body if response is not None else None
+        self._context.finished(
+            exchange,
+            status=response.status if response is not None and self._delivered else 0,
+            outcome=self._outcome,
+            edge_s=edge_s,
+            origin_s=origin_s,
+            bytes_in=inlet.size if inlet is not None else 0,
+            bytes_out=flow.size if flow is not None else len(whole_body or b""),
+        )

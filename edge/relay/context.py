@@ -1,0 +1,53 @@
+"""What every exchange of a worker shares."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge.contract.exchange import Exchange
+from edge.relay.chain import Chain
+from edge.upstream.pool import OriginPool
+
+
+class Finished(Protocol):
+    """Takes note of an exchange that ended; `edge.telemetry.Telemetry.finished` is one."""
+
+    def __call__(
+        self,
+        exchange: Exchange,
+        *,
+        status: int,
+        outcome: str,
+        edge_s: float,
+        origin_s: float,
+        bytes_in: int,
+        bytes_out: int,
+    ) -> None:
+        """Record it; seconds and payload bytes."""
+        ...
+
+
+class Spawn(Protocol):
+    """Starts a task that is kept, and whose failure is told."""
+
+    def __call__(
+        self, work: Coroutine[None, None, None], failed: Callable[[BaseException], None] | None = None
+    ) -> asyncio.Task[None]:
+        """Start `work`; call `failed` if it raises."""
+        ...
+
+
+@dataclass(slots=True)
+class Context:
+    """The parts of one worker. `clock` tells monotonic seconds, `wall` epoch seconds."""
+
+    inbound: Chain
+    outbound: Chain
+    pools: Mapping[str, OriginPool]
+    finished: Finished
+    spawn: Spawn
+    report: Callable[[str, Exception], None]
+    clock: Callable[[], float]
+    wall: Callable[[], float]
+    draining: bool = False

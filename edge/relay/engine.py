@@ -1,0 +1,223 @@
+"""The worker's data plane: takes requests from connections, finds their route, and gives them to a relay."""
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Coroutine
+from random import getrandbits
+
+from edge.contract.exchange import Exchange, Request
+from edge.contract.headers import Headers
+from edge.contract.reasons import Reason
+from edge.contract.route import Route
+from edge.control.snapshot import Snapshot
+from edge.http1 import write
+from edge.http1.errors import BadRequestError
+from edge.http1.limits import HeadLimits
+from edge.http1.request import RequestHead
+from edge.http1.target import Target, check_target, normalise_target
+from edge.net.downstream import Downstream, StreamHandler
+from edge.relay.chain import Chain
+from edge.relay.context import Context
+from edge.relay.problem import problem_response, whole
+from edge.relay.refusal import EarlyRefusal
+from edge.relay.relay import Relay
+from edge.telemetry.telemetry import Telemetry
+from edge.upstream.pool import OriginPool, PoolSettings
+
+SWEEP_INTERVAL_S = 0.25
+
+_ROUTE_STATUS = {Reason.NO_ROUTE: 404, Reason.METHOD_NOT_ALLOWED: 405, Reason.AMBIGUOUS_PATH: 400}
+
+
+class Engine:
+    """Everything one worker needs to serve; made by `edge.wiring` from one config snapshot."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        inbound: Chain,
+        outbound: Chain,
+        telemetry: Telemetry,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        report: Callable[[str, Exception], None],
+    ) -> None:
+        limits, timeouts = snapshot.limits, snapshot.timeouts
+        self.limits = HeadLimits(limits.max_target_bytes, limits.max_head_bytes, limits.max_headers)
+        self.head_read_s = timeouts.head_read_s
+        self.keep_alive_idle_s = timeouts.keep_alive_idle_s
+        self.idle_s = timeouts.idle_s
+        self.write_buffer_bytes = 65536
+        self.draining = False
+        self.clock = clock
+        self.connections: set[Downstream] = set()
+        self._snapshot = snapshot
+        self._routes = snapshot.routes
+        self._telemetry = telemetry
+        self._loop = loop
+        self._wall = wall
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._max_connections = limits.max_connections
+        self._trusted = snapshot.listener.trusted_proxies
+        self._plain_is_secure = snapshot.listener.local_plain_http
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._pools = {origin_id: self._pool(origin_id) for origin_id in snapshot.origins}
+        self._context = Context(
+            inbound=inbound,
+            outbound=outbound,
+            pools=self._pools,
+            finished=telemetry.finished,
+            spawn=self.spawn,
+            report=report,
+            clock=clock,
+            wall=wall,
+        )
+
+    def _pool(self, origin_id: str) -> OriginPool:
+        origin = self._snapshot.origins[origin_id]
+        settings = PoolSettings(
+            addresses=tuple((address.host, address.port) for address in origin.addresses),
+            max_connections=origin.max_connections,
+            max_waiting=origin.max_waiting,
+            wait_timeout_s=origin.wait_timeout_s,
+            idle_timeout_s=origin.idle_timeout_s,
+            connect_timeout_s=origin.connect_timeout_s,
+            write_buffer_bytes=self.write_buffer_bytes,
+        )
+        return OriginPool(settings, self.limits, self._loop, self.spawn)
+
+    # Connections.
+
+    def accept(self, *, secure: bool = False) -> Downstream:
+        """Return the protocol of a new connection: the listener's factory."""
+        return Downstream(self, secure=secure)
+
+    def admit(self, connection: Downstream, peername: object) -> bool:
+        """Name the peer of a new connection; return False when the worker holds as many as it may."""
+        connection.peer, connection.peer_trusted = self._peer(peername)
+        return len(self.connections) <= self._max_connections
+
+    def _peer(self, peername: object) -> tuple[str, bool]:
+        """Return the peer's address in its one spelling, IPv4-mapped ones as IPv4, and whether it is trusted."""
+        if not isinstance(peername, tuple) or not peername:
+            return "", False  # a Unix socket has no address to trust
+        address = ipaddress.ip_address(str(peername[0]).partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return str(address), any(address in network for network in self._trusted)
+
+    # Requests.
+
+    def open(self, connection: Downstream, head: RequestHead) -> StreamHandler:
+        """Return what handles a request: a relay on its route, or a refusal."""
+        target = check_target(head.target)
+        path_problem = ""
+        if not isinstance(target, Target):
+            path_problem = target.detail
+            normal = normalise_target(head.target) if target.reason is Reason.AMBIGUOUS_PATH else target
+            retried = check_target(normal) if isinstance(normal, bytes) else normal
+            if not isinstance(retried, Target):
+                return self._refusal(connection, head, 400, target.reason, target.detail)
+            target = retried
+        if target.authority is not None and target.authority.lower() != head.authority:
+            return self._refusal(connection, head, 400, Reason.BAD_HOST, "absolute-form differs from Host")
+        route = self._routes.match(head.host, target.path, head.method)
+        if not isinstance(route, Route):
+            if path_problem:
+                return self._refusal(connection, head, 400, Reason.AMBIGUOUS_PATH, path_problem)
+            return self._refusal(connection, head, _ROUTE_STATUS[route], route, "")
+        if path_problem and not route.normalise_path:
+            return self._refusal(connection, head, 400, Reason.AMBIGUOUS_PATH, path_problem)
+        scheme = "https" if connection.secure else "http"
+        request = Request(
+            head.method,
+            target.origin_form,
+            target.path,
+            head.host,
+            head.headers,
+            scheme=scheme,
+            peer=connection.peer,
+            peer_trusted=connection.peer_trusted,
+        )
+        request_id = b"%032x" % getrandbits(128)
+        secure = connection.secure or self._plain_is_secure
+        exchange = Exchange(request_id, self._wall(), request, route, secure=secure)
+        return Relay(self._context, connection, head, exchange)
+
+    def _refusal(
+        self, connection: Downstream, head: RequestHead, status: int, reason: Reason, detail: str
+    ) -> EarlyRefusal:
+        return EarlyRefusal(self, connection, head, BadRequestError(status, reason, detail))
+
+    def refuse(self, connection: Downstream, error: BadRequestError) -> None:
+        """Answer something that is not a request, and close: nothing after it can be trusted (THREATS S4)."""
+        self.answer_early(connection, error, to_head=False, line=write.CLOSE)
+        connection.close(linger=True)
+
+    def answer_early(self, connection: Downstream, error: BadRequestError, *, to_head: bool, line: bytes) -> None:
+        """Write an error page for a request that never got a route."""
+        now = self._wall()
+        response = problem_response(error.status, error.reason, b"%032x" % getrandbits(128), now)
+        connection.write(whole(response, to_head=to_head, connection=line))
+        self._telemetry.refused_early(
+            error.reason, status=error.status, now=now, peer=connection.peer, detail=error.detail
+        )
+
+    # Tasks and time.
+
+    def spawn(
+        self, work: Coroutine[None, None, None], failed: Callable[[BaseException], None] | None = None
+    ) -> asyncio.Task[None]:
+        """Start a task, keep it until it ends, and tell `failed` and the log if it raises."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+
+        def done(ended: asyncio.Task[None]) -> None:
+            self._tasks.discard(ended)
+            error = None if ended.cancelled() else ended.exception()
+            if isinstance(error, Exception):
+                self._context.report("task", error)
+                if failed is not None:
+                    failed(error)
+
+        task.add_done_callback(done)
+        return task
+
+    def start(self) -> None:
+        """Start the sweep that keeps every deadline."""
+        self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+
+    def _sweep(self) -> None:
+        now = self.clock()
+        for connection in tuple(self.connections):
+            connection.sweep(now)
+        for pool in self._pools.values():
+            pool.sweep(now)
+        self._telemetry.sweep()
+        self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+
+    @property
+    def origin_connections(self) -> int:
+        """How many origin connections are open."""
+        return sum(pool.open_connections for pool in self._pools.values())
+
+    def drain(self) -> None:
+        """Take no new request on any connection; each closes with the answer to the one it has."""
+        self.draining = self._context.draining = True
+        for connection in tuple(self.connections):
+            connection.drain()
+
+    async def close(self) -> None:
+        """Break off what is left."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in tuple(self.connections):
+            connection.reset()
+        for pool in self._pools.values():
+            pool.close()
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,223 @@
+"""One exchange: the inbound chain, the origin, and the request body on its way there.
+
+Theory of operation. A Relay is told what happens by three parties: its device connection (`StreamHandler`), the pool
+(`Waiter`) and its origin connection (`ResponseHandler`). On the fast path `start` runs the chain, takes an idle
+connection and writes the head, all on the stack of one read; the response comes back the same way. A task exists
+only while a filter awaits something.
+"""
+
+from typing import Final
+
+from edge.contract.filters import CONTINUE, NOT_MINE, Answer, NeedBody, Refuse
+from edge.contract.headers import Headers
+from edge.contract.reasons import Reason
+from edge.http1 import write
+from edge.http1.errors import BadRequestError
+from edge.net.upstream import Upstream
+from edge.relay.answering import Answering
+from edge.relay.chain import Pending, Stop
+from edge.relay.writers import BodyWriter
+
+_VIA: Final = b"via: 1.1 edge\r\n"
+_EXPECT: Final = b"expect: 100-continue\r\n"
+_HAS_LENGTH_EVEN_IF_EMPTY: Final = {b"POST", b"PUT", b"PATCH"}
+_REPLAYABLE: Final = {b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"}
+_ORIGIN_STATUS: Final = {
+    Reason.ORIGIN_CONNECT_FAILED: 503,
+    Reason.ORIGIN_CONNECT_TIMEOUT: 503,
+    Reason.ORIGIN_POOL_EXHAUSTED: 503,
+}
+
+
+class Relay(Answering):
+    """Takes one request through the edge."""
+
+    __slots__ = ()
+
+    # The request: StreamHandler.
+
+    def start(self) -> None:
+        """Run the inbound chain and, if it lets the request through, ask the origin."""
+        length = self._head.length
+        if length is not None and length > self.exchange.route.max_request_body_bytes:
+            self._fail(413, Reason.BODY_TOO_LARGE, "announced")
+        else:
+            self._run_inbound(0)
+
+    def request_body(self, piece: bytes) -> None:
+        """Hold, collect or pass on a piece of the request body."""
+        self._progress += 1
+        if self._inlet is None:
+            return
+        try:
+            within = self._inlet.take(piece)
+        except Exception as error:  # noqa: BLE001 - a filter's transform failed: closed
+            self._transform_failed(error)
+            return
+        if not within:
+            self._fail(413, Reason.BODY_TOO_LARGE, "streamed")
+
+    def request_end(self, trailers: Headers | None) -> None:
+        """Pass on the end, or go on with the filter that wanted the whole body."""
+        inlet = self._inlet
+        if inlet is None:
+            return
+        try:
+            inlet.end(self._context.inbound.guard_trailers(self.exchange, trailers))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._transform_failed(error)
+            return
+        if inlet.collecting:
+            self.exchange.request.body = inlet.collected()
+            self._run_inbound(self._resume_at)
+
+    def request_broken(self, error: BadRequestError) -> None:
+        """Refuse a body whose framing is invalid."""
+        self._fail(error.status, error.reason, error.detail)
+
+    def client_full(self) -> None:
+        """Read no more from the origin than the device takes."""
+        if self._upstream is not None:
+            self._upstream.hold_for_client()
+
+    def client_drained(self) -> None:
+        """Read from the origin again."""
+        if self._upstream is not None:
+            self._upstream.release_client()
+
+    def sweep(self, now: float) -> None:
+        """Enforce the deadlines of the request and of its bodies."""
+        route = self.exchange.route
+        waiting_for_body = self._inlet is not None and not self._inlet.ended
+        if now - self._started > route.request_timeout_s:
+            self._fail(504, Reason.REQUEST_TIMEOUT, "request_timeout_s")
+        elif self._upstream is not None and not self._answered_at and not waiting_for_body:
+            if now - self._sent_at > route.response_head_timeout_s:
+                self._fail(504, Reason.ORIGIN_TIMEOUT, "response_head_timeout_s")
+        elif self._progress != self._progress_seen or self._task is not None:
+            self._progress_seen, self._progress_at = self._progress, now
+        elif now - self._progress_at > route.idle_timeout_s:
+            if waiting_for_body and not self._origin_full:
+                self._fail(408, Reason.BODY_TIMEOUT, "idle_timeout_s")
+            else:
+                self._fail(504, Reason.ORIGIN_TIMEOUT, "idle_timeout_s")
+
+    # The inbound chain.
+
+    def _run_inbound(self, start: int) -> None:
+        stop = self._context.inbound.run(self.exchange, start)
+        if stop is None:
+            self._ask_origin()
+        else:
+            self._halt_inbound(stop)
+
+    def _halt_inbound(self, stop: Stop) -> None:
+        verdict = stop.verdict
+        if isinstance(verdict, Refuse):
+            self._fail(verdict.status, verdict.reason, verdict.detail)
+        elif isinstance(verdict, Answer):
+            self._outcome = "answered"
+            self.exchange.response = verdict.response
+            self._run_outbound(0)
+        elif isinstance(verdict, NeedBody):
+            self._collect_request(stop.index, verdict.max_bytes)
+        else:
+            self._downstream.pause_reading()
+            self._task = self._context.spawn(self._settle_inbound(stop.index, verdict), self._task_failed)
+
+    async def _settle_inbound(self, index: int, pending: Pending) -> None:
+        verdict = await self._context.inbound.settle(index, pending)
+        self._task = None
+        if self._done:
+            return
+        self._downstream.resume_reading()
+        if verdict is CONTINUE or verdict is NOT_MINE:
+            self._run_inbound(index + 1)
+        elif isinstance(verdict, Refuse | Answer | NeedBody):
+            self._halt_inbound(Stop(index, verdict))
+
+    def _collect_request(self, index: int, max_bytes: int) -> None:
+        request, inlet = self.exchange.request, self._inlet
+        self._resume_at = index
+        if request.body is not None:
+            self._fail(500, Reason.FILTER_ERROR, "asked for the body twice")
+        elif inlet is None:
+            request.body = b""
+            self._run_inbound(index)
+        elif (self._head.length or 0) > max_bytes or not inlet.collect(max_bytes):
+            self._fail(413, Reason.BODY_TOO_LARGE, "to be buffered")
+        elif inlet.ended:
+            request.body = inlet.collected()
+            self._run_inbound(index)
+        elif self._head.expect_continue:
+            self._head.expect_continue = False
+            self._downstream.write(write.CONTINUE_100)
+
+    # The origin: Waiter.
+
+    def _ask_origin(self) -> None:
+        request, head = self.exchange.request, self._head
+        body = request.body
+        framing = _VIA + self._request_framing()
+        self._request_head = write.request_head(
+            request.method, request.target, head.authority, request.headers, framing
+        )
+        if body:
+            self._request_head += body
+        connection = self._pool.acquire()
+        if connection is not None:
+            self.connection_ready(connection)
+        else:
+            self._downstream.pause_reading()
+            self._pool.request(self)
+
+    def _request_framing(self) -> bytes:
+        request, head = self.exchange.request, self._head
+        if self._inlet is None or request.body is not None:
+            if request.body or request.method in _HAS_LENGTH_EVEN_IF_EMPTY:
+                return write.content_length(len(request.body or b""))
+            return b""
+        expect = _EXPECT if head.expect_continue else b""
+        if head.length is None or request.transform is not None:
+            return write.CHUNKED + expect
+        return write.content_length(head.length) + expect
+
+    def connection_ready(self, connection: Upstream) -> None:
+        """Send the request on a reserved connection."""
+        self._upstream = connection
+        request, inlet = self.exchange.request, self._inlet
+        connection.begin(self, request.method)
+        self._sent_at = self._context.clock()
+        connection.send(self._request_head)
+        if inlet is not None:
+            if request.body is None:
+                chunked = self._head.length is None or request.transform is not None
+                inlet.pass_to(connection.send, BodyWriter(request.transform, chunked=chunked))
+            self._downstream.resume_reading()
+
+    def connection_failed(self, reason: Reason) -> None:
+        """Answer for an origin that can't be reached."""
+        if not self._done:
+            self._fail(_ORIGIN_STATUS[reason], reason, self.exchange.route.origin)
+
+    def origin_failed(self, reason: Reason, *, unanswered: bool) -> None:
+        """Retry once on a fresh connection what a stale one has provably not answered, or fail."""
+        connection, self._upstream = self._upstream, None
+        if self._done:
+            return
+        stale = unanswered and connection is not None and connection.requests > 1
+        if stale and not self._retried and self._inlet is None and self._head.method in _REPLAYABLE:
+            self._retried = True
+            self._pool.request(self)
+        elif self._delivered or self._task is None:
+            self._fail(502, reason, self.exchange.route.origin)
+
+    def origin_full(self) -> None:
+        """Read no more of the request body than the origin takes."""
+        self._origin_full = True
+        self._downstream.pause_reading()
+
+    def origin_drained(self) -> None:
+        """Read the request body again."""
+        self._origin_full = False
+        self._downstream.resume_reading()
