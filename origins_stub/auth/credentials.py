@@ -46,8 +46,9 @@ class Credentials:
         return await asyncio.shield(checking) or NoUser.WRONG_CREDENTIALS
 
     def close(self) -> None:
-        """Let the running checks end and free the threads."""
+        """Let the running checks end, free the threads and close the users."""
         self._threads.shutdown(cancel_futures=True)
+        self._users.close()
 
     def _finished(self, checking: "asyncio.Future[User | None]") -> None:
         self._unfinished -= 1
