@@ -1,0 +1,30 @@
+"""Whether the edge serves: the value behind GET /health."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """READY answers 200, the others 503."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+@dataclass(slots=True, frozen=True)
+class WorkerHealth:
+    """One worker slot. `pid` is None while no process serves it."""
+
+    slot: int
+    state: str
+    pid: int | None
+    restarts: int
+
+
+@dataclass(slots=True, frozen=True)
+class Health:
+    """The whole edge: ready while at least one worker is."""
+
+    status: Status
+    workers: tuple[WorkerHealth, ...]

@@ -1,0 +1,1 @@
+"""Keeps one worker process per slot alive, and answers for all of them on the admin listener."""

@@ -1,0 +1,176 @@
+"""The supervisor over real worker processes."""
+
+import asyncio
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from edge.supervisor import supervisor
+from tests.supervisor.conftest import plan, supervising
+
+
+async def test_every_slot_gets_a_worker_and_the_edge_is_ready() -> None:
+    async with supervising(plan(workers=2)) as edge:
+        await edge.until(lambda: edge.ready() == 2)
+        status, body = await edge.admin("/health")
+        health = json.loads(body)
+        assert (status, health["status"]) == (200, "ready")
+        assert [worker["slot"] for worker in health["workers"]] == [0, 1]
+        assert int(await edge.get("/")) in {worker["pid"] for worker in health["workers"]}
+
+
+async def test_the_edge_is_not_ready_before_a_worker_is() -> None:
+    async with supervising(plan(arguments=("--fail",))) as edge:
+        await edge.until(lambda: any("exit code" in line for line in edge.said))
+        status, body = await edge.admin("/health")
+        assert status == 503
+        assert json.loads(body)["status"] == "starting"
+
+
+async def test_a_crash_loop_backs_off_and_is_said_plainly() -> None:
+    async with supervising(plan(arguments=("--fail",))) as edge:
+        await edge.until(lambda: sum("exit code 4" in line for line in edge.said) >= 2)
+        deaths = [line for line in edge.said if "exit code 4" in line]
+        assert deaths[0] == "worker 0 ended with exit code 4; it is started again in 0.1 s"
+        assert deaths[1] == "worker 0 ended with exit code 4; it is started again in 0.2 s"
+
+
+async def test_a_worker_that_dies_is_replaced_and_queued_connections_outlive_it() -> None:
+    async with supervising(plan()) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        first = edge.supervisor.health().workers[0].pid
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)
+        reader, writer = await asyncio.open_connection(*edge.supervisor.listening)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")  # queued in the kernel at a worker that does not accept
+        os.kill(first, signal.SIGKILL)
+        answer = await reader.read()
+        writer.close()
+        assert int(answer.rpartition(b"\r\n")[2]) not in {0, first}
+        assert any("was ended by signal 9" in line for line in edge.said)
+        assert edge.supervisor.health().workers[0].restarts == 1
+
+
+async def test_metrics_are_merged_over_workers_and_as_of_now() -> None:
+    async with supervising(plan(workers=2)) as edge:
+        await edge.until(lambda: edge.ready() == 2)
+        for _ in range(20):
+            await edge.get("/")
+        _, text = await edge.admin("/metrics")
+        assert 'edge_requests_total{outcome="completed",route="/",status="200"} 20.0' in text
+        assert 'edge_workers{state="ready"} 2.0' in text
+        assert "edge_worker_restarts_total 0.0" in text
+
+
+async def test_counters_of_a_dead_worker_do_not_go_backward() -> None:
+    async with supervising(plan()) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        await edge.get("/")
+        await edge.admin("/metrics")
+        pid = edge.supervisor.health().workers[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await edge.until(lambda: edge.supervisor.health().workers[0].restarts == 1 and edge.ready() == 1)
+        await edge.get("/")
+        _, text = await edge.admin("/metrics")
+        assert 'edge_requests_total{outcome="completed",route="/",status="200"} 2.0' in text
+        assert "edge_worker_restarts_total 1.0" in text
+
+
+async def test_metrics_answer_although_a_worker_does_not() -> None:
+    async with supervising(plan(workers=2)) as edge:
+        await edge.until(lambda: edge.ready() == 2)
+        pid = edge.supervisor.health().workers[1].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        status, text = await edge.admin("/metrics")
+        os.kill(pid, signal.SIGCONT)
+        assert status == 200
+        assert 'edge_workers{state="ready"} 2.0' in text
+
+
+async def test_draining_lets_the_request_in_flight_end() -> None:
+    async with supervising(plan()) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        slow = asyncio.create_task(edge.get("/slow"))
+        await _in_flight(edge.admin, "/slow")
+        edge.supervisor.stop()
+        assert int(await slow) > 0
+        assert await edge.task == 0
+
+
+async def test_health_says_draining_while_a_worker_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "_DRAIN_MARGIN_S", 0.0)
+    async with supervising(plan(drain_s=0.3)) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        await edge.get("/stuck")
+        edge.supervisor.stop()
+        status, body = await edge.admin("/health")
+        assert status == 503
+        assert json.loads(body)["status"] == "draining"
+
+
+async def test_a_worker_that_does_not_leave_in_time_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "_DRAIN_MARGIN_S", 0.0)
+    async with supervising(plan(drain_s=0.1)) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        await edge.get("/stuck")
+        edge.supervisor.stop()
+        assert await edge.task == 0
+        assert any("did not leave" in line for line in edge.said)
+
+
+async def test_sigterm_drains_and_a_second_signal_ends_at_once() -> None:
+    async with supervising(plan(drain_s=60.0)) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        await edge.get("/stuck")
+        os.kill(os.getpid(), signal.SIGTERM)
+        await edge.until(lambda: edge.supervisor.health().status == "draining")
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await edge.task == 0
+
+
+async def test_readiness_is_written_with_both_real_addresses() -> None:
+    reading, writing = os.pipe()
+    async with supervising(plan(ready_fd=writing)) as edge:
+        text = await asyncio.to_thread(_read_all, reading)
+        host, port = edge.supervisor.listening
+        admin_host, admin_port = edge.supervisor.admin_listening
+        assert text == f"{host}:{port}\n{admin_host}:{admin_port}\n"
+        assert port > 0
+        assert edge.ready() == 1
+
+
+async def test_a_taken_port_is_said_plainly_and_nothing_is_left_open() -> None:
+    async with supervising(plan()) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        taken = replace(plan(), listen=edge.supervisor.listening)
+        async with supervising(taken) as second:
+            assert await second.task == 2
+            assert f"port {taken.listen[1]} on 127.0.0.1 is taken" in second.said[0]
+
+
+async def test_a_taken_admin_port_is_said_plainly() -> None:
+    async with supervising(plan()) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        taken = replace(plan(), admin=edge.supervisor.admin_listening)
+        async with supervising(taken) as second:
+            assert await second.task == 2
+            assert f"port {taken.admin[1]} on 127.0.0.1 is taken" in second.said[0]
+
+
+def _read_all(fd: int) -> str:
+    with os.fdopen(fd) as file:
+        return file.read()
+
+
+async def _in_flight(admin: object, path: str) -> None:
+    """Wait until a worker has counted a request for `path`."""
+    assert callable(admin)
+    while True:
+        _, text = await admin("/metrics")
+        if f'route="{path}"' in text:
+            return
