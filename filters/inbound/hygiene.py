@@ -5,7 +5,7 @@ Runs first, so that no later filter, and no error path, sees a client's identity
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Final
 
 from edge.contract.exchange import Exchange, Request
@@ -36,9 +36,9 @@ class HygieneFilter:
     deadline_s = 1.0
     concurrency = 1
 
-    def __init__(self, is_trusted_proxy: Callable[[str], bool] = lambda _address: False) -> None:
-        """`is_trusted_proxy` tells which addresses in a trusted peer's X-Forwarded-For are proxies of ours too."""
-        self._is_trusted_proxy = is_trusted_proxy
+    def __init__(self, trusted_proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()) -> None:
+        """`trusted_proxies` tells which addresses in a trusted peer's X-Forwarded-For are proxies of ours too."""
+        self._trusted_proxies = tuple(trusted_proxies)
 
     def inbound(self, exchange: Exchange) -> Verdict:
         """Clean the request's head."""
@@ -57,7 +57,7 @@ class HygieneFilter:
             added = [
                 (b"x-request-id", b"x-request-id", id_),
                 (b"traceparent", b"traceparent", b"00-%b-%b-00" % (id_, id_[16:])),
-                (_FORWARDED_FOR, _FORWARDED_FOR, request.peer.encode()),
+                (_FORWARDED_FOR, _FORWARDED_FOR, request.peer.encode() or b"unknown"),
                 _PROTO_FIELDS[request.scheme],
                 (_FORWARDED_HOST, _FORWARDED_HOST, request.host),
             ]
@@ -86,7 +86,7 @@ class HygieneFilter:
             request.scheme = scheme.decode()
             exchange.secure = exchange.secure or scheme == b"https"
         kept = [field for field in believed if field[0] not in _REWRITTEN]
-        chain = b", ".join([*(hop.strip() for hop in hops), connection_peer.encode()])
+        chain = b", ".join([*(hop.strip() for hop in hops), connection_peer.encode() or b"unknown"])
         host = _only(believed, _FORWARDED_HOST) or request.host
         return [
             *kept,
@@ -105,8 +105,8 @@ class HygieneFilter:
             address = _address(hop.strip())
             if address is None:
                 break
-            client = address
-            if not self._is_trusted_proxy(client):
+            client = str(address)
+            if not any(address in network for network in self._trusted_proxies):
                 break
         return client
 
@@ -128,8 +128,8 @@ def _sift(exchange: Exchange, fields: list[_Field]) -> tuple[list[_Field], list[
     return passed, believed
 
 
-def _address(text: bytes) -> str | None:
-    """Return an address in its one spelling, an IPv4-mapped one as IPv4, or None; zones mean nothing here (H16)."""
+def _address(text: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address, an IPv4-mapped one as IPv4, or None; zones mean nothing here (THREATS H16)."""
     try:
         address = ipaddress.ip_address(text.decode("ascii"))
     except ValueError:
@@ -137,8 +137,8 @@ def _address(text: bytes) -> str | None:
     if isinstance(address, ipaddress.IPv6Address):
         if address.scope_id is not None:
             return None
-        return str(address.ipv4_mapped or address)
-    return str(address)
+        return address.ipv4_mapped or address
+    return address
 
 
 def _plainly_spelled(name: bytes) -> bool:

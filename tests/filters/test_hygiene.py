@@ -175,6 +175,10 @@ def test_an_invalid_trace_of_a_trusted_peer_is_started_anew(sent: bytes) -> None
     assert headers.get_all(b"traceparent") == [b"00-%b-%b-00" % (REQUEST_ID, REQUEST_ID[16:])]
 
 
+def test_h16_a_peer_without_an_address_is_called_unknown() -> None:
+    assert cleaned(an_exchange(peer="")).request.headers.get_all(b"x-forwarded-for") == [b"unknown"]
+
+
 # Forwarding headers of a trusted peer.
 
 
@@ -234,8 +238,7 @@ def test_a_misspelled_forwarding_header_is_not_believed_from_a_trusted_peer() ->
     ],
 )
 def test_h16_the_client_is_the_last_address_that_is_no_proxy_of_ours(chain: list[bytes], client: str) -> None:
-    network = ipaddress.ip_network("10.0.0.0/8")
-    hygiene = HygieneFilter(lambda address: ipaddress.ip_address(address) in network)
+    hygiene = HygieneFilter([ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")])
     fields = [(b"X-Forwarded-For", value) for value in chain]
     assert cleaned(an_exchange(*fields, peer="10.0.0.1", peer_trusted=True), hygiene).request.peer == client
 
