@@ -47,7 +47,11 @@ class Listener(Section):
     """Where devices connect."""
 
     address: Annotated[
-        ListenAddress, Field(description="IP address and port that devices connect to; port 0: any.")
+        ListenAddress,
+        Field(
+            description="IP address and port that devices connect to; port 0: any.",
+            json_schema_extra={"default": "127.0.0.1:8080"},
+        ),
     ] = parse_address("127.0.0.1:8080")
     backlog: Annotated[Count, Field(description="Connections the kernel queues for each worker.")] = 1024
     trusted_proxies: Annotated[
@@ -75,10 +79,18 @@ class Admin(Section):
     """Where operators and Prometheus connect."""
 
     address: Annotated[
-        ListenAddress, Field(description="IP address and port of /metrics and /health; port 0: any.")
+        ListenAddress,
+        Field(
+            description="IP address and port of /metrics and /health; port 0: any.",
+            json_schema_extra={"default": "127.0.0.1:8081"},
+        ),
     ] = parse_address("127.0.0.1:8081")
     beyond_loopback: Annotated[
-        Flag, Field(description="Allow an address off loopback. Nothing but the network then guards this listener.")
+        Flag,
+        Field(
+            validate_default=True,
+            description="Allow an address off loopback. Nothing but the network then guards this listener.",
+        ),
     ] = False
 
     @field_validator("beyond_loopback")

@@ -6,6 +6,7 @@ each way an origin may read it; when the readings lead to different routes, the 
 spelling of a guarded path takes the route of an open one.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from edge.contract.route import Route
 
 _Choice: TypeAlias = Route | dict[bytes, Route]
 _ANY_HOST: Final = b""
+_BEYOND_ASCII: Final = re.compile(rb"%[89A-Fa-f][0-9A-Fa-f]")
 
 
 @dataclass(slots=True, frozen=True)
@@ -87,12 +89,12 @@ class RouteTable:
             table = self._wildcard(host) if self._wildcards else self._any_host
             if table is None:
                 return Reason.NO_ROUTE
+        choice = table.at.get(path)
+        if type(choice) is Route:  # no route's path has anything in it that could be read in two ways
+            return choice
         if b"%" in path or b";" in path:
             return _agreed(table, path, method)
-        choice = table.find(path)
-        if type(choice) is Route:
-            return choice
-        return _by_method(choice, method)
+        return _by_method(table.find(path), method)
 
     def _wildcard(self, host: bytes) -> _PathTable | None:
         """Return the table of the longest *.suffix that the host ends with."""
@@ -140,10 +142,19 @@ def _agreed(table: _PathTable, path: bytes, method: bytes) -> Route | Reason:
 
 
 def _readings(path: bytes) -> set[bytes]:
-    """Return the path as it stands, decoded, and both of these without path parameters."""
-    spellings = (path, unquote_to_bytes(path))
-    return {*spellings, *(_without_parameters(spelling) for spelling in spellings)}
+    """Return the path as it stands and decoded, both with path parameters and without.
+
+    Encoded bytes beyond ASCII are decoded in all of them: they cannot stand in a target in any other way.
+    """
+    spellings = (_BEYOND_ASCII.sub(_decoded, path), unquote_to_bytes(path))
+    return {*spellings, *(_without_parameters(spelling) for spelling in spellings if b";" in spelling)}
+
+
+def _decoded(found: re.Match[bytes]) -> bytes:
+    return bytes((int(found[0][1:], 16),))
 
 
 def _without_parameters(path: bytes) -> bytes:
-    return b"/".join(segment.partition(b";")[0] for segment in path.split(b"/"))
+    """Drop parameters, and with them the segments that held nothing else: some origins merge what is left."""
+    segments = (segment.partition(b";")[0] for segment in path.split(b"/"))
+    return b"/" + b"/".join(filter(None, segments))

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from edge.contract.identity import Level
 from edge.contract.route import OnBadToken
-from edge.control.values import ConnectAddress, Count, Flag, ListOf, Seconds, Section, Size, Slug
+from edge.control.values import ConnectAddress, Count, Flag, ListOf, Seconds, Section, Size, Slug, as_tuple
 
 _SEGMENT: Final = re.compile(r"[^\x00-\x20\x7f/\\%?#;*]+\Z")
 _HOST: Final = r"^((\*\.)?[a-z0-9]([a-z0-9._-]{0,250}[a-z0-9])?|\[[0-9a-f:.]+\])$"
@@ -85,9 +85,11 @@ class RouteRow(Section):
     @field_validator("hosts", "methods", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
-        if value is not None and (not isinstance(value, list | tuple) or not value):
-            raise ValueError("must be a list of one or more, or be left out to mean all")
-        return value
+        if value is None:
+            return None
+        if not value:
+            raise ValueError("must have at least one entry, or be left out to mean all")
+        return as_tuple(value)
 
     @field_validator("methods")
     @classmethod

@@ -71,7 +71,7 @@ class Source(Generic[M]):
             return self.model.model_validate(self.raw, context=dict(context))
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False)
-            return [self.error(_place(detail), self._message(detail)) for detail in found]
+            return [self.error(_place(detail), self._message(detail)) for detail in found if not _echo(detail, found)]
 
     def error(self, place: Place, message: str) -> ConfigError:
         """Say that something is wrong at `place`: on its line, or in the override that put it there."""
@@ -124,6 +124,14 @@ def _item(annotation: object) -> object:
     if get_origin(annotation) in {Union, UnionType} and inner:
         return _item(inner[0])
     return inner[-1] if inner else None
+
+
+def _echo(detail: "ErrorDetails", found: list["ErrorDetails"]) -> bool:
+    """Say whether a list counts as too short only because its items are wrong, which is said already."""
+    place = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in found
+    )
 
 
 def _place(detail: "ErrorDetails") -> Place:

@@ -129,11 +129,14 @@ def _in_var(path: Path, info: ValidationInfo) -> Path:
     return Path(context.get("var", ".")) / path
 
 
-def _as_tuple(value: object) -> object:
+def as_tuple(value: object) -> object:
     """Take lists only: a lone text would become a tuple of its letters, a mapping one of its keys."""
     if not isinstance(value, list | tuple):
         # pydantic reports a ValueError with its place, and lets a TypeError through.
         raise ValueError("must be a list, such as [a, b]")  # noqa: TRY004
+    texts = [item for item in value if isinstance(item, str)]
+    if len(set(texts)) != len(texts):
+        raise ValueError("names something twice: keep one of them")
     return value
 
 
@@ -155,7 +158,7 @@ TrustedNetwork: TypeAlias = Annotated[
 ]
 ServiceUrl: TypeAlias = Annotated[str, AfterValidator(_service_url)]
 VarPath: TypeAlias = Annotated[Path, AfterValidator(_in_var)]
-ListOf: Final = BeforeValidator(_as_tuple)
+ListOf: Final = BeforeValidator(as_tuple)
 
 Flag: TypeAlias = Annotated[bool, Field(strict=True)]
 Count: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]

@@ -1,0 +1,98 @@
+"""The shipped configuration loads; what it leaves out has the documented defaults; nothing in it can be changed."""
+
+import time
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from edge.contract.identity import Level
+from edge.contract.route import OnBadToken
+from edge.control.edge_file import Filters
+from edge.control.load import load_config
+from edge.control.snapshot import Grant, Snapshot
+from edge.control.values import Address
+from tests.control.conftest import SHIPPED
+
+
+def loaded(directory: Path, *overrides: str) -> Snapshot:
+    found = load_config(directory, overrides, var="/srv/var")
+    assert isinstance(found, Snapshot), str(found)
+    return found
+
+
+def test_the_shipped_configuration_is_valid() -> None:
+    snapshot = loaded(SHIPPED)
+    assert snapshot.listener.address == Address("127.0.0.1", 8080)
+    assert snapshot.admin.address == ("127.0.0.1", 8081)
+    assert snapshot.origins["api"].addresses == (("127.0.0.1", 8094),)
+    assert snapshot.grants == {"passport-auth": Grant(frozenset({"user"}), frozenset({"USER_LOGIN", "USER_LOGOUT"}))}
+    assert snapshot.device_types[1] == "browser"
+    assert set(snapshot.filters) == set(Filters.model_fields)
+
+
+def test_the_shipped_routes_ask_for_what_the_login_story_needs() -> None:
+    auth = {route.id: route.auth for route in loaded(SHIPPED).routes.all}
+    assert auth["account"].user is Level.HIGH
+    assert auth["browse"].user is Level.LOW
+    assert auth["root"].user is Level.UNSPECIFIED
+    assert auth["root"].on_bad_token is OnBadToken.ANONYMOUS
+    assert auth["echo"].on_bad_token is OnBadToken.REFUSE
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    snapshot = loaded(SHIPPED)
+    assert snapshot.limits.max_target_bytes == 8192
+    assert snapshot.limits.max_request_body_bytes == 2 * 1024**3
+    assert snapshot.timeouts.connect_s == 0.5
+    assert snapshot.services.cookie.timeout_s == 0.3
+    assert snapshot.passport.integrity_version == 2
+    assert snapshot.access_log.path == "stdout"
+
+
+def test_routes_and_origins_take_what_they_leave_out_from_edge_yaml(directory: Path) -> None:
+    snapshot = loaded(
+        directory, "timeouts.connect_s=0.2", "timeouts.request_s=7", "limits.max_request_body_bytes=9",
+        "routes.upload.max_request_body_bytes=0", "routes.upload.request_timeout_s=1",
+    )  # fmt: skip
+    assert snapshot.origins["api"].connect_timeout_s == 0.2
+    assert snapshot.routes.by_id["echo"].request_timeout_s == 7
+    assert snapshot.routes.by_id["echo"].max_request_body_bytes == 9
+    assert snapshot.routes.by_id["upload"].request_timeout_s == 1
+    assert snapshot.routes.by_id["upload"].max_request_body_bytes == 0
+
+
+def test_relative_paths_of_secrets_and_state_are_under_var(directory: Path) -> None:
+    snapshot = loaded(directory, "access_log.path=log/access.json", "services.cookie.token_file=/run/token")
+    assert snapshot.services.kms.token_file == Path("/srv/var/secrets/edge.token")
+    assert snapshot.services.cookie.token_file == Path("/run/token")
+    assert snapshot.access_log.path == "/srv/var/log/access.json"
+    assert loaded(directory, "access_log.path=off").access_log.path == "off"
+
+
+def test_a_snapshot_cannot_be_changed() -> None:
+    snapshot = loaded(SHIPPED)
+    with pytest.raises(FrozenInstanceError):
+        snapshot.var = Path()  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        snapshot.limits.max_headers = 5
+    with pytest.raises(TypeError):
+        snapshot.origins["x"] = snapshot.origins["api"]  # type: ignore[index]
+
+
+def test_every_filter_of_the_chain_has_a_config_section() -> None:
+    order = pytest.importorskip("filters.order")
+    chain = [entry[0] for name in ("INBOUND", "OUTBOUND") for entry in getattr(order, name, ())]
+    assert {found.id for found in chain} <= set(Filters.model_fields)
+
+
+def test_a_thousand_routes_load_in_no_time_worth_mention(directory: Path) -> None:
+    rows = "".join(
+        f"  - {{id: r{n}, path: /p/{n}, origin: api, auth: {{user: low, device: none}}}}\n" for n in range(1000)
+    )
+    (directory / "routes.yaml").write_text(f"routes:\n{rows}")
+    started = time.process_time()
+    snapshot = loaded(directory)
+    assert time.process_time() - started < 5
+    assert len(snapshot.routes.all) == 1000
