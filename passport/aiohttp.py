@@ -12,7 +12,7 @@ from passport.keys import PassportKeys
 from passport.refusals import PassportRefusal, PassportRefused
 
 HEADER: Final = "X-Passport"
-_SLOT: Final = "passport"
+_PASSPORT: Final = web.RequestKey("passport", PassportIntrospector)
 
 
 class PassportKeySource(Protocol):
@@ -49,7 +49,7 @@ def passport_middleware(
             return web.json_response({"reason": "keys_unavailable"}, status=503)
         try:
             value = _single(request.headers.getall(HEADER, []))
-            request[_SLOT] = PassportIntrospector.from_base64(
+            request[_PASSPORT] = PassportIntrospector.from_base64(
                 value, keys, now=clock(), trust_domain=trust_domain, max_age_s=max_age_s, accept_v1=accept_v1
             )
         except PassportRefused as refused:
@@ -63,8 +63,7 @@ def passport_middleware(
 
 def passport_of(request: web.Request) -> PassportIntrospector:
     """Return the verified Passport of a request that went through the middleware; KeyError if it did not."""
-    passport: PassportIntrospector = request[_SLOT]
-    return passport
+    return request[_PASSPORT]
 
 
 def _single(values: list[str]) -> str:

@@ -100,10 +100,10 @@ class PassportIntrospector:
     def _check(self, now: float, trust_domain: str, max_age_s: float) -> None:
         if self._header.trust_domain != trust_domain:
             raise PassportRefused(PassportRefusal.TRUST_DOMAIN)
-        check_age(self._header.created, now, max_age_s)
-        for part in (self._user, self._device):
-            check_expiry(part.created, part.expires, now)
-            check_age(part.created, now, max_age_s)
+        check_expiry(self._user.created, self._user.expires, now)
+        check_expiry(self._device.created, self._device.expires, now)
+        for created in (self._header.created, self._user.created, self._device.created):
+            check_age(created, now, max_age_s)
 
     @property
     def received(self) -> bytes:
