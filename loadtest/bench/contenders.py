@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.bench.checks import Target
 from loadtest.bench.processes import Program
 
 NAMES = {
@@ -30,8 +31,12 @@ class Contender:
         """Its name in the table."""
         return NAMES[self.id]
 
+    @property
+    def target(self) -> Target:
+        """What the checks ask."""
+        return Target(self.name, self.url)
 
-def in_round_order(contenders: list[Contender]) -> list[Contender]:
-    """Return the contenders in the order in which each round asks them."""
-    order = list(NAMES)
-    return sorted(contenders, key=lambda contender: order.index(contender.id))
+
+def round_position(contender_id: str) -> int:
+    """Return a contender's place in each round."""
+    return list(NAMES).index(contender_id)

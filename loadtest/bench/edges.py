@@ -58,7 +58,7 @@ async def start_edges(stage: Stage, people: list[Visitor]) -> None:
             await _signed_in(stage, issued, "edge", quiet)
         if settings.wants("edge_no_cookie"):
             contender = stage.add("edge_no_cookie", quiet.program, quiet.url(PUBLIC_PATH), [""])
-            await check_relay(contender, stage.session, stage.seen, None)
+            await check_relay(contender.target, stage.session, stage.seen, None)
     if settings.wants("edge_access_log"):
         logging = await _start(stage, issued, "edge_access_log", access_log="access.log")
         await _signed_in(stage, issued, "edge_access_log", logging)
@@ -92,5 +92,5 @@ async def _start(stage: Stage, issued: Issued, name: str, access_log: str) -> Ru
 async def _signed_in(stage: Stage, issued: Issued, name: str, one: RunningEdge) -> None:
     metrics_url = f"http://127.0.0.1:{one.ports.admin}/metrics"
     contender = stage.add(name, one.program, one.url(SIGNED_IN_PATH), issued.fields, metrics_url=metrics_url)
-    await check_tokens(contender, stage.session, stage.seen, issued.fields[0])
+    await check_tokens(contender.target, stage.session, stage.seen, issued.fields[0])
     issued.passport.verify(stage.seen.heads[-1], int(time.time()))

@@ -21,7 +21,7 @@ async def start_envoy(stage: Stage, name: str, issuer: JwtIssuer, people: list[V
     now = int(time.time())
     fields = [issuer.authorization(visitor, now) for visitor in people]
     contender = stage.add(name, program, f"http://127.0.0.1:{seat.port}{SIGNED_IN_PATH}", fields)
-    await check_tokens(contender, stage.session, stage.seen, fields[0])
+    await check_tokens(contender.target, stage.session, stage.seen, fields[0])
 
 
 async def start_nginx(stage: Stage, people: list[Visitor]) -> None:
@@ -33,4 +33,4 @@ async def start_nginx(stage: Stage, people: list[Visitor]) -> None:
     program = await stage.stack.enter_async_context(running)
     fields = [f"Cookie: EdgeId={visitor.session_id * 8}; SecureEdgeId={visitor.session_id * 4}" for visitor in people]
     contender = stage.add("nginx", program, f"http://127.0.0.1:{seat.port}{SIGNED_IN_PATH}", fields)
-    await check_relay(contender, stage.session, stage.seen, fields[0])
+    await check_relay(contender.target, stage.session, stage.seen, fields[0])

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 import sys
 from asyncio.subprocess import Process
@@ -31,11 +30,7 @@ class Program:
 
     def tree(self) -> list[psutil.Process]:
         """Return the process and all its descendants."""
-        try:
-            top = psutil.Process(self.process.pid)
-            return [top, *top.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+        return _family(self.process.pid)
 
     def rss_mib(self) -> float:
         """Return the resident memory of the whole tree in MiB."""
@@ -105,14 +100,16 @@ async def spawn(
 
 
 async def stop(process: Process) -> None:
-    """End a process politely, then its whole session for certain."""
+    """End a process politely, then all that is left of it and of its descendants, for certain."""
+    family = _family(process.pid)
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.terminate()
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(process.wait()), STOP_TIMEOUT_S)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
     await process.wait()
 
 
@@ -138,6 +135,14 @@ async def _accepts(port: int) -> bool:
     with suppress(OSError):
         await writer.wait_closed()
     return True
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        top = psutil.Process(pid)
+        return [top, *top.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _opened(log: Path) -> IO[bytes]:

@@ -9,6 +9,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from loadtest.bench.contenders import NAMES
 from loadtest.bench.filter_costs import microseconds
 from loadtest.bench.rounds import Measured
 
@@ -61,7 +62,7 @@ def row(measured: Measured) -> Row:
     """Return the medians of one contender's rounds."""
     rates = [sample.rps for sample in measured.samples]
     return Row(
-        name=measured.contender.name,
+        name=NAMES[measured.id],
         rps=round(median(rates), 1),
         p50_ms=round(median(sample.p50_ms for sample in measured.samples), 3),
         p99_ms=round(median(sample.p99_ms for sample in measured.samples), 3),
@@ -75,7 +76,7 @@ def row(measured: Measured) -> Row:
 
 def report(results: Sequence[Measured]) -> Report:
     """Return rows, ratios of the medians with their range over the rounds, and the time per filter."""
-    by_id = {measured.contender.id: measured for measured in results}
+    by_id = {measured.id: measured for measured in results}
     rows = {name: row(measured) for name, measured in by_id.items()}
     pairs = {name: peer for name, peer in RATIOS.items() if "edge" in rows and peer in rows}
     return Report(

@@ -19,7 +19,7 @@ LONGEST_WARM_UP_S = 120
 class Measured:
     """What the rounds gave for one contender. `cpu` is the share of its core that it used, 1.0 for all of it."""
 
-    contender: Contender
+    id: str
     samples: list[Sample] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     filters: list[tuple[FilterCounters, FilterCounters]] = field(default_factory=list)
@@ -40,11 +40,11 @@ class Bench:
         """Warm all contenders up, then measure them in alternating rounds."""
         for contender in contenders:
             await self._warm_up(contender)
-        measured = [Measured(contender) for contender in contenders]
+        measured = [Measured(contender.id) for contender in contenders]
         for number in range(1, self.settings.rounds + 1):
-            for one in measured:
-                await self._round(one)
-                self.say(f"Round {number} of {self.settings.rounds}: {one.contender.name} {one.samples[-1].rps:,.0f}/s")
+            for contender, one in zip(contenders, measured, strict=True):
+                await self._round(contender, one)
+                self.say(f"Round {number} of {self.settings.rounds}: {contender.name} {one.samples[-1].rps:,.0f}/s")
         return measured
 
     async def _warm_up(self, contender: Contender) -> None:
@@ -56,13 +56,13 @@ class Bench:
             if seconds > LONGEST_WARM_UP_S:
                 raise BenchError(f"{contender.name} is too slow: {self.settings.tokens} requests take over {seconds} s")
 
-    async def _round(self, one: Measured) -> None:
-        counters = await self._counters(one.contender)
-        cpu_s = one.contender.program.cpu_s()
-        sample = await self._load(one.contender, self.settings.round_s)
-        one.cpu.append((one.contender.program.cpu_s() - cpu_s) / sample.duration_s)
-        one.filters.append((counters, await self._counters(one.contender)))
-        one.rss_mib = max(one.rss_mib, one.contender.program.rss_mib())
+    async def _round(self, contender: Contender, one: Measured) -> None:
+        counters = await self._counters(contender)
+        cpu_s = contender.program.cpu_s()
+        sample = await self._load(contender, self.settings.round_s)
+        one.cpu.append((contender.program.cpu_s() - cpu_s) / sample.duration_s)
+        one.filters.append((counters, await self._counters(contender)))
+        one.rss_mib = max(one.rss_mib, contender.program.rss_mib())
         one.samples.append(sample)
 
     async def _load(self, contender: Contender, seconds: int) -> Sample:

@@ -9,7 +9,7 @@ import aiohttp
 
 from loadtest.bench import jwts, machine, nginx
 from loadtest.bench.check_origin import check_origin
-from loadtest.bench.contenders import in_round_order
+from loadtest.bench.contenders import round_position
 from loadtest.bench.edges import start_edges
 from loadtest.bench.peers import start_envoy, start_nginx
 from loadtest.bench.processes import Seat, free_port
@@ -38,7 +38,8 @@ async def measure(settings: Settings, say: Callable[[str], None]) -> tuple[Repor
         seat = Seat(cores.origin, port, home / "origin")
         origin = nginx.nginx("origin", tools.nginx, seat, nginx.render_origin(seat))
         await stack.enter_async_context(origin)
-        results = await Bench(tools.wrk, cores, settings, session, say).run(in_round_order(stage.contenders))
+        contenders = sorted(stage.contenders, key=lambda contender: round_position(contender.id))
+        results = await Bench(tools.wrk, cores, settings, session, say).run(contenders)
         return report(results), machine.context(settings, cores, tools)
 
 
