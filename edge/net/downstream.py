@@ -77,6 +77,10 @@ class Worker(Protocol):
         """Name the peer of a new connection; return whether it may stay."""
         ...
 
+    def forget(self, connection: "Downstream") -> None:
+        """Let go of a connection that is closed."""
+        ...
+
     def open(self, connection: "Downstream", head: RequestHead) -> StreamHandler:
         """Return a handler for a request."""
         ...
@@ -158,7 +162,7 @@ class Downstream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason makes no difference
         """Let go of everything."""
-        self._worker.connections.discard(self)
+        self._worker.forget(self)
         self._closing = True
         self._held = b""
         self._lose_client()

@@ -1,12 +1,12 @@
 """The worker's data plane: takes requests from connections, finds their route, and gives them to a relay."""
 
 import asyncio
+import contextlib
 import ipaddress
 from collections.abc import Callable, Coroutine
 from random import getrandbits
 
 from edge.contract.exchange import Exchange, Request
-from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
 from edge.contract.route import Route
 from edge.control.snapshot import Snapshot
@@ -62,6 +62,7 @@ class Engine:
         self._max_connections = limits.max_connections
         self._trusted = snapshot.listener.trusted_proxies
         self._plain_is_secure = snapshot.listener.local_plain_http
+        self._emptied = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
         self._pools = {origin_id: self._pool(origin_id) for origin_id in snapshot.origins}
         self._context = Context(
@@ -107,6 +108,12 @@ class Engine:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return str(address), any(address in network for network in self._trusted)
+
+    def forget(self, connection: Downstream) -> None:
+        """Let go of a connection that is closed."""
+        self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self._emptied.set()
 
     # Requests.
 
@@ -203,11 +210,14 @@ class Engine:
         """How many origin connections are open."""
         return sum(pool.open_connections for pool in self._pools.values())
 
-    def drain(self) -> None:
-        """Take no new request on any connection; each closes with the answer to the one it has."""
+    async def drain(self, at_most_s: float) -> None:
+        """Take no new request; wait for each connection to close with the answer to the one it has."""
         self.draining = self._context.draining = True
         for connection in tuple(self.connections):
             connection.drain()
+        if self.connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), at_most_s)
 
     async def close(self) -> None:
         """Break off what is left."""

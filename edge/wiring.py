@@ -1,0 +1,151 @@
+"""The composition root of a worker: builds filters, chains, clients and engine from one snapshot.
+
+The only module that imports filters.
+"""
+
+import asyncio
+import hashlib
+import time
+from pathlib import Path
+
+import aiohttp
+import structlog
+
+from edge.clients.cookie_service import CookieServiceClient
+from edge.clients.kms import KeyRings
+from edge.contract.filters import InboundFilter, OutboundFilter
+from edge.contract.ports import CookieService
+from edge.control.snapshot import Snapshot
+from edge.relay.chain import inbound_chain, outbound_chain
+from edge.relay.engine import Engine
+from edge.telemetry.access_log import AccessLog
+from edge.telemetry.log_line import LineWriter
+from edge.telemetry.metrics import WorkerMetrics
+from edge.telemetry.telemetry import Telemetry
+from filters import order
+from filters.inbound.authorise import AuthoriseFilter
+from filters.inbound.cookie import CookieFilter
+from filters.inbound.device import DeviceFilter
+from filters.inbound.hygiene import HygieneFilter
+from filters.inbound.passport import PassportFilter
+from filters.inbound.renew import RenewFilter
+from filters.outbound.passport_actions import PassportActionsFilter
+from filters.outbound.scrub import ScrubFilter
+from filters.outbound.tokens import TokensFilter
+from passport.kms import KmsClient
+from passport.returned import Grant
+from tokens.cookie import CookieNames
+from tokens.set_cookie import CookieAttributes
+
+_log = structlog.get_logger("edge.worker")
+
+
+def read_secret(path: Path) -> str:
+    """Return a token from its file. Raises OSError."""
+    return path.read_text(encoding="ascii").strip()
+
+
+def key_rings(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: WorkerMetrics) -> KeyRings:
+    """Return the holder of this worker's keys, not yet started."""
+    kms = snapshot.services.kms
+    client = KmsClient(session, str(kms.url), read_secret(kms.token_file), kms.timeout_s)
+    return KeyRings(client, kms.purposes, refresh_s=kms.refresh_s, metrics=metrics)
+
+
+def cookie_service(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: WorkerMetrics) -> CookieServiceClient:
+    """Return the adapter of the cookie service."""
+    settings = snapshot.services.cookie
+    return CookieServiceClient(
+        session,
+        str(settings.url),
+        read_secret(settings.token_file),
+        timeout_s=settings.timeout_s,
+        create_timeout_s=settings.create_timeout_s,
+        concurrency=settings.concurrency,
+        metrics=metrics,
+    )
+
+
+def telemetry(snapshot: Snapshot, metrics: WorkerMetrics) -> Telemetry:
+    """Return the recorder of finished exchanges, with the access log that the config asks for."""
+    target = snapshot.access_log.path
+    if target == "off":
+        return Telemetry(metrics, None)
+    # The hash key must agree between workers and mean nothing outside: it is derived from the edge's own token.
+    token = read_secret(snapshot.services.kms.token_file).encode()
+    key = hashlib.blake2b(token, digest_size=32, person=b"edge-access-log").digest()
+    return Telemetry(metrics, AccessLog(None if target == "stdout" else Path(target)), LineWriter(key))
+
+
+def build_filters(
+    snapshot: Snapshot, keys: KeyRings, cookies: CookieService
+) -> tuple[list[InboundFilter], list[OutboundFilter]]:
+    """Return both lists, in the order of `filters/order.py`."""
+    settings, edge = snapshot.cookies, snapshot.edge
+    names = CookieNames(settings.insecure_name, settings.secure_name)
+    grants = {purpose: Grant.named(grant.parts, grant.actions) for purpose, grant in snapshot.grants.items()}
+    attributes = CookieAttributes(
+        names,
+        path=settings.path,
+        domain=settings.domain or "",
+        same_site=settings.same_site,
+        secure=not snapshot.listener.local_plain_http,
+    )
+    inbound: dict[type, InboundFilter] = {
+        HygieneFilter: HygieneFilter(snapshot.listener.trusted_proxies),
+        CookieFilter: CookieFilter(keys, names, edge.environment, settings.cache_entries),
+        RenewFilter: RenewFilter(cookies, keys, names, edge.environment),
+        DeviceFilter: DeviceFilter(snapshot.device_types),
+        AuthoriseFilter: AuthoriseFilter(),
+        PassportFilter: PassportFilter(
+            keys,
+            issuer=edge.id,
+            trust_domain=edge.trust_domain,
+            ttl_s=snapshot.passport.ttl_s,
+            integrity_version=snapshot.passport.integrity_version,
+            cache_entries=settings.cache_entries,
+        ),
+    }
+    outbound: dict[type, OutboundFilter] = {
+        PassportActionsFilter: PassportActionsFilter(keys, grants),
+        TokensFilter: TokensFilter(attributes, cookies),
+        ScrubFilter: ScrubFilter(),
+    }
+    return [inbound[kind] for kind, _ in order.INBOUND], [outbound[kind] for kind, _ in order.OUTBOUND]
+
+
+def build_engine(
+    snapshot: Snapshot,
+    filters: tuple[list[InboundFilter], list[OutboundFilter]],
+    recorder: Telemetry,
+    loop: asyncio.AbstractEventLoop,
+) -> Engine:
+    """Return the data plane of one worker."""
+    metrics = recorder.metrics
+    inbound, outbound = filters
+    engine = Engine(
+        snapshot,
+        inbound=inbound_chain(inbound, snapshot.filters, metrics.filter_cost, report_failure),
+        outbound=outbound_chain(outbound, snapshot.filters, metrics.filter_cost, report_failure),
+        telemetry=recorder,
+        loop=loop,
+        clock=time.monotonic,
+        wall=time.time,
+        report=report_failure,
+    )
+
+    def count_connections(into: WorkerMetrics) -> None:
+        into.connections["device"] = len(engine.connections)
+        into.connections["origin"] = engine.origin_connections
+
+    metrics.sources.append(count_connections)
+    return engine
+
+
+def report_failure(where: str, error: Exception) -> None:
+    """Log that something raised: its type and place, never its text, which may hold what was sent."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else "unknown"
+    _log.error("filter_failed", where=where, error=type(error).__name__, place=place)

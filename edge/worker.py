@@ -1,0 +1,96 @@
+"""One worker process: serves the listening socket it inherits until it is told to drain.
+
+    python -m edge.worker --slot N --listen-fd FD --control-fd FD --config DIR --var DIR [--set KEY=VALUE]...
+
+Exit codes: 0 after a drain, 2 for an invalid config, 3 when the keys can't be had.
+"""
+
+import argparse
+import asyncio
+import gc
+import signal
+import socket
+import sys
+
+import aiohttp
+import structlog
+import uvloop
+
+from edge import wiring
+from edge.control.errors import ConfigErrors, render_errors
+from edge.control.load import load_config
+from edge.control.snapshot import Snapshot
+from edge.telemetry.control_channel import WorkerChannel
+from edge.telemetry.metrics import WorkerMetrics
+from passport.kms import KmsRefused, KmsUnavailable
+
+_KEY_PATIENCE_S = 20.0
+_log = structlog.get_logger("edge.worker")
+
+
+def main() -> None:
+    """Run until drained."""
+    arguments = _arguments()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
+    snapshot = load_config(arguments.config, arguments.set, var=arguments.var)
+    if isinstance(snapshot, ConfigErrors):
+        sys.stderr.write(render_errors(snapshot) + "\n")
+        raise SystemExit(2)
+    raise SystemExit(uvloop.run(_serve(snapshot, arguments.listen_fd, arguments.control_fd)))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m edge.worker", description="One worker of the edge.")
+    parser.add_argument("--slot", type=int, required=True, help="which worker this is, from 0")
+    parser.add_argument("--listen-fd", type=int, required=True, help="inherited listening socket")
+    parser.add_argument("--control-fd", type=int, required=True, help="inherited end of the control channel")
+    parser.add_argument("--config", required=True, help="config directory")
+    parser.add_argument("--var", required=True, help="directory of state and secrets")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config value")
+    return parser.parse_args()
+
+
+async def _serve(snapshot: Snapshot, listen_fd: int, control_fd: int) -> int:
+    loop = asyncio.get_running_loop()
+    metrics = WorkerMetrics()
+    stop = asyncio.Event()
+    channel = WorkerChannel(metrics, stop.set)
+    await channel.open(control_fd)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with aiohttp.ClientSession() as session:
+        keys = wiring.key_rings(snapshot, session, metrics)
+        try:
+            await keys.start(_KEY_PATIENCE_S)
+        except (KmsUnavailable, KmsRefused, ValueError) as problem:
+            _log.error("no_keys", problem=str(problem), hint="is the KMS running and does it know this edge's token?")
+            channel.close()
+            return 3
+        recorder = wiring.telemetry(snapshot, metrics)
+        cookies = wiring.cookie_service(snapshot, session, metrics)
+        engine = wiring.build_engine(snapshot, wiring.build_filters(snapshot, keys, cookies), recorder, loop)
+        _settle_memory()
+        server = await loop.create_server(
+            engine.accept, sock=socket.socket(fileno=listen_fd), backlog=snapshot.listener.backlog
+        )
+        engine.start()
+        channel.ready()
+        await stop.wait()
+        server.close()
+        await engine.drain(snapshot.timeouts.drain_s)
+        await engine.close()
+        await keys.close()
+        recorder.close()
+        channel.close()
+    return 0
+
+
+def _settle_memory() -> None:
+    """Take what start-up made out of the collector's sight: an exchange makes no cycles, so passes find little."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+if __name__ == "__main__":
+    main()
