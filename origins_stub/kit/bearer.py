@@ -12,10 +12,8 @@ from origins_stub.kit.process import StartError
 _SCHEME = "Bearer "
 
 
-def read_token(path: Path | None) -> str:
+def read_token(path: Path) -> str:
     """Return the one line of a token file; raise StartError when there is none."""
-    if path is None:
-        raise StartError("--token-file is needed, to fetch keys with")
     try:
         token = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):

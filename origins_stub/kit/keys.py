@@ -26,7 +26,7 @@ class KeySource:
     An origin that has no keys yet does not serve; one that has keeps them for as long as the KMS is away.
     """
 
-    def __init__(self, kms_url: str, token_file: Path | None, purposes: Sequence[str], refresh_s: float) -> None:
+    def __init__(self, kms_url: str, token_file: Path, purposes: Sequence[str], refresh_s: float) -> None:
         self._kms_url = kms_url
         self._token_file = token_file
         self._purposes = purposes

@@ -51,8 +51,19 @@ def arguments(name: str, description: str, *, default_port: int) -> argparse.Arg
     parser.add_argument("--listen", type=parse_address, default=Address("127.0.0.1", default_port), metavar="HOST:PORT")
     parser.add_argument("--ready-fd", type=int, default=None, metavar="FD", help="gets HOST:PORT once serving")
     parser.add_argument("--var", type=Path, default=Path("var"), metavar="DIR", help="where state is kept")
-    parser.add_argument("--token-file", type=Path, default=None, metavar="FILE", help="own bearer token")
+    parser.add_argument("--secrets", type=Path, default=None, metavar="DIR", help="holds <identity>.token: VAR/secrets")
+    parser.add_argument("--token-file", type=Path, default=None, metavar="FILE", help="own token: SECRETS/<name>.token")
     return parser
+
+
+def secrets_directory(options: argparse.Namespace) -> Path:
+    """Return where the tokens are."""
+    return Path(options.secrets or options.var / "secrets")
+
+
+def token_file(options: argparse.Namespace, name: str) -> Path:
+    """Return the file with the process's own bearer token."""
+    return Path(options.token_file or secrets_directory(options) / f"{name}.token")
 
 
 def identity_arguments(parser: argparse.ArgumentParser) -> None:

@@ -43,10 +43,11 @@ async def test_a_taken_port_is_said_in_one_line(origins: Origins, name: str) -> 
             )
 
 
-async def test_an_origin_without_a_token_does_not_start(origins: Origins) -> None:
-    async with started("origins_stub.api", "--kms", origins.kms.url, "--var", str(origins.var)) as (stub, _):
+@pytest.mark.parametrize("name", STUBS)
+async def test_a_stub_without_its_token_files_does_not_start(tmp_path: Path, name: str) -> None:
+    async with started(f"origins_stub.{name}", "--var", str(tmp_path)) as (stub, _):
         assert await stub.wait() == 2
-        assert "--token-file is needed" in stub.output()
+        assert "cannot be read; `edge up` makes it on its first run" in stub.output()
 
 
 async def test_an_origin_whose_token_the_kms_does_not_know_does_not_start(origins: Origins, tmp_path: Path) -> None:
