@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from edge.control.assemble import assemble
 from edge.control.checks import Problem, check_device_types, check_edge, check_grants, check_routes
@@ -13,7 +14,10 @@ from edge.control.overrides import apply_override, parse_override
 from edge.control.routing_files import DeviceTypesFile, GrantsFile, OriginsFile, RoutesFile
 from edge.control.snapshot import Snapshot
 from edge.control.source import M, Source, unknown_key
-from edge.control.values import Section
+
+_AnySource: TypeAlias = (
+    Source[EdgeFile] | Source[RoutesFile] | Source[OriginsFile] | Source[GrantsFile] | Source[DeviceTypesFile]
+)
 
 
 @dataclass(slots=True)
@@ -24,9 +28,9 @@ class _Sources:
     grants: Source[GrantsFile]
     device_types: Source[DeviceTypesFile]
 
-    def all(self) -> tuple[Source[Section], ...]:
+    def all(self) -> tuple[_AnySource, ...]:
         """Return every source, in the order of the docs."""
-        return (self.edge, self.routes, self.origins, self.grants, self.device_types)  # type: ignore[return-value]
+        return (self.edge, self.routes, self.origins, self.grants, self.device_types)
 
 
 def load_config(

@@ -39,18 +39,15 @@ class _PathTable:
 
     def __init__(self, entries: list[Entry]) -> None:
         self.below = _choices(entry for entry in entries if not entry.exact)  # a prefix of a request's path
-        self.at = {**self.below, **_choices(entry for entry in entries if entry.exact)}  # the whole of it
-        self.longest = max(map(len, self.at))
+        self.longest = max(map(len, self.below), default=0)
+        whole = {**self.below, **_choices(entry for entry in entries if entry.exact)}
+        self.at = whole | {path + b"/": choice for path, choice in whole.items()}  # a request's whole path
 
     def find(self, path: bytes) -> _Choice | None:
         """Return what the longest matching path offers."""
         choice = self.at.get(path)
         if choice is not None:
             return choice
-        if path.endswith(b"/"):
-            choice = self.at.get(path[:-1])
-            if choice is not None:
-                return choice
         # Starting below the longest known path bounds the work for a target made of slashes.
         end = path.rfind(b"/", 0, self.longest + 1)
         while end >= 0:
