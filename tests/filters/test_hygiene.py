@@ -213,8 +213,9 @@ def test_an_untrusted_peer_cannot_make_its_transport_secure() -> None:
     assert (exchange.request.scheme, exchange.secure) == ("http", False)
 
 
-def test_a_misspelled_forwarding_header_is_not_believed_from_a_trusted_peer() -> None:
-    exchange = cleaned(an_exchange((b"X_Forwarded_For", b"198.51.100.9"), peer="10.0.0.1", peer_trusted=True))
+@pytest.mark.parametrize("name", [b"X_Forwarded_For", b"X-Forwarded--For", b"XForwardedFor", b"X.Forwarded.For"])
+def test_a_misspelled_forwarding_header_is_not_believed_from_a_trusted_peer(name: bytes) -> None:
+    exchange = cleaned(an_exchange((name, b"198.51.100.9"), peer="10.0.0.1", peer_trusted=True))
     assert exchange.request.peer == "10.0.0.1"
     assert names_left(exchange) == []
 
