@@ -4,6 +4,7 @@ Our cookies end here: they are taken off the request whatever they turn out to b
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from edge.contract.exchange import Exchange, TokenKind
@@ -175,12 +176,13 @@ def identities(claims: Claims, *, high: bool) -> tuple[UserIdentity | None, Devi
     return user, device
 
 
-def at_low(user: UserIdentity | None) -> UserIdentity | None:
-    """Return the same user at level LOW."""
-    if user is None or user.level is Level.LOW:
-        return user
-    return UserIdentity(
-        user.source, Level.LOW, user.customer_id, user.account_owner_id, user.profile_id, user.session_id
+def at_low(
+    user: UserIdentity | None, device: DeviceIdentity | None
+) -> tuple[UserIdentity | None, DeviceIdentity | None]:
+    """Return the same user and device at level LOW."""
+    return (
+        user and replace(user, level=Level.LOW),
+        device and replace(device, level=Level.LOW),
     )
 
 
@@ -194,7 +196,7 @@ def _settle(exchange: Exchange, resolved: Resolved) -> Verdict:
     if exchange.now >= resolved.renew_after:
         if exchange.now >= resolved.expires_at:
             exchange.expired = True
-            exchange.user = at_low(resolved.user)
+            exchange.user, exchange.device = at_low(resolved.user, resolved.device)
             exchange.resolution = _EXPIRED
         else:
             exchange.renew_due = True
