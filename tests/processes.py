@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -47,6 +47,15 @@ class Process:
     def output(self) -> str:
         """Return all that the process has written to stdout and stderr so far."""
         return os.pread(self._log.fileno(), 1 << 24, 0).decode("utf-8", "replace")
+
+    async def said(self, text: str) -> str:
+        """Wait until `output` contains `text`; return all of it."""
+
+        async def contains() -> bool:
+            return text in self.output()
+
+        await eventually(contains, f"the process says {text!r}")
+        return self.output()
 
     async def wait(self, timeout_s: float = _STOP_S) -> int:
         """Wait for the process to end by itself; return its exit code (negative: the signal that killed it)."""
@@ -87,6 +96,16 @@ async def started(module: str, *arguments: str, listen: str = "127.0.0.1:0") -> 
         finally:
             os.close(readable)
             await _end(running, popen)
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 20.0) -> None:
+    """Wait until `condition` holds; fail saying `what` was waited for."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not await condition():  # noqa: ASYNC110 - what happens in another process sets no event here
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"waited {timeout_s} s in vain until {what}") from None
 
 
 def make_secrets(directory: Path, identities: Iterable[str] = IDENTITIES) -> Path:

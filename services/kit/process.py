@@ -14,6 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import uvloop
@@ -51,11 +52,23 @@ class Address:
 
 
 def arguments(name: str, default_listen: str) -> argparse.ArgumentParser:
-    """Return a parser with the arguments every service takes; it adds its own."""
+    """Return a parser with the arguments every service takes; it adds its own.
+
+    `--secrets` is None unless given; `secrets_directory` says what that means.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m services.{name}", allow_abbrev=False)
     parser.add_argument("--listen", type=Address.parse, default=Address.parse(default_listen), metavar="HOST:PORT")
     parser.add_argument("--ready-fd", type=int, metavar="FD", help="write HOST:PORT here once serving, then close it")
+    parser.add_argument("--config", type=Path, default=Path(f"config/{name}.yaml"), metavar="FILE")
+    parser.add_argument("--var", type=Path, default=Path("var"), metavar="DIR", help="state (default: var)")
+    parser.add_argument("--secrets", type=Path, metavar="DIR", help="holds <identity>.token (default: VAR/secrets)")
     return parser
+
+
+def secrets_directory(options: argparse.Namespace) -> Path:
+    """Return where the secrets are: `--secrets`, or else `secrets` in `--var`."""
+    secrets, var = options.secrets, options.var
+    return Path(var) / "secrets" if secrets is None else Path(secrets)
 
 
 def run(name: str, build: Build, listen: Address, ready_fd: int | None) -> int:

@@ -5,13 +5,12 @@ import time
 from argparse import Namespace
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 
 from aiohttp import web
 
 from services.kit.callers import Callers
 from services.kit.config import read_config
-from services.kit.process import MAX_BODY_BYTES, StartError, arguments, run
+from services.kit.process import MAX_BODY_BYTES, StartError, arguments, run, secrets_directory
 from services.kms.config import KmsConfig
 from services.kms.sealing import Sealer, Unsealable, read_master_key
 from services.kms.server import KmsServer
@@ -21,8 +20,9 @@ from services.kms.store import Store
 async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
     """Open the store, make the keys that are missing, and return the application."""
     config = read_config(options.config, KmsConfig)
-    callers = Callers.from_directory(options.secrets, config.identities)
-    sealer = Sealer(read_master_key(options.secrets / "master.key"))
+    secrets = secrets_directory(options)
+    callers = Callers.from_directory(secrets, config.identities)
+    sealer = Sealer(read_master_key(secrets / "master.key"))
     path = options.var / "kms.sqlite"
     try:
         store = Store(path, sealer, config.access_log_max_rows, time.time())
@@ -38,11 +38,7 @@ async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
 
 def main() -> int:
     """Read the arguments and serve; return the exit code."""
-    parser = arguments("kms", "127.0.0.1:8090")
-    parser.add_argument("--config", type=Path, default=Path("config/kms.yaml"), metavar="FILE")
-    parser.add_argument("--secrets", type=Path, default=Path("var/secrets"), metavar="DIR")
-    parser.add_argument("--var", type=Path, default=Path("var"), metavar="DIR")
-    options = parser.parse_args()
+    options = arguments("kms", "127.0.0.1:8090").parse_args()
     return run("kms", partial(build, options), options.listen, options.ready_fd)
 
 

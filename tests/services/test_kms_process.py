@@ -81,11 +81,14 @@ def test_a_sealed_value_opens_only_under_its_own_purpose_key_id_and_bytes() -> N
 
 
 def test_the_access_log_keeps_its_newest_rows_only(tmp_path: Path) -> None:
-    store = Store(tmp_path / "kms.sqlite", Sealer(b"1" * 32), 1000, 1e9)
-    for _ in range(2000):
-        store.record(Access(1e9, "edge", "", Action.GET_KEY_SETS, "cookie", Outcome.GRANTED))
+    path = tmp_path / "kms.sqlite"
+    store = Store(path, Sealer(b"1" * 32), 1000, 1e9)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        row = "INSERT INTO access_log (at, identity, peer, action, subject, outcome) VALUES (1e9, '', '', '', '', '')"
+        connection.executemany(row, [()] * 1999)
+    store.record(Access(1e9, "edge", "", Action.GET_KEY_SETS, "cookie", Outcome.GRANTED))
     store.close()
-    with closing(sqlite3.connect(tmp_path / "kms.sqlite")) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*), max(id) FROM access_log").fetchall() == [(1000, 2000)]
 
 

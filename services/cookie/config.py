@@ -1,0 +1,45 @@
+"""config/cookie.yaml: what the cookies of this environment are like."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from services.cookie.issuing import Issuer
+from tokens.cookie import MAX_LIFE_S, CookieNames
+
+# RFC 6265 §4.1.1: a cookie name is a token of RFC 9110 §5.6.2.
+CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")]
+
+
+class Names(BaseModel):
+    """The names of the pair."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    insecure: CookieName = "EdgeId"
+    secure: CookieName = "SecureEdgeId"
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Names":
+        if self.insecure == self.secure:
+            raise ValueError("the two cookies need two names")
+        return self
+
+
+class CookieConfig(BaseModel):
+    """The whole file. Times in seconds; shares between 0 and 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    environment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    names: Names = Names()
+    life_s: Annotated[int, Field(ge=2, le=MAX_LIFE_S)] = 14_400
+    renew_after_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    subscriber_timeout_s: Annotated[float, Field(gt=0, le=5)] = 0.2
+    kms_timeout_s: Annotated[float, Field(gt=0, le=10)] = 2.0
+    kms_refresh_s: Annotated[float, Field(ge=0.1, le=3600)] = 30.0
+
+    def issuer(self) -> Issuer:
+        """Return what makes and opens these cookies."""
+        names = CookieNames(self.names.insecure, self.names.secure)
+        return Issuer(names, self.environment, self.life_s, self.renew_after_share)

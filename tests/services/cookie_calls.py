@@ -1,0 +1,102 @@
+"""A cookie service in its own process beside a real key management service, and calls to it as the edge makes them."""
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from edgepb.cookie.v1 import cookie_service_pb2 as pb
+from google.protobuf.message import Message
+
+from tests.processes import REPOSITORY, Process, process
+from tests.services.kms_calls import Kms
+from tests.services.subscriber import MEMBER
+from tokens.cookie import Claims, CookieNames, open_pair, seal_pair
+from tokens.envelope import NONCE_BYTES, Refusal
+from tokens.keys.ring import KeyRing
+
+ENVIRONMENT = "local"
+NAMES = CookieNames()
+CONFIG = REPOSITORY / "config" / "cookie.yaml"
+AnswerT = TypeVar("AnswerT", bound=Message)
+
+
+@dataclass(slots=True)
+class Cookies:
+    """A running cookie service and its KMS."""
+
+    process: Process
+    kms: Kms
+
+    async def create(self, customer_id: int = MEMBER, **fields: str | int) -> pb.CookiePair:
+        request = pb.CreateRequest(customer_id=customer_id, account_owner_id=7, esn="ESN-1", device_type=3, level=3)
+        for name, value in fields.items():
+            setattr(request, name, value)
+        status, answer = await self.post("/v1/create", request, pb.CreateResponse)
+        assert status == 200
+        return answer.pair
+
+    async def renew(self, insecure: bytes) -> pb.RenewResponse:
+        status, answer = await self.post("/v1/renew", pb.RenewRequest(insecure=insecure), pb.RenewResponse)
+        assert status == 200
+        assert (answer.outcome == pb.RENEWED) == answer.HasField("pair")
+        return answer
+
+    async def post(
+        self, path: str, message: Message | bytes, answer: type[AnswerT], identity: str = "edge"
+    ) -> tuple[int, AnswerT]:
+        """Post a message, or bytes that are none; return status and answer."""
+        body = message if isinstance(message, bytes) else message.SerializeToString()
+        headers = {"Authorization": f"Bearer {self.kms.token(identity)}", "Content-Type": "application/x-protobuf"}
+        async with self.kms.session.post(self.process.url + path, data=body, headers=headers) as response:
+            assert response.headers["Cache-Control"] == "no-store"
+            return response.status, answer.FromString(await response.read())
+
+    async def ring(self) -> KeyRing:
+        """Return the ring that the edge has."""
+        answer = await self.kms.client("edge").key_sets(["cookie"])
+        return KeyRing.from_key_sets(answer.key_sets, answer.revision)
+
+    async def opened(self, pair: pb.CookiePair) -> Claims:
+        """Open a pair as the edge does."""
+        claims = open_pair(await self.ring(), NAMES, ENVIRONMENT, (pair.insecure, pair.secure), time.time())
+        assert not isinstance(claims, Refusal)
+        return claims
+
+
+def sealed(
+    ring: KeyRing, customer_id: int = MEMBER, *, age_s: int = 0, names: CookieNames = NAMES, environment: str = "local"
+) -> tuple[bytes, bytes]:
+    """Seal a pair that is `age_s` old, with a life of four hours."""
+    issued_at = int(time.time()) - age_s
+    claims = Claims(
+        customer_id=customer_id,
+        account_owner_id=7,
+        profile_id="profile",
+        esn="ESN-1",
+        device_type=3,
+        session_id="0123456789abcdef",
+        issued_at=issued_at,
+        renew_after=issued_at + 7200,
+        expires_at=issued_at + 14400,
+        generation=4,
+        level=3,
+    )
+    return seal_pair(ring, names, environment, claims, (os.urandom(NONCE_BYTES), os.urandom(NONCE_BYTES)))
+
+
+@asynccontextmanager
+async def cookies_running(kms: Kms, subscriber: str, directory: Path) -> AsyncIterator[Cookies]:
+    """Run the service with a quick key refresh."""
+    config = directory / "cookie.yaml"
+    config.write_text(CONFIG.read_text() + "kms_refresh_s: 0.2\n")
+    async with process("services.cookie", *cookie_arguments(kms.process.url, subscriber, kms.secrets, config)) as it:
+        yield Cookies(it, kms)
+
+
+def cookie_arguments(kms: str, subscriber: str, secrets: Path, config: Path = CONFIG) -> list[str]:
+    """Return the service's arguments."""
+    return ["--kms", kms, "--subscriber", subscriber, "--secrets", str(secrets), "--config", str(config)]

@@ -1,0 +1,109 @@
+"""The cookie service as a process: its keys outlive an outage of the KMS, and what stops it from starting."""
+
+from pathlib import Path
+
+import pytest
+from edgepb.cookie.v1 import cookie_service_pb2 as pb
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.cookie.config import CookieConfig
+from services.cookie.subscriber import Membership, Standing, read_membership
+from services.kit.config import read_config
+from services.kit.process import StartError
+from tests.processes import free_port, make_secrets, process, started, write_secret
+from tests.services.cookie_calls import CONFIG, Cookies, cookie_arguments, cookies_running, sealed
+from tests.services.kms_calls import kms_running
+from tokens.cookie import MAX_LIFE_S
+
+
+async def test_a_running_service_keeps_its_keys_while_kms_and_subscriber_service_are_down(tmp_path: Path) -> None:
+    down = f"http://127.0.0.1:{free_port()}"
+    async with kms_running(tmp_path) as kms, cookies_running(kms, down, tmp_path) as cookies:
+        ring = await cookies.ring()
+        await kms.process.kill()
+        await cookies.process.said("keys_not_refreshed")
+        pair = await cookies.create()
+        assert (await cookies.renew(pair.insecure)).outcome == pb.UNAVAILABLE
+        assert (await cookies.renew(sealed(ring)[0])).outcome == pb.UNAVAILABLE
+        forged = pair.insecure[:-4] + (b"AAAA" if pair.insecure[-4:] != b"AAAA" else b"BBBB")
+        assert (await cookies.renew(forged)).outcome == pb.REFUSED
+        # Not known to be forged: with newer keys it might open.
+        unknown = pair.insecure[:2] + (b"AAAA" if pair.insecure[2:6] != b"AAAA" else b"BBBB") + pair.insecure[6:]
+        assert (await cookies.renew(unknown)).outcome == pb.UNAVAILABLE
+        assert await cookies.process.stop() == 0
+
+
+async def test_a_service_started_before_the_kms_waits_for_its_keys(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    secrets = make_secrets(tmp_path / "secrets")
+    arguments = cookie_arguments(f"http://{address}", f"http://127.0.0.1:{free_port()}", secrets)
+    async with started("services.cookie", *arguments) as (early, _):
+        await early.said("waiting_for_keys")
+        assert "listening" not in early.output()
+        async with kms_running(tmp_path, listen=address) as kms:
+            await early.said("listening on ")
+            early.address = early.output().split("listening on ")[1].split()[0]
+            assert (await Cookies(early, kms).create()).generation == 1
+
+
+async def test_a_service_that_waits_for_its_keys_still_ends_with_0_on_sigterm(tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    arguments = cookie_arguments(nobody, nobody, make_secrets(tmp_path))
+    async with started("services.cookie", *arguments) as (waiting, _):
+        await waiting.said("waiting_for_keys")
+        assert await waiting.stop() == 0
+
+
+async def test_a_token_that_the_kms_refuses_stops_the_start(tmp_path: Path) -> None:
+    async with kms_running(tmp_path) as kms:
+        write_secret(kms.secrets / "cookie.token", "x" * 43)
+        arguments = cookie_arguments(kms.process.url, "http://127.0.0.1:1", kms.secrets)
+        async with started("services.cookie", *arguments) as (refused, _):
+            assert await refused.wait() == 1
+            assert "refused the key sets cookie: status 401" in refused.output()
+            assert "x" * 43 not in refused.output()
+
+
+async def test_a_process_that_does_not_become_ready_fails_its_test_with_what_it_said(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"(?s)ended with 1 before it was ready.*cannot be read"):
+        async with process("services.cookie", "--secrets", str(tmp_path)):
+            pass
+
+
+@given(st.binary(max_size=200))
+def test_an_answer_of_any_bytes_is_no_statement_about_a_membership(body: bytes) -> None:
+    assert read_membership(body, 1001).standing is Standing.UNKNOWN
+
+
+@pytest.mark.parametrize("member", ["null", "0", '"false"', "[]", "{}", '""'])
+def test_only_a_plain_true_or_false_is_a_statement_about_a_membership(member: str) -> None:
+    def body(value: str) -> bytes:
+        return f'{{"customer_id": 1001, "account_owner_id": 7, "member": {value}}}'.encode()
+
+    assert read_membership(body(member), 1001).standing is Standing.UNKNOWN
+    said = body("false")
+    assert read_membership(said, 1001) == Membership(Standing.NOT_A_MEMBER, 7)
+    assert read_membership(said, 1002).standing is Standing.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "place"),
+    [
+        ("life_s: 14400", f"life_s: {MAX_LIFE_S + 1}", "life_s: "),
+        ("life_s: 14400", "life_s: 1", "life_s: "),
+        ("renew_after_share: 0.5", "renew_after_share: 1.0", "renew_after_share: "),
+        ("environment: local", "", "environment: "),
+        ("secure: SecureEdgeId", "secure: EdgeId", "the two cookies need two names"),
+        ("secure: SecureEdgeId", "secure: Secure;EdgeId", "names.secure: "),
+        ("names:", "surprise: 1\nnames:", "surprise: "),
+    ],
+)
+def test_a_mistake_in_the_config_is_named_with_its_place(tmp_path: Path, before: str, after: str, place: str) -> None:
+    config, text = tmp_path / "cookie.yaml", CONFIG.read_text()
+    assert before in text
+    config.write_text(text.replace(before, after, 1))
+    with pytest.raises(StartError) as caught:
+        read_config(config, CookieConfig)
+    assert str(caught.value).startswith(str(config))
+    assert place in str(caught.value)
