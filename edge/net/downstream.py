@@ -10,7 +10,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
@@ -131,10 +131,9 @@ class Downstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection in."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream transport is needed")
-        self._transport = transport
-        transport.set_write_buffer_limits(high=self._worker.write_buffer_bytes)
+        # uvloop's transports have the methods of asyncio.Transport without being subclasses of it.
+        self._transport = stream = cast("asyncio.Transport", transport)
+        stream.set_write_buffer_limits(high=self._worker.write_buffer_bytes)
         self._deadline = self._worker.clock() + self._worker.head_read_s
         self._worker.connections.add(self)
         if not self._worker.admit(self, transport.get_extra_info("peername")):

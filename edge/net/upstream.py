@@ -2,7 +2,7 @@
 
 import asyncio
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
@@ -144,9 +144,8 @@ class Upstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection in."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream transport is needed")
-        self._transport = transport
+        # uvloop's transports have the methods of asyncio.Transport without being subclasses of it.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Tell the handler what came; bytes that nobody asked for end the connection (THREATS S9)."""

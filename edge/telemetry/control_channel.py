@@ -9,7 +9,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, cast
 
 import orjson
 
@@ -87,8 +87,8 @@ class ControlChannel(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream socket has no other
-        self._transport = transport
+        # uvloop's transports have the methods of asyncio.Transport without being subclasses of it.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Pass on every message that is complete; a bad one ends the channel."""
