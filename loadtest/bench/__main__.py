@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -16,6 +15,7 @@ from loadtest.bench.failure import BenchError
 from loadtest.bench.report import as_json, show, write
 from loadtest.bench.session import measure
 from loadtest.bench.settings import Settings
+from loadtest.bench.tools import find_tools
 
 T = TypeVar("T")
 INTERRUPTED = 130
@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     settings = settings_from(arguments)
     try:
-        found, context = asyncio.run(_until_terminated(measure(settings, console.print)))
+        tools = find_tools(console.print)
+        found, context = asyncio.run(_until_terminated(measure(settings, tools, console.print)))
     except BenchError as failure:
         console.print(f"The bench could not measure. {failure}", style="red", markup=False, highlight=False)
         return 1
@@ -57,11 +58,11 @@ def settings_from(arguments: Sequence[str] | None) -> Settings:
 
 
 async def _until_terminated(work: Coroutine[object, object, T]) -> T:
-    """Run `work`; SIGTERM cancels it, as Ctrl-C does, so that everything it started is stopped."""
+    """Run `work`; Ctrl-C and SIGTERM cancel it, so that everything it started is stopped."""
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
-    with contextlib.suppress(NotImplementedError):
-        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
     return await task
 
 

@@ -102,14 +102,15 @@ async def spawn(
 async def stop(process: Process) -> None:
     """End a process politely, then all that is left of it and of its descendants, for certain."""
     family = _family(process.pid)
-    if process.returncode is None:
+    try:
         with suppress(ProcessLookupError):
             process.terminate()
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(process.wait()), STOP_TIMEOUT_S)
-    for member in family:
-        with suppress(psutil.NoSuchProcess):
-            member.kill()
+    finally:
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
     await process.wait()
 
 

@@ -17,16 +17,16 @@ from loadtest.bench.report import Report, report
 from loadtest.bench.rounds import Bench
 from loadtest.bench.settings import Settings, assign_cores
 from loadtest.bench.stage import Stage
-from loadtest.bench.tools import find_tools
+from loadtest.bench.tools import Tools
 from loadtest.bench.visitors import visitors
 
 
-async def measure(settings: Settings, say: Callable[[str], None]) -> tuple[Report, dict[str, object]]:
+async def measure(settings: Settings, tools: Tools, say: Callable[[str], None]) -> tuple[Report, dict[str, object]]:
     """Start, check, measure and stop everything; return what was found and what it was found on.
 
     Raises `BenchError` when something does not start, does not do its job, or refuses good requests.
     """
-    tools, cores = find_tools(say), assign_cores()
+    cores = assign_cores()
     async with AsyncExitStack() as stack:
         home = stack.enter_context(_home(settings.var))
         session = await stack.enter_async_context(aiohttp.ClientSession())
