@@ -83,7 +83,7 @@ class RouteTable:
         """
         table = self._hosts.get(host)
         if table is None:
-            table = self._wildcard(host) if self._wildcards else self._any_host
+            table = self._beyond_named(host)
             if table is None:
                 return Reason.NO_ROUTE
         choice = table.at.get(path)
@@ -93,9 +93,15 @@ class RouteTable:
             return _agreed(table, path, method)
         return _by_method(table.find(path), method)
 
-    def _wildcard(self, host: bytes) -> _PathTable | None:
-        """Return the table of the longest *.suffix that the host ends with."""
-        dot = host.find(b".")
+    def allowed(self, host: bytes, path: bytes) -> tuple[bytes, ...]:
+        """Return the methods named for a path that `match` answered with METHOD_NOT_ALLOWED (RFC 9110 §10.2.1)."""
+        table = self._hosts.get(host) or self._beyond_named(host)
+        choice = table.find(path) if table is not None else None
+        return tuple(sorted(choice)) if isinstance(choice, dict) else ()
+
+    def _beyond_named(self, host: bytes) -> _PathTable | None:
+        """Return the table of the longest *.suffix that the host ends with, or that of every other host."""
+        dot = host.find(b".") if self._wildcards else -1
         while dot >= 0:
             table = self._hosts.get(b"*" + host[dot:])
             if table is not None:

@@ -7,6 +7,7 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 import filters.inbound
@@ -43,6 +44,16 @@ def test_the_shipped_routes_ask_for_what_the_login_story_needs() -> None:
     assert auth["root"].user is Level.UNSPECIFIED
     assert auth["root"].on_bad_token is OnBadToken.ANONYMOUS
     assert auth["echo"].on_bad_token is OnBadToken.REFUSE
+
+
+def test_the_shipped_services_and_the_edge_agree() -> None:
+    """A cookie made for another environment or name does not open, and a key set that is not granted does not come."""
+    snapshot = loaded(SHIPPED)
+    cookie, kms = (yaml.safe_load((SHIPPED / name).read_text()) for name in ("cookie.yaml", "kms.yaml"))
+    assert cookie["environment"] == snapshot.edge.environment
+    assert cookie["names"] == {"insecure": snapshot.cookies.insecure_name, "secure": snapshot.cookies.secure_name}
+    assert set(snapshot.services.kms.purposes) <= set(kms["identities"]["edge"]["purposes"])
+    assert set(snapshot.grants) <= set(snapshot.services.kms.purposes)
 
 
 def test_what_is_left_out_has_its_default() -> None:

@@ -77,6 +77,8 @@ def test_p11_a_method_that_is_not_named_never_falls_back_to_a_shorter_path() -> 
     for method in (b"DELETE", b"OPTIONS", b"get", b"TRACE", b"", b"X" * 100):
         assert table.match(b"h", b"/a", method) is Reason.METHOD_NOT_ALLOWED
     assert found(table, b"/b", b"DELETE") == "root"
+    assert table.allowed(b"h", b"/a/b") == (b"GET", b"HEAD", b"POST", b"PUT")
+    assert table.allowed(b"h", b"/b") == ()
 
 
 def test_a_route_for_head_wins_over_the_get_routes_own() -> None:
