@@ -66,6 +66,11 @@ class Seat:
         return file
 
 
+def core_idle_s(core: int) -> float:
+    """Return how long a core has had nothing to do since the machine started, in seconds."""
+    return psutil.cpu_times(percpu=True)[core].idle
+
+
 def free_port() -> int:
     """Return a loopback port that nobody listens on."""
     with socket.socket() as probe:

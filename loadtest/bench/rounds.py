@@ -10,6 +10,7 @@ from loadtest.bench.contenders import Contender
 from loadtest.bench.failure import BenchError
 from loadtest.bench.filter_costs import FilterCounters, parse
 from loadtest.bench.load import Sample
+from loadtest.bench.processes import core_idle_s
 from loadtest.bench.settings import Cores, Settings
 
 LONGEST_WARM_UP_S = 120
@@ -17,11 +18,12 @@ LONGEST_WARM_UP_S = 120
 
 @dataclass(slots=True)
 class Measured:
-    """What the rounds gave for one contender. `cpu` is the share of its core that it used, 1.0 for all of it."""
+    """What the rounds gave for one contender. `cpu` and `idle` are shares of its core: used by it, used by none."""
 
     id: str
     samples: list[Sample] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    idle: list[float] = field(default_factory=list)
     filters: list[tuple[FilterCounters, FilterCounters]] = field(default_factory=list)
     rss_mib: float = 0.0
 
@@ -58,9 +60,10 @@ class Bench:
 
     async def _round(self, contender: Contender, one: Measured) -> None:
         counters = await self._counters(contender)
-        cpu_s = contender.program.cpu_s()
+        cpu_s, idle_s = contender.program.cpu_s(), core_idle_s(self.cores.proxy)
         sample = await self._load(contender, self.settings.round_s)
         one.cpu.append((contender.program.cpu_s() - cpu_s) / sample.duration_s)
+        one.idle.append((core_idle_s(self.cores.proxy) - idle_s) / sample.duration_s)
         one.filters.append((counters, await self._counters(contender)))
         one.rss_mib = max(one.rss_mib, contender.program.rss_mib())
         one.samples.append(sample)

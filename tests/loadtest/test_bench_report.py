@@ -14,9 +14,11 @@ from loadtest.bench.load import Sample
 from loadtest.bench.rounds import Measured
 
 
-def _measured(name: str, *rates: int, p99_ms: float = 3.0, cpu: float = 1.0, broken: int = 0) -> Measured:
+def _measured(
+    name: str, *rates: int, p99_ms: float = 3.0, cpu: float = 1.0, idle: float = 0.0, broken: int = 0
+) -> Measured:
     samples = [Sample(rate, 1.0, 1.0, p99_ms, 5.0, 0, broken) for rate in rates]
-    return Measured(name, samples, [cpu] * len(rates), rss_mib=50.04)
+    return Measured(name, samples, [cpu] * len(rates), [idle] * len(rates), rss_mib=50.04)
 
 
 def _found(edge: int = 20_000, envoy: int = 15_000, relay: int = 40_000) -> report.Report:
@@ -75,11 +77,16 @@ def test_the_edge_p99_is_compared_with_that_of_the_cached_envoy(p99_ms: float, w
 
 
 def test_a_proxy_that_waited_for_the_load_is_named() -> None:
-    found = report.report([_measured("nginx", 10, cpu=0.7, broken=1)])
+    found = report.report([_measured("nginx", 10, cpu=0.7, idle=0.3, broken=1)])
     assert report.verdicts(found) == [
-        "Not at the limit of its core, so faster than shown: nginx proxy_pass",
+        "Waited for wrk or the origin, so faster than shown: nginx proxy_pass",
         "Had broken connections or timeouts: nginx proxy_pass",
     ]
+
+
+def test_a_proxy_whose_core_was_not_its_own_is_named() -> None:
+    found = report.report([_measured("edge", 10, cpu=0.7, idle=0.05)])
+    assert report.verdicts(found) == ["Shared its core with other programs: edge"]
 
 
 def test_the_json_has_rows_ratios_and_filters() -> None:
