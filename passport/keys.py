@@ -61,7 +61,7 @@ class PassportKeys:
         """Take the keys whose purpose begins with `passport-`; others, and destroyed ones, are left out.
 
         Pre-active, active and deactivated keys verify; the active primary of a set signs. Raises ValueError for
-        material of a wrong size or a key id that comes twice.
+        material of a wrong size, a key id that comes twice, or two primaries for one purpose.
         """
         by_name: dict[str, MacKey] = {}
         signers: dict[str, MacKey] = {}
@@ -76,6 +76,8 @@ class PassportKeys:
                     raise ValueError(f"key {key.name} comes twice")
                 by_name[key.name] = key
                 if version.primary and version.state == kms_pb2.ACTIVE:
+                    if key.purpose in signers:
+                        raise ValueError(f"purpose {key.purpose} has two primary keys")
                     signers[key.purpose] = key
         return cls(by_name, signers)
 

@@ -103,7 +103,7 @@ class PassportFilter:
         )
 
     def _user_part(self, user: UserIdentity) -> UserPart:
-        known = self._users.get(id(user))
+        known = self._users.young.get(id(user)) or self._users.get(id(user))
         if known is not None and known[0] is user:
             return known[1]
         part = UserPart.of(
@@ -118,7 +118,7 @@ class PassportFilter:
         return part
 
     def _device_part(self, device: DeviceIdentity) -> DevicePart:
-        known = self._devices.get(id(device))
+        known = self._devices.young.get(id(device)) or self._devices.get(id(device))
         if known is not None and known[0] is device:
             return known[1]
         part = DevicePart.of(Source(device.source), Level(device.level), device.esn, device.device_type)

@@ -1,8 +1,11 @@
 """The MAC keys: states, purposes, and that key bytes stay inside."""
 
+from pathlib import Path
+
 import pytest
 from edgepb.kms.v1 import kms_pb2
 
+import passport
 from passport import MacKey, Part, PassportKeys
 from tests.passport.samples import key_sets, key_version, material
 
@@ -52,6 +55,11 @@ def test_a_key_id_that_comes_twice_is_refused() -> None:
         one_set(key_version(1, "a"), key_version(1, "b"))
 
 
+def test_two_primaries_of_one_purpose_are_refused() -> None:
+    with pytest.raises(ValueError, match="two primary keys"):
+        one_set(key_version(1, "a"), key_version(2, "b"))
+
+
 def test_material_of_a_wrong_size_is_refused_without_showing_it() -> None:
     with pytest.raises(ValueError, match="32 bytes") as caught:
         one_set(kms_pb2.KeyVersion(key_id=1, state=kms_pb2.ACTIVE, material=b"secret-but-short"))
@@ -65,3 +73,9 @@ def test_rule_24_no_repr_shows_material() -> None:
     assert "passport-user:0000a001" in shown
     assert "user...." not in shown
     assert material("user").hex() not in shown
+
+
+def test_rule_24_only_the_key_modules_touch_material() -> None:
+    root = Path(passport.__file__).parent
+    readers = {path.name for path in root.rglob("*.py") if ".material" in path.read_text(encoding="utf-8")}
+    assert readers == {"keys.py"}
