@@ -12,10 +12,12 @@ from rich.console import Console
 
 from loadtest.bench.contenders import NAMES
 from loadtest.bench.failure import BenchError
-from loadtest.bench.report import as_json, show, write
+from loadtest.bench.report import as_json, write
 from loadtest.bench.session import measure
 from loadtest.bench.settings import Settings
+from loadtest.bench.table import show
 from loadtest.bench.tools import find_tools
+from loadtest.bench.verdicts import verdicts
 
 T = TypeVar("T")
 INTERRUPTED = 130
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     show(found, console)
     file = settings.var / "latest.json"
-    write(file, as_json(found, context))
+    write(file, as_json(found, {"verdicts": verdicts(found), **context}))
     console.print(f"Written to {file}")
     return 0
 

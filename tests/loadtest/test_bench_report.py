@@ -12,6 +12,8 @@ from loadtest.bench.contenders import NAMES, round_position
 from loadtest.bench.filter_costs import FilterCounters
 from loadtest.bench.load import Sample
 from loadtest.bench.rounds import Measured
+from loadtest.bench.table import show
+from loadtest.bench.verdicts import verdicts
 
 
 def _measured(
@@ -62,23 +64,23 @@ def test_a_peer_that_was_left_out_has_no_ratio() -> None:
     ],
 )
 def test_goals_and_floors_are_spoken_of_in_words(edge: int, words: str) -> None:
-    assert f"edge_vs_envoy_jwt_hs256_cached is {words}" in report.verdicts(_found(edge=edge))
+    assert f"edge_vs_envoy_jwt_hs256_cached is {words}" in verdicts(_found(edge=edge))
 
 
 def test_a_third_of_nginx_is_the_floor() -> None:
-    sentence = next(line for line in report.verdicts(_found(relay=55_000)) if line.startswith("edge_vs_nginx"))
+    sentence = next(line for line in verdicts(_found(relay=55_000)) if line.startswith("edge_vs_nginx"))
     assert sentence == "edge_vs_nginx is 0.36: the floor of 0.33 is met, the goal of 0.45 is not"
 
 
 @pytest.mark.parametrize(("p99_ms", "words"), [(2.9, "no worse than"), (3.1, ", worse than")])
 def test_the_edge_p99_is_compared_with_that_of_the_cached_envoy(p99_ms: float, words: str) -> None:
     found = report.report([_measured("edge", 10, p99_ms=p99_ms), _measured("envoy_jwt_hs256_cached", 10)])
-    assert any(words in sentence for sentence in report.verdicts(found) if "p99" in sentence)
+    assert any(words in sentence for sentence in verdicts(found) if "p99" in sentence)
 
 
 def test_a_proxy_that_waited_for_the_load_is_named() -> None:
     found = report.report([_measured("nginx", 10, cpu=0.7, idle=0.3, broken=1)])
-    assert report.verdicts(found) == [
+    assert verdicts(found) == [
         "Waited for wrk or the origin, so faster than shown: nginx proxy_pass",
         "Had broken connections or timeouts: nginx proxy_pass",
     ]
@@ -86,7 +88,7 @@ def test_a_proxy_that_waited_for_the_load_is_named() -> None:
 
 def test_a_proxy_whose_core_was_not_its_own_is_named() -> None:
     found = report.report([_measured("edge", 10, cpu=0.7, idle=0.05)])
-    assert report.verdicts(found) == ["Shared its core with other programs: edge"]
+    assert verdicts(found) == ["Shared its core with other programs: edge"]
 
 
 def test_the_json_has_rows_ratios_and_filters() -> None:
@@ -108,7 +110,7 @@ def test_the_report_is_replaced_whole(tmp_path: Path) -> None:
 
 def test_the_table_names_every_row_and_ratio() -> None:
     out = StringIO()
-    report.show(_found(), Console(file=out, width=100))
+    show(_found(), Console(file=out, width=100))
     shown = out.getvalue()
     assert all(words in shown for words in ("nginx proxy_pass", "envoy jwt_authn ES256", "20,000", "edge_vs_nginx"))
 
