@@ -1,0 +1,1 @@
+"""Tests of the tokens: bytes in, claims or one refusal out."""
