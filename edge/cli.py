@@ -1,0 +1,177 @@
+"""The command `edge`."""
+
+import asyncio
+import os
+import sys
+import time
+from importlib.metadata import version as distribution_version
+from pathlib import Path
+from typing import Annotated
+
+import aiohttp
+import typer
+import uvloop
+
+from edge.control.errors import ConfigErrors
+from edge.control.json_schema import write_json_schemas
+from edge.control.load import load_config
+from edge.control.snapshot import Snapshot
+from edge.supervisor.slot import WorkerCommand
+from edge.supervisor.supervisor import Plan, Supervisor
+from edge.telemetry.events import configure_events
+from edge.up.run import Up, write_ready
+from edge.up.screen import Screen
+from edge.up.secrets import make_secrets
+from edge.up.stack import Settings
+from passport.inspect import inspect_passport
+from passport.keys import PassportKeys
+from passport.kms import KmsClient, KmsRefused, KmsUnavailable
+
+EXIT_BAD_CONFIG = 2
+EXIT_NOT_VERIFIED = 1
+
+app = typer.Typer(
+    help="Edge Passport: ends external tokens at the edge and hands origins a signed identity.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+passport_app = typer.Typer(help="Look at Passports.", no_args_is_help=True)
+app.add_typer(passport_app, name="passport")
+
+ConfigOption = Annotated[Path, typer.Option("--config", metavar="DIR", help="Directory of the configuration files.")]
+VarOption = Annotated[Path, typer.Option("--var", metavar="DIR", help="Directory of secrets and state.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one value; may be repeated.")
+]
+ReadyOption = Annotated[
+    int | None, typer.Option("--ready-fd", metavar="FD", help="Write the addresses here once everything serves.")
+]
+CONFIG, VAR = Path("config"), Path("var")
+
+
+@app.command()
+def up(
+    config: ConfigOption = CONFIG,
+    var: VarOption = VAR,
+    overrides: SetOption = None,
+    *,
+    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Take free ports instead of the configured.")] = False,
+    ready_fd: ReadyOption = None,
+) -> None:
+    """Start the edge and everything behind it on this machine."""
+    snapshot = _load(config, var, overrides)
+    screen = Screen()
+    os.umask(0o077)  # also for the children: stores and logs are for their owner only
+    made = make_secrets(var / "secrets")
+    if made:
+        screen.line("", f"first run: made {len(made)} secrets in {var / 'secrets'}")
+    settings = Settings(config.absolute(), var.absolute(), tuple(overrides or ()), snapshot, ephemeral)
+
+    def ready(started: Up) -> None:
+        screen.ready(started)
+        if ready_fd is not None:
+            write_ready(started, ready_fd)
+
+    raise typer.Exit(uvloop.run(Up(settings, screen.line, ready).run()))
+
+
+@app.command()
+def run(
+    config: ConfigOption = CONFIG, var: VarOption = VAR, overrides: SetOption = None, ready_fd: ReadyOption = None
+) -> None:
+    """Start the edge alone: its workers and the admin listener. It needs a KMS."""
+    snapshot = _load(config, var, overrides)
+    configure_events()
+    where = ("--config", str(config.absolute()), "--var", str(var.absolute()))
+    sets = tuple(word for text in overrides or () for word in ("--set", text))
+    plan = Plan(
+        listen=(snapshot.listener.address.host, snapshot.listener.address.port),
+        admin=(snapshot.admin.address.host, snapshot.admin.address.port),
+        backlog=snapshot.listener.backlog,
+        workers=snapshot.edge.workers,
+        drain_s=snapshot.timeouts.drain_s,
+        command=WorkerCommand("edge.worker", (*where, *sets)),
+        ready_fd=ready_fd,
+    )
+    raise typer.Exit(uvloop.run(Supervisor(plan).run()))
+
+
+@app.command("check-config")
+def check_config(config: ConfigOption = CONFIG, var: VarOption = VAR, overrides: SetOption = None) -> None:
+    """Check the configuration and say every error with its place."""
+    snapshot = _load(config, var, overrides)
+    typer.echo(f"{config} is valid: {len(snapshot.routes.all)} routes to {len(snapshot.origins)} origins.")
+
+
+@app.command()
+def schema(out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write them.")]) -> None:
+    """Write the JSON schemas of the configuration files, for editors."""
+    for path in write_json_schemas(out):
+        typer.echo(str(path))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(distribution_version("edge-passport"))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def demo(context: typer.Context) -> None:
+    """Drive the login story through a running stack and show each step."""
+    os.execv(sys.executable, [sys.executable, "-m", "loadtest.demo", *context.args])  # noqa: S606 - in its place
+
+
+@passport_app.command()
+def inspect(
+    value: Annotated[str, typer.Argument(metavar="BASE64", help="The value of an X-Passport header.")],
+    config: ConfigOption = CONFIG,
+    var: VarOption = VAR,
+    overrides: SetOption = None,
+) -> None:
+    """Decode a Passport and verify it with the keys of the KMS; exit code 0 only if it is good now."""
+    snapshot = _load(config, var, overrides)
+    found = asyncio.run(_passport_keys(snapshot))
+    if isinstance(found, str):
+        typer.echo(f"not verified, for the keys cannot be had: {found}", err=True)
+    keys = None if isinstance(found, str) else found
+    inspection = inspect_passport(value, keys, now=time.time(), trust_domain=snapshot.edge.trust_domain)
+    typer.echo(inspection.text)
+    raise typer.Exit(0 if inspection.verified else EXIT_NOT_VERIFIED)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _load(config: Path, var: Path, overrides: list[str] | None) -> Snapshot:
+    """Load the configuration, or say what is wrong with it and exit."""
+    loaded = load_config(config, overrides or (), var=var)
+    if isinstance(loaded, ConfigErrors):
+        typer.echo(str(loaded), err=True)
+        raise typer.Exit(EXIT_BAD_CONFIG)
+    return loaded
+
+
+async def _passport_keys(snapshot: Snapshot) -> PassportKeys | str:
+    """Fetch the Passport keys in the edge's name, or say why not."""
+    kms = snapshot.services.kms
+    purposes = [purpose for purpose in kms.purposes if purpose.startswith("passport-")]
+    try:
+        token = kms.token_file.read_text(encoding="ascii").strip()
+        async with aiohttp.ClientSession() as session:
+            answer = await KmsClient(session, kms.url, token, kms.timeout_s).key_sets(purposes)
+        return PassportKeys.from_key_sets(answer.key_sets)
+    except (KmsUnavailable, KmsRefused, ValueError) as error:
+        return str(error)
+    except OSError as error:
+        return f"{kms.token_file}: {error.strerror}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What `edge up` prints: lines with their process's name, a table of what runs where, three things to try."""
+
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from edge.control.values import Address
+from edge.up.run import Up
+
+_COLOURS: Final = {"kms": 35, "subscriber": 34, "cookie": 33, "auth": 36, "api": 32, "edge": 37, "": 31}  # ANSI
+DEMO_USER = '{"email": "demo@example.com", "password": "correct horse battery staple"}'
+
+
+class Screen:
+    """One terminal for all processes."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        coloured = self._console.is_terminal
+        self._prefixes = {
+            name: f"\x1b[{colour}m{label(name)}\x1b[0m" if coloured else label(name)
+            for name, colour in _COLOURS.items()
+        }
+
+    def line(self, name: str, line: str) -> None:
+        """Print one line of a child, or, without a name, of `edge up` itself.
+
+        A child's text never acts on the terminal: escape sequences are printed as they are written.
+        """
+        text = line if line.isprintable() else line.encode("unicode_escape").decode("ascii")
+        # Not through rich: an access log line for each request passes here.
+        self._console.file.write(f"{self._prefixes.get(name, label(name))} {text}\n")
+        self._console.file.flush()
+
+    def ready(self, up: Up) -> None:
+        """Print the table and the curl lines."""
+        table = Table(title="Edge Passport is up", title_justify="left")
+        for column in ("process", "address", "what", "pid"):
+            table.add_column(column, overflow="fold")
+        for running in up.parts:
+            part, child = running.part, running.child
+            pid = "" if child is None else str(child.pid)
+            table.add_row(part.name, f"http://{up.addresses[part.name]}", part.what, pid)
+            if part.name == "edge":
+                table.add_row("admin", f"http://{up.addresses['admin']}", "/metrics and /health", pid)
+        self._console.print(table)
+        self._console.print("Try, in another terminal:")
+        for command in curl_lines(up.addresses["edge"]):
+            self._console.print(f"  {escape(command)}")
+        self._console.print("Ctrl-C stops all of it.")
+
+
+def label(name: str) -> str:
+    """Return the name as the first column of a line."""
+    return f"{name or 'edge up':<10} |"
+
+
+def curl_lines(edge: Address) -> list[str]:
+    """Return three commands: what an origin sees of nobody, signing in, and browsing signed in."""
+    base, jar = f"http://{edge}", "/tmp/edge-passport.jar"  # noqa: S108 - the reader's own, for a demo cookie
+    return [
+        f"curl -s {base}/echo",
+        f"curl -s -c {jar} -H 'Content-Type: application/json' -d '{DEMO_USER}' {base}/login",
+        f"curl -s -b {jar} {base}/browse",
+    ]

@@ -1,0 +1,141 @@
+"""What `edge up` starts, in which order, with which command line. Pure: addresses in, argument vectors out."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from edge.control.snapshot import Snapshot
+from edge.control.values import Address
+
+AUTH_PORT: Final = 8092
+SUBSCRIBER_PORT: Final = 8093
+_LOOPBACK: Final = "127.0.0.1"
+
+Addresses = Mapping[str, Address]
+
+
+@dataclass(slots=True, frozen=True)
+class Settings:
+    """What every child is told. `overrides` are the KEY=VALUE texts of --set."""
+
+    config: Path
+    var: Path
+    overrides: tuple[str, ...]
+    snapshot: Snapshot
+    ephemeral: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Part:
+    """One process. `wave`: parts of one wave start together, once those of the wave before are ready.
+
+    `command` returns the argument vector for the real addresses of all parts that are ready, and for this part the
+    address that it is to listen on.
+    """
+
+    name: str
+    what: str
+    wave: int
+    listen: Address
+    command: Callable[[Settings, Addresses], list[str]]
+
+
+def stack(settings: Settings) -> list[Part]:
+    """Return the parts in the order of their waves; each listens where the config looks for it."""
+    services, snapshot = settings.snapshot.services, settings.snapshot
+    origin = next((origin for name, origin in snapshot.origins.items() if name == "api"), None)
+    api = origin.addresses[0] if origin is not None else Address(_LOOPBACK, 8094)
+    parts = [
+        Part("kms", "keys", 0, _of_url(services.kms.url), _kms),
+        Part("subscriber", "who is a member", 0, Address(_LOOPBACK, SUBSCRIBER_PORT), _subscriber),
+        Part("cookie", "creates and renews cookies", 1, _of_url(services.cookie.url), _cookie),
+        Part("auth", "checks passwords", 1, Address(_LOOPBACK, AUTH_PORT), _auth),
+        Part("api", "the origin behind the edge", 2, api, _api),
+        Part("edge", "what devices talk to", 3, snapshot.listener.address, _edge),
+    ]
+    return [_on_free_port(part) for part in parts] if settings.ephemeral else parts
+
+
+def _on_free_port(part: Part) -> Part:
+    return Part(part.name, part.what, part.wave, Address(_LOOPBACK, 0), part.command)
+
+
+def _kms(settings: Settings, at: Addresses) -> list[str]:
+    return [
+        *_module("services.kms", "kms", settings, at),
+        "--config",
+        str(settings.config / "kms.yaml"),
+        *_secrets(settings),
+    ]
+
+
+def _subscriber(settings: Settings, at: Addresses) -> list[str]:
+    return [*_module("origins_stub.subscriber", "subscriber", settings, at), *_secrets(settings)]
+
+
+def _cookie(settings: Settings, at: Addresses) -> list[str]:
+    line = _module("services.cookie", "cookie", settings, at)
+    line += ["--config", str(settings.config / "cookie.yaml"), "--kms", _url(at["kms"])]
+    return [*line, "--subscriber", _url(at["subscriber"]), *_token(settings, "cookie"), *_secrets(settings)]
+
+
+def _auth(settings: Settings, at: Addresses) -> list[str]:
+    return [*_module("origins_stub.auth", "auth", settings, at), *_origin(settings, at, "auth")]
+
+
+def _api(settings: Settings, at: Addresses) -> list[str]:
+    line = [*_module("origins_stub.api", "api", settings, at), *_origin(settings, at, "api")]
+    return [*line, "--auth", _url(at["auth"])]
+
+
+def _edge(settings: Settings, at: Addresses) -> list[str]:
+    found = list(settings.overrides)
+    if settings.ephemeral:
+        found += [
+            f"services.kms.url={_url(at['kms'])}",
+            f"services.cookie.url={_url(at['cookie'])}",
+            f'origins.api.addresses=["{at["api"]}"]',
+            f"admin.address={at.get('admin', Address(_LOOPBACK, 0))}",
+        ]
+    found.append(f'listener.address="{at["edge"]}"')
+    sets = [word for text in found for word in ("--set", text)]
+    return [
+        sys.executable,
+        "-m",
+        "edge.cli",
+        "run",
+        "--config",
+        str(settings.config),
+        "--var",
+        str(settings.var),
+        *sets,
+    ]
+
+
+def _module(module: str, name: str, settings: Settings, at: Addresses) -> list[str]:
+    return [sys.executable, "-m", module, "--listen", str(at[name]), "--var", str(settings.var)]
+
+
+def _origin(settings: Settings, at: Addresses, identity: str) -> list[str]:
+    domain = settings.snapshot.edge.trust_domain
+    return ["--kms", _url(at["kms"]), "--trust-domain", domain, *_token(settings, identity)]
+
+
+def _token(settings: Settings, identity: str) -> list[str]:
+    return ["--token-file", str(settings.var / "secrets" / f"{identity}.token")]
+
+
+def _secrets(settings: Settings) -> list[str]:
+    return ["--secrets", str(settings.var / "secrets")]
+
+
+def _url(address: Address) -> str:
+    return f"http://{address}"
+
+
+def _of_url(url: str) -> Address:
+    parts = urlsplit(url)
+    return Address(parts.hostname or _LOOPBACK, parts.port or 80)
