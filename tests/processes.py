@@ -61,9 +61,9 @@ class Process:
         """Wait for the process to end by itself; return its exit code (negative: the signal that killed it)."""
         return await asyncio.to_thread(self._popen.wait, timeout_s)
 
-    async def stop(self) -> int:
-        """Send SIGTERM and return the exit code."""
-        self._popen.send_signal(signal.SIGTERM)
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal that asks the process to end; return the exit code."""
+        self._popen.send_signal(how)
         return await self.wait()
 
     async def kill(self) -> None:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from aiohttp import web
+from sqlalchemy.exc import DatabaseError
 
 from services.kit.callers import Callers
 from services.kit.config import read_config
@@ -33,6 +34,8 @@ async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
         store.ensure_primaries(config.key_sets, time.time())
     except Unsealable as error:
         raise StartError(f"{path} was sealed under another master key: {error}") from None
+    except (OSError, DatabaseError) as error:
+        raise StartError(f"{path} cannot be used: {' '.join(str(error).split())}") from None
     return server.application(MAX_BODY_BYTES)
 
 

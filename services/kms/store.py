@@ -52,7 +52,7 @@ class Store:
         path.touch(mode=0o600)
         self._sealer = sealer
         self._max_rows = access_log_max_rows
-        self._engine = create_engine(f"sqlite+pysqlite:///{path}")
+        self._engine = create_engine(f"sqlite+pysqlite:///{path}", hide_parameters=True)
         event.listen(self._engine, "connect", _set_up)
         event.listen(self._engine, "begin", _begin)
         Base.metadata.create_all(self._engine)

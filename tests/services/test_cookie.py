@@ -3,13 +3,14 @@
 import base64
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
 
-from tests.processes import eventually
-from tests.services.cookie_calls import NAMES, Cookies, cookies_running, sealed
+from tests.processes import eventually, started, write_secret
+from tests.services.cookie_calls import NAMES, Cookies, cookie_arguments, cookies_running, sealed
 from tests.services.kms_calls import kms_running
 from tests.services.subscriber import (
     FAILING,
@@ -204,6 +205,15 @@ async def test_c6_renewal_moves_a_cookie_to_the_newest_key_and_a_destroyed_key_e
         return outcome == pb.REFUSED
 
     await eventually(ended, "the destroyed key opens nothing")
+
+
+async def test_a_token_that_the_key_service_refuses_stops_the_start(cookies: Cookies, tmp_path: Path) -> None:
+    write_secret(tmp_path / "wrong.token", "x" * 43)
+    arguments = cookie_arguments(cookies.kms.process.url, "http://127.0.0.1:1", cookies.kms.secrets)
+    async with started("services.cookie", *arguments, "--token-file", str(tmp_path / "wrong.token")) as (refused, _):
+        assert await refused.wait() == 1
+        assert "refused the key sets cookie: status 401" in refused.output()
+        assert "x" * 43 not in refused.output()
 
 
 async def test_the_log_tells_outcomes_and_names_nobody(cookies: Cookies) -> None:

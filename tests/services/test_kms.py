@@ -14,6 +14,10 @@ from edgepb.kms.v1 import kms_pb2
 from passport.kms import KmsClient, KmsRefused, KmsUnavailable
 from tests.processes import free_port
 from tests.services.kms_calls import PURPOSES, Kms, kms_running
+from tokens.envelope import Refusal, open_envelope, seal
+from tokens.keys.ring import KeyRing, Place
+
+PLACE = Place("cookie", "EdgeId", "local")
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -139,6 +143,35 @@ async def test_a_destroyed_version_is_gone_from_the_answer_and_from_the_disk(kms
     assert versions[first.key_id].state == kms_pb2.DESTROYED
     assert versions[first.key_id].material == b""
     assert sealed not in stored_bytes(kms.var)
+
+
+async def test_through_a_rotation_each_snapshot_opens_what_its_neighbours_seal(kms: Kms) -> None:
+    async def ring() -> KeyRing:
+        answer = await kms.client("edge").key_sets(["cookie"])
+        return KeyRing.from_key_sets(answer.key_sets, answer.revision)
+
+    def opens(reader: KeyRing, writer: KeyRing) -> bool:
+        return not isinstance(open_envelope(reader, "cookie", PLACE, sealed(writer)), Refusal)
+
+    def sealed(writer: KeyRing) -> bytes:
+        key = writer.primary("cookie")
+        assert key is not None
+        return seal(key, PLACE, b"claims", b"n" * 12)
+
+    former = f"{(await kms.primary('cookie')).key_id:08x}"
+    snapshots = [await ring()]
+    added = await kms.add("cookie")
+    snapshots.append(await ring())
+    assert await kms.move(added, "ACTIVE") == 200
+    snapshots.append(await ring())
+    assert await kms.move(former, "DESTROYED") == 200
+    snapshots.append(await ring())
+    assert [[opens(reader, writer) for writer in snapshots] for reader in snapshots] == [
+        [True, True, False, False],
+        [True, True, True, True],
+        [True, True, True, True],
+        [False, False, True, True],
+    ]
 
 
 async def test_moves_that_are_not_legal_change_nothing(kms: Kms) -> None:

@@ -69,6 +69,15 @@ async def test_another_master_key_stops_the_start_and_changes_nothing(tmp_path: 
     store.close()
 
 
+async def test_a_store_that_is_no_database_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "kms.sqlite").write_bytes(b"not a database" * 100)
+    secrets = make_secrets(tmp_path / "secrets")
+    async with started("services.kms", *kms_arguments(secrets, tmp_path)) as (kms, _):
+        assert await kms.wait() == 1
+        assert kms.output().count("\n") == 1
+        assert "kms.sqlite cannot be used" in kms.output()
+
+
 def test_a_sealed_value_opens_only_under_its_own_purpose_key_id_and_bytes() -> None:
     sealer = Sealer(b"1" * 32)
     sealed = sealer.seal("cookie", 7, b"m" * 32)
