@@ -10,7 +10,8 @@ from edge.contract.identity import Level
 from edge.contract.route import OnBadToken
 from edge.control.values import ConnectAddress, Count, Flag, ListOf, Seconds, Section, Size, Slug, as_tuple
 
-_SEGMENT: Final = re.compile(r"[^\x00-\x20\x7f/\\%?#;*]+\Z")
+# Unreserved characters: others have an escaped spelling that origins take for the same, and routes would not.
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9._~-]+\Z")
 _HOST: Final = r"^((\*\.)?[a-z0-9]([a-z0-9._-]{0,250}[a-z0-9])?|\[[0-9a-f:.]+\])$"
 
 LevelName = Literal["none", "low", "high", "highest"]
@@ -78,7 +79,7 @@ class RouteRow(Section):
         ):
             raise ValueError(
                 "must be / or plain segments such as /account/settings: no // or / at the end, "
-                "no dot segments, no percent-encoding, none of ? # ; * \\ or spaces"
+                "no dot segments, only letters, digits and - . _ ~"
             )
         return path
 
