@@ -58,16 +58,27 @@ DEVICE_INFO: Final = _shape(_MESSAGES["DeviceInfo"])
 
 def check_message(data: bytes, shape: Shape) -> None:
     """Raise MalformedWire unless every known field of `data` is as `shape` says, and once if it is singular."""
-    counts: dict[int, int] = {}
+    seen: set[int] = set()
+    repeated = 0
     for number, wire_type, _, content in read_fields(data):
         known = shape.get(number)
         if known is None:
             continue
-        packed = known.repeated and known.wire_type == VARINT and wire_type == DELIMITED
-        if wire_type != known.wire_type and not packed:
-            raise MalformedWire("wire type")
-        counts[number] = counts.get(number, 0) + (len(read_packed_varints(content)) if packed else 1)
-        if counts[number] > (MAX_REPEATED if known.repeated else 1):
-            raise MalformedWire("a field comes too often")
-        if known.nested is not None:
+        if known.repeated:
+            repeated += _count(wire_type, content, known)
+            if repeated > MAX_REPEATED:
+                raise MalformedWire("a field comes too often")
+            continue
+        if wire_type != known.wire_type or number in seen:
+            raise MalformedWire("a field comes twice or is of another type")
+        seen.add(number)
+        if known.nested is not None and content:
             check_message(content, known.nested)
+
+
+def _count(wire_type: int, content: bytes, known: FieldShape) -> int:
+    if wire_type == known.wire_type:
+        return 1
+    if wire_type == DELIMITED and known.wire_type == VARINT:
+        return len(read_packed_varints(content))
+    raise MalformedWire("a field of another type")

@@ -45,7 +45,11 @@ def read_fields(data: bytes) -> list[Field]:
     position = 0
     end = len(data)
     while position < end:
-        tag, position = _read_varint(data, position)
+        # Nearly every tag and length is one byte: those are read in place.
+        tag = data[position]
+        position += 1
+        if tag >= 0x80:
+            tag, position = _read_varint(data, position - 1)
         number, wire_type = tag >> 3, tag & 7
         if not 1 <= number <= _MAX_FIELD_NUMBER:
             raise MalformedWire("field number")
@@ -53,7 +57,10 @@ def read_fields(data: bytes) -> list[Field]:
             value, position = _read_varint(data, position)
             fields.append((number, wire_type, value, b""))
             continue
-        if wire_type == DELIMITED:
+        if wire_type == DELIMITED and position < end and data[position] < 0x80:
+            size = data[position]
+            position += 1
+        elif wire_type == DELIMITED:
             size, position = _read_varint(data, position)
         elif wire_type in _FIXED_SIZES:
             size = _FIXED_SIZES[wire_type]

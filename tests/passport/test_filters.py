@@ -45,9 +45,11 @@ def user(customer_id: int = CUSTOMER_ID) -> UserIdentity:
     return UserIdentity(Source.COOKIE, Level.HIGH, customer_id, 5, profile_id="p", session_id="s")
 
 
-def exchange(*, user: UserIdentity | None = None, device: DeviceIdentity | None = None, now: float = NOW) -> Exchange:
+def exchange(
+    *, user: UserIdentity | None = None, device: DeviceIdentity | None = None, request_id: bytes = REQUEST_ID
+) -> Exchange:
     request = Request(b"GET", b"/account", b"/account", b"edge.test", Headers([(b"host", b"Host", b"edge.test")]))
-    made = Exchange(REQUEST_ID, now + 0.75, request, ROUTE, secure=True)
+    made = Exchange(request_id, NOW + 0.75, request, ROUTE, secure=True)
     made.user, made.device = user, device
     return made
 
@@ -207,19 +209,10 @@ def test_x7_an_action_on_a_local_response_does_nothing() -> None:
 def test_x7_an_action_replayed_on_another_exchange_is_refused() -> None:
     value = login_value()
     made = answered(value)
-    made.passport = PassportFilterSample.another_passport()
+    other = exchange(request_id=b"f" * 32)
+    passport_filter(Keys()).inbound(other)
+    made.passport = other.passport
     assert untouched(outbound(made)) == ["refused:header_changed"]
-
-
-class PassportFilterSample:
-    """A Passport of another request."""
-
-    @staticmethod
-    def another_passport() -> bytes:
-        request = Request(b"GET", b"/", b"/", b"edge.test", Headers())
-        made = Exchange(b"f" * 32, NOW, request, ROUTE, secure=True)
-        passport_filter(Keys()).inbound(made)
-        return made.passport
 
 
 def test_x1_a_passport_that_cannot_be_read_is_refused() -> None:
