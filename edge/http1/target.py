@@ -6,7 +6,7 @@ segments, backslashes, path parameters (`/admin;x=1` is `/admin` to some), escap
 escapes of escapes, control characters, text that is not UTF-8. An escaped letter is no such thing: RFC 3986 §6.2.2
 makes `/%61` and `/a` one path, so `Target.path` holds that one form, and rules see it whatever was sent.
 
-The query is opaque here: no rule reads it, and it passes as it came. docs/supported_http.md lists it all.
+The query is opaque here: no rule reads it, and it passes as it came. docs/targets.md lists it all.
 """
 
 import re
