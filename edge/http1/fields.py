@@ -1,5 +1,7 @@
 """Field sections: which names belong to one hop, how `Connection` is read, how trailers are parsed."""
 
+from typing import Final, NamedTuple
+
 import httptools
 
 from edge.contract.headers import Headers
@@ -34,6 +36,33 @@ _NOT_IN_TRAILERS = HOP_BY_HOP | {
     b"cookie",
     b"set-cookie",
 }
+
+
+class ConnectionOptions(NamedTuple):
+    """What `Connection` says: its two options, and the fields that are for this hop only (RFC 9110 §7.6.1)."""
+
+    close: bool
+    keep_alive: bool
+    nominated: frozenset[bytes]
+
+
+_NONE: Final = ConnectionOptions(close=False, keep_alive=False, nominated=frozenset())
+_COMMON_OPTIONS: Final = {
+    b"close": ConnectionOptions(close=True, keep_alive=False, nominated=frozenset()),
+    b"keep-alive": ConnectionOptions(close=False, keep_alive=True, nominated=frozenset()),
+    b"Keep-Alive": ConnectionOptions(close=False, keep_alive=True, nominated=frozenset()),
+}
+
+
+def connection_options(values: list[bytes] | None) -> ConnectionOptions:
+    """Read the values of `Connection`, None when there is none."""
+    if values is None:
+        return _NONE
+    if len(values) == 1 and values[0] in _COMMON_OPTIONS:
+        return _COMMON_OPTIONS[values[0]]
+    options = list_tokens(values)
+    nominated = frozenset(options - {b"close", b"keep-alive"})
+    return ConnectionOptions(b"close" in options, b"keep-alive" in options, nominated)
 
 
 def list_tokens(values: list[bytes]) -> set[bytes]:

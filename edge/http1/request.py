@@ -13,12 +13,11 @@ from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
 from edge.http1.body import BodyReader, ChunkedBody, LengthBody
 from edge.http1.errors import BadRequestError
-from edge.http1.fields import HOP_BY_HOP, list_tokens, split_head
+from edge.http1.fields import HOP_BY_HOP, connection_options, list_tokens, split_head
 from edge.http1.host import parse_host
 from edge.http1.limits import HeadLimits
 
 _MAX_LENGTH_DIGITS: Final = 18
-_KEPT_CONNECTION_OPTIONS: Final = {b"close", b"keep-alive", b""}
 
 
 class RequestHead:
@@ -166,11 +165,10 @@ def _judge_host(head: RequestHead, values: list[bytes] | None) -> None:
 
 def _judge_connection(head: RequestHead, values: list[bytes] | None) -> None:
     """Persistence, and the fields that `Connection` names for this hop only (RFC 9110 §7.6.1)."""
-    options = list_tokens(values) if values else set()
-    head.keep_alive = b"close" not in options and (not head.http10 or b"keep-alive" in options)
-    nominated = options - _KEPT_CONNECTION_OPTIONS
-    if nominated:
-        head.headers.fields = [field for field in head.headers.fields if field[0] not in nominated]
+    options = connection_options(values)
+    head.keep_alive = not options.close and (not head.http10 or options.keep_alive)
+    if options.nominated:
+        head.headers.fields = [field for field in head.headers.fields if field[0] not in options.nominated]
 
 
 def _judge_framing(head: RequestHead, hop: dict[bytes, list[bytes]], limits: HeadLimits) -> None:

@@ -7,11 +7,10 @@ import httptools
 from edge.contract.headers import Headers
 from edge.http1.body import BodyReader, ChunkedBody, LengthBody, UntilCloseBody
 from edge.http1.errors import BadResponseError
-from edge.http1.fields import HOP_BY_HOP, list_tokens, split_head
+from edge.http1.fields import HOP_BY_HOP, connection_options, split_head
 from edge.http1.limits import HeadLimits
 
 _MAX_LENGTH_DIGITS: Final = 18
-_KEPT_CONNECTION_OPTIONS: Final = {b"close", b"keep-alive", b""}
 
 
 class ResponseHead:
@@ -114,12 +113,10 @@ class ResponseReader:
         return head
 
     def _judge_connection(self, head: ResponseHead, *, http10: bool) -> None:
-        values = self._hop.get(b"connection")
-        options = list_tokens(values) if values else set()
-        head.reusable = b"close" not in options and (not http10 or b"keep-alive" in options)
-        nominated = options - _KEPT_CONNECTION_OPTIONS
-        if nominated:
-            head.headers.fields = [field for field in head.headers.fields if field[0] not in nominated]
+        options = connection_options(self._hop.get(b"connection"))
+        head.reusable = not options.close and (not http10 or options.keep_alive)
+        if options.nominated:
+            head.headers.fields = [field for field in head.headers.fields if field[0] not in options.nominated]
 
     def _judge_framing(self, head: ResponseHead, *, http10: bool) -> None:
         """The body's length (RFC 9112 §6.3); what could be read in two ways is refused."""

@@ -22,8 +22,8 @@ class ResponseHandler(Protocol):
         """Take a 1xx head."""
         ...
 
-    def response_head(self, head: ResponseHead) -> None:
-        """Take the final head."""
+    def response_head(self, head: ResponseHead, whole: bytes | None) -> None:
+        """Take the final head. `whole` is the body when all of it is here: the handler may `complete` with it."""
         ...
 
     def response_body(self, piece: bytes) -> None:
@@ -113,6 +113,12 @@ class Upstream(asyncio.Protocol):
         """Send bytes to the origin."""
         self._transport.write(data)
 
+    def complete(self) -> bool:
+        """Take the response as read to its end; return whether the connection may carry another request."""
+        self._handler = None
+        self._body = None
+        return self._reusable
+
     def hold_for_client(self) -> None:
         """Read no more until the device has caught up."""
         self._pause(_CLIENT)
@@ -196,8 +202,10 @@ class Upstream(asyncio.Protocol):
             handler.interim(head)
             return rest
         self._body, self._reusable = head.body, head.reusable
-        handler.response_head(head)
-        if head.body is None and self._handler is handler:
+        handler.response_head(head, rest if head.length == len(rest) and head.body is not None else None)
+        if self._handler is not handler:
+            return b""
+        if head.body is None:
             self._end(handler, None, extra=rest != b"")
         return rest
 

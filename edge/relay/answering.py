@@ -93,13 +93,20 @@ class Answering(ABC):
             hints = Headers([field for field in head.headers.fields if field[0] == b"link"])
             self._downstream.write(write.response_head(103, hints, b""))
 
-    def response_head(self, head: ResponseHead) -> None:
-        """Run the outbound chain over the origin's response."""
+    def response_head(self, head: ResponseHead, whole: bytes | None) -> None:
+        """Run the outbound chain over the origin's response; deliver at once what is all here."""
         self._answered_at = self._context.clock()
-        self.exchange.response = Response(head.status, head.headers)
-        self._flow = BodyFlow(None) if head.body is not None else None
+        response = self.exchange.response = Response(head.status, head.headers)
         self._length = head.length
-        self._run_outbound(0)
+        stop = self._context.outbound.run(self.exchange)
+        if stop is None and whole is not None and response.body is None and response.transform is None:
+            self._deliver_whole(response, whole)
+            return
+        self._flow = BodyFlow(None) if head.body is not None else None
+        if stop is None:
+            self._deliver()
+        else:
+            self._halt_outbound(stop)
 
     def response_body(self, piece: bytes) -> None:
         """Hold, collect or pass on a piece of the response body."""
@@ -236,6 +243,23 @@ class Answering(ABC):
         if self._response_ended:
             self._finish()
 
+    def _deliver_whole(self, response: Response, body: bytes) -> None:
+        """Send head and body in one write and end the exchange: the fast path's last step."""
+        complete = self._inlet is None or self._inlet.ended
+        self._keep_alive = self._head.keep_alive and complete and not self._context.draining
+        framing = write.content_length(len(body)) + self._connection_line()
+        self._downstream.write(write.response_head(response.status, response.headers, framing) + body)
+        self._delivered = self._done = True
+        self._written_at = now = self._context.clock()
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            if upstream.complete() and complete:
+                self._pool.release(upstream, now)
+            else:
+                upstream.close()
+        self._record(len(body))
+        self._downstream.finish(keep_alive=self._keep_alive)
+
     def _response_framing(self, response: Response) -> tuple[bytes, BodyWriter]:
         length, transform = self._length, response.transform
         if self._flow is None:
@@ -326,7 +350,7 @@ class Answering(ABC):
     def connection_failed(self, reason: Reason) -> None:
         """Answer for an origin that can't be reached."""
 
-    def _record(self) -> None:
+    def _record(self, bytes_out: int = 0) -> None:
         exchange, inlet, flow = self.exchange, self._inlet, self._flow
         response = exchange.response
         origin_s = 0.0
@@ -343,5 +367,5 @@ class Answering(ABC):
             edge_s=edge_s,
             origin_s=origin_s,
             bytes_in=inlet.size if inlet is not None else 0,
-            bytes_out=flow.size if flow is not None else len(whole_body or b""),
+            bytes_out=flow.size if flow is not None else bytes_out or len(whole_body or b""),
         )
