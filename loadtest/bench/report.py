@@ -19,13 +19,17 @@ RATIOS = {
 
 @dataclass(slots=True, frozen=True)
 class Row:
-    """One contender's medians over the rounds; `rss_mib` is the highest seen, `broken` the sum of socket errors."""
+    """One contender's medians over the rounds; `rss_mib` is the highest seen, `broken` the sum of socket errors.
+
+    `cpu_us` is processor time per request: it changes least when other programs share the core.
+    """
 
     name: str
     rps: float
     p50_ms: float
     p99_ms: float
     rss_mib: float
+    cpu_us: float
     cpu: float
     idle: float
     rps_min: float
@@ -52,6 +56,7 @@ def row(measured: Measured) -> Row:
         p50_ms=round(median(sample.p50_ms for sample in measured.samples), 3),
         p99_ms=round(median(sample.p99_ms for sample in measured.samples), 3),
         rss_mib=round(measured.rss_mib, 1),
+        cpu_us=round(median(cpu / rate * 1e6 for cpu, rate in zip(measured.cpu, rates, strict=True)), 1),
         cpu=round(median(measured.cpu), 2),
         idle=round(median(measured.idle), 2),
         rps_min=round(min(rates), 1),

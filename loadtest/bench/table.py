@@ -24,12 +24,12 @@ def show(found: Report, console: Console) -> None:
 def _rows_table(found: Report) -> Table:
     table = Table(title="One worker on one core, medians over the rounds", title_justify="left")
     table.add_column("", no_wrap=True)
-    for heading in ("req/s", "p50 ms", "p99 ms", "MiB", "core"):
+    for heading in ("req/s", "p50 ms", "p99 ms", "MiB", "CPU µs"):
         table.add_column(heading, justify="right")
     for one in found.rows.values():
         table.add_row(
             one.name, f"{one.rps:,.0f}", f"{one.p50_ms:.2f}",
-            f"{one.p99_ms:.2f}", f"{one.rss_mib:.0f}", f"{one.cpu:.0%}",
+            f"{one.p99_ms:.2f}", f"{one.rss_mib:.0f}", f"{one.cpu_us:.1f}",
         )  # fmt: skip
     return table
 

@@ -36,6 +36,11 @@ def test_a_row_holds_the_medians_so_that_one_disturbed_round_does_not_count() ->
     assert (row.p50_ms, row.p99_ms, row.rss_mib) == (1.0, 3.0, 50.0)
 
 
+def test_processor_time_is_told_per_request() -> None:
+    row = report.row(_measured("edge", 10_000, cpu=0.5, idle=0.5))
+    assert (row.cpu_us, row.cpu, row.idle) == (50.0, 0.5, 0.5)
+
+
 def test_ratios_are_those_of_the_medians() -> None:
     assert _found().ratios == {
         "edge_vs_envoy_jwt_hs256_cached": 1.333,
