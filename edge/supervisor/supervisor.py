@@ -54,6 +54,8 @@ class Supervisor:
         self._reports = 0
         self.listening: tuple[str, int] = plan.listen
         self.admin_listening: tuple[str, int] = plan.admin
+        if plan.ready_fd is not None:
+            os.set_inheritable(plan.ready_fd, False)  # a worker that held it would keep it open
 
     async def run(self) -> int:
         """Serve until a signal or `stop`; return the exit code."""

@@ -6,6 +6,7 @@ up, more than `MAX_PENDING_BYTES` are never held: lines are dropped and counted.
 
 import os
 import queue
+import select
 import stat
 import sys
 import threading
@@ -24,7 +25,7 @@ class AccessLog:
     def __init__(self, path: Path | None) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._fd = os.dup(sys.stdout.fileno()) if path is None else os.open(path, flags, 0o640)
-        self._is_pipe = stat.S_ISFIFO(os.fstat(self._fd).st_mode)
+        self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
         self._lines: list[bytes] = []
         self._gathered = 0
         self._queue: queue.SimpleQueue[tuple[bytes, int] | None] = queue.SimpleQueue()
@@ -39,6 +40,10 @@ class AccessLog:
     def dropped(self) -> int:
         """Lines that were not written, because the target was too slow or failed."""
         return self._failed_lines + self._overflowed_lines
+
+    def fileno(self) -> int:
+        """Return the target's file descriptor."""
+        return self._fd
 
     def line(self, line: bytes) -> None:
         """Take one line, with its line end."""
@@ -71,7 +76,7 @@ class AccessLog:
         while (batch := self._queue.get()) is not None:
             text, lines = batch
             try:
-                for piece in whole_lines(text, _PIPE_BUF) if self._is_pipe else [text]:
+                for piece in [text] if self._is_file else whole_lines(text, _PIPE_BUF):
                     _write(self._fd, piece)
             except OSError:  # disk full, reader gone: the edge goes on without its log, and the metric says so
                 self._failed_lines += lines
@@ -92,4 +97,9 @@ def whole_lines(text: bytes, max_bytes: int) -> Iterator[bytes]:
 def _write(fd: int, piece: bytes) -> None:
     view = memoryview(piece)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:  # whoever shares the target made it non-blocking; this thread may wait
+            writable = select.poll()
+            writable.register(fd, select.POLLOUT)
+            writable.poll()

@@ -83,3 +83,19 @@ def test_pieces_are_whole_lines_within_the_limit_where_a_line_fits(lines: list[b
     assert b"".join(pieces) == b"".join(lines)
     assert all(piece.endswith(b"\n") for piece in pieces)
     assert all(len(piece) <= limit or piece.count(b"\n") == 1 for piece in pieces)
+
+
+def test_a_target_that_another_process_made_non_blocking_is_waited_for(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    received: list[bytes] = []
+    reading = threading.Thread(target=lambda: received.append(fifo.read_bytes()))
+    reading.start()
+    log = AccessLog(fifo)
+    os.set_blocking(log.fileno(), False)
+    for _ in range(1000):
+        log.line(b"x" * 999 + b"\n")
+    log.close()
+    reading.join()
+    assert len(received[0]) == 1_000_000
+    assert log.dropped == 0
