@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE
+from edge.http1.errors import BadRequestError
+from edge.http1.limits import HeadLimits
+from edge.http1.request import RequestReader
 from filters.header_names import classify, harmless_names
 from filters.inbound.hygiene import HygieneFilter
 from tests.filters.exchanges import REQUEST_ID, an_exchange, headers_of
@@ -278,3 +281,43 @@ def test_no_field_that_any_origin_could_read_as_ours_is_ever_left(fields: list[t
         letters = re.sub(rb"[^a-z0-9]", b"", name.lower())
         assert not letters.startswith((b"xpassport", b"passport", b"xedge", b"xforwarded", b"xenvoy"))
     assert [name for name, _ in exchange.request.headers][-5:] == ADDED
+
+
+# Behind the real head reader: what the parser takes off, and what it refuses.
+
+
+def read(head: bytes) -> Exchange:
+    """Return the exchange that the head makes, with hygiene behind it; raises BadRequestError."""
+    result = RequestReader(HeadLimits(max_headers=300)).feed(head)
+    assert result is not None
+    exchange = an_exchange()
+    exchange.request.headers = result[0].headers
+    return cleaned(exchange)
+
+
+def test_h8_a_client_cannot_have_the_edges_own_headers_taken_off_by_naming_them_in_connection() -> None:
+    named = b", ".join([b"x-passport", *ADDED])
+    exchange = read(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: %b\r\nX-Passport: forged\r\n\r\n" % named)
+    assert [name for name, _ in exchange.request.headers] == ADDED
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *[b"X-Passport : forged", b"X-Passport\t: forged", b" X-Passport: forged", b"X-Passport\xa0: forged"],
+        *[b"X-Pass port: forged", b"X-Passport:forged\r\n folded", b"A: 1\rX-Passport: forged", b"A: \x00"],
+        *[b": X-Passport", b"X-Pass\xc3\xa9port: forged", b"(X-Passport): forged"],
+    ],
+)
+def test_h5_h13_h14_a_name_or_value_that_servers_read_in_their_own_ways_is_refused_before_the_chain(
+    field: bytes,
+) -> None:
+    with pytest.raises(BadRequestError):
+        read(b"GET / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n")
+
+
+def test_h9_connect_never_reaches_the_chain_and_an_upgrade_is_cleaned_like_any_request() -> None:
+    with pytest.raises(BadRequestError):
+        read(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nX-Passport: forged\r\n\r\n")
+    exchange = read(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\nX-Passport: forged\r\n\r\n")
+    assert [name for name, _ in exchange.request.headers] == ADDED
