@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, create_engine, delete, event, select
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from services.kms.access import Access
+from services.kms.database import empty_write_ahead_log, open_database
 from services.kms.sealing import Sealer
 from services.kms.states import State, may_move
-from services.kms.tables import AccessRow, Base, RevisionRow, VersionRow
+from services.kms.tables import AccessRow, RevisionRow, VersionRow
 
 MATERIAL_LENGTH = 32
 _PRUNE_EVERY = 1000
@@ -48,14 +47,9 @@ class Store:
 
     def __init__(self, path: Path, sealer: Sealer, access_log_max_rows: int, now: float) -> None:
         """Open or create the file. `now` is epoch seconds, the first revision of a new store."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
         self._sealer = sealer
         self._max_rows = access_log_max_rows
-        self._engine = create_engine(f"sqlite+pysqlite:///{path}", hide_parameters=True)
-        event.listen(self._engine, "connect", _set_up)
-        event.listen(self._engine, "begin", _begin)
-        Base.metadata.create_all(self._engine)
+        self._engine = open_database(path)
         with Session(self._engine) as session, session.begin():
             if session.get(RevisionRow, 1) is None:
                 # Not from 1: whoever remembers the revision of a lost store must see that this is another one.
@@ -113,7 +107,7 @@ class Store:
             _revision(session).revision += 1
             moved = _version(row)
         if wanted is State.DESTROYED:
-            self._forget()
+            empty_write_ahead_log(self._engine)
         return moved
 
     def record(self, access: Access) -> None:
@@ -154,27 +148,6 @@ class Store:
     def _opened(self, row: VersionRow) -> OpenVersion:
         material = b"" if row.sealed is None else self._sealer.open(row.purpose, row.key_id, row.sealed)
         return OpenVersion(_version(row), material)
-
-    def _forget(self) -> None:
-        # The sealed value still stands in the write-ahead log until that is emptied.
-        connection = self._engine.raw_connection()
-        try:
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            connection.close()
-
-
-def _set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    # sqlite3 must not begin transactions by itself: `_begin` does.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=2000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _rows(session: Session, purposes: Sequence[str]) -> Sequence[VersionRow]:

@@ -49,11 +49,16 @@ class Cookies:
         self, path: str, message: Message | bytes, answer: type[AnswerT], identity: str = "edge"
     ) -> tuple[int, AnswerT]:
         """Post a message, or bytes that are none; return status and answer."""
-        body = message if isinstance(message, bytes) else message.SerializeToString()
+        status, body = await self.send(
+            path, message if isinstance(message, bytes) else message.SerializeToString(), identity
+        )
+        return status, answer.FromString(body)
+
+    async def send(self, path: str, body: bytes, identity: str = "edge") -> tuple[int, bytes]:
         headers = {"Authorization": f"Bearer {self.kms.token(identity)}", "Content-Type": "application/x-protobuf"}
         async with self.kms.session.post(self.process.url + path, data=body, headers=headers) as response:
             assert response.headers["Cache-Control"] == "no-store"
-            return response.status, answer.FromString(await response.read())
+            return response.status, await response.read()
 
     async def ring(self) -> KeyRing:
         """Return the ring that the edge has."""
@@ -90,9 +95,9 @@ def sealed(
 
 @asynccontextmanager
 async def cookies_running(kms: Kms, subscriber: str, directory: Path) -> AsyncIterator[Cookies]:
-    """Run the service with a quick key refresh."""
+    """Run the service with a quick key refresh, and with patience for a busy machine."""
     config = directory / "cookie.yaml"
-    config.write_text(CONFIG.read_text() + "kms_refresh_s: 0.2\n")
+    config.write_text(CONFIG.read_text() + "kms_refresh_s: 0.2\nsubscriber_timeout_s: 1.5\n")
     async with process("services.cookie", *cookie_arguments(kms.process.url, subscriber, kms.secrets, config)) as it:
         yield Cookies(it, kms)
 

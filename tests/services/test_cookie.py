@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,23 @@ async def test_c6_renewal_moves_a_cookie_to_the_newest_key_and_a_destroyed_key_e
         return outcome == pb.REFUSED
 
     await eventually(ended, "the destroyed key opens nothing")
+
+
+async def test_without_a_primary_key_nothing_is_sealed_and_nobody_signed_out(cookies: Cookies) -> None:
+    old = await cookies.create()
+    former = await cookies.kms.primary("cookie")
+    assert await cookies.kms.move(f"{former.key_id:08x}", "DEACTIVATED") == 200
+    request = pb.CreateRequest(customer_id=MEMBER, level=3)
+
+    async def made(wanted: int) -> bool:
+        return (await cookies.send("/v1/create", request.SerializeToString()))[0] == wanted
+
+    await eventually(partial(made, 503), "no pair is made")
+    assert (await cookies.post("/v1/create", request, pb.Error))[1].reason == "keys_unavailable"
+    assert (await cookies.renew(old.insecure)).outcome == pb.UNAVAILABLE
+    assert await cookies.kms.move(await cookies.kms.add("cookie"), "ACTIVE") == 200
+    await eventually(partial(made, 200), "pairs are made again")
+    assert (await cookies.renew(old.insecure)).outcome == pb.RENEWED
 
 
 async def test_a_token_that_the_key_service_refuses_stops_the_start(cookies: Cookies, tmp_path: Path) -> None:

@@ -110,6 +110,16 @@ async def test_every_access_leaves_a_row_and_a_log_line_without_secrets(kms: Kms
     assert answer.key_sets[0].versions[0].material.hex() not in output
 
 
+async def test_an_access_that_cannot_be_logged_is_not_answered(kms: Kms) -> None:
+    rows(kms.var, "ALTER TABLE access_log RENAME TO mislaid")
+    try:
+        with pytest.raises(KmsUnavailable, match="500"):
+            await kms.client("edge").key_sets(["cookie"])
+    finally:
+        rows(kms.var, "ALTER TABLE mislaid RENAME TO access_log")
+    assert (await kms.primary("cookie")).primary
+
+
 async def test_a_new_version_is_distributed_before_it_protects(kms: Kms) -> None:
     first = await kms.primary("cookie")
     added = int(await kms.add("cookie"), 16)
