@@ -75,6 +75,11 @@ class TargetProblem:
     detail: str
 
 
+_MAX_KNOWN: Final = 1024
+_MAX_KNOWN_BYTES: Final = 128
+_known: dict[bytes, Target] = {}
+
+
 class _Parts(NamedTuple):
     """A target taken apart, nothing decoded. `prefix` is an absolute-form's scheme and authority, else empty."""
 
@@ -90,10 +95,13 @@ def check_target(target: bytes) -> Target | TargetProblem:
     `target` is the second word of the request line, in origin-form or absolute-form (RFC 9112 §3.2); its length
     is the caller's to limit.
     """
+    known = _known.get(target)
+    if known is not None:
+        return known
     plain = _PLAIN(target)
     if plain is not None:
         path, query = plain.groups()
-        return Target(path, query, None, target)
+        return _remember(Target(path, query, None, target))
     parts = _split(target)
     if isinstance(parts, TargetProblem):
         return parts
@@ -117,6 +125,15 @@ def normalise_target(target: bytes) -> bytes | TargetProblem:
     if problem is not None:
         return problem
     return parts.prefix + _join(_resolve(parts.path), parts.query)
+
+
+def _remember(target: Target) -> Target:
+    """Keep a plain target: a site is asked for some of its paths again and again."""
+    if len(target.origin_form) <= _MAX_KNOWN_BYTES:
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()
+        _known[target.origin_form] = target
+    return target
 
 
 def _split(target: bytes) -> _Parts | TargetProblem:

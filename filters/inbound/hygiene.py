@@ -33,8 +33,8 @@ class HygieneFilter:
         fields = request.headers.fields
         believed: list[Field] = []
         harmless = harmless_names
-        for field in fields:
-            if field[0] not in harmless:
+        for name, _, _ in fields:
+            if name not in harmless:
                 fields, believed = _sift(exchange, fields)
                 break
         if request.peer_trusted:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from edge.contract.reasons import Reason
-from edge.http1.target import Target, TargetProblem, check_target, normalise_target
+from edge.http1.target import Target, TargetProblem, _known, check_target, normalise_target
 
 TRICKS = [
     *["/", "//", "\\", "%2f", "%2F", "%5c", "%5C", ".", "..", "%2e", "%2E%2e", "%252e", "%252f", "%25", "%25%32%65"],
@@ -77,6 +77,13 @@ def test_an_escaped_reserved_character_stays_escaped_in_what_rules_see() -> None
 def test_p5_the_query_is_opaque_and_passes_as_it_came(query: bytes) -> None:
     target = accepted(b"/public?" + query)
     assert (target.path, target.query, target.origin_form) == (b"/public", query, b"/public?" + query)
+
+
+def test_a_target_seen_before_is_read_the_same_again_and_few_are_kept() -> None:
+    for count in range(3000):
+        assert accepted(b"/title/%d?page=1" % (count % 1500)).path == b"/title/%d" % (count % 1500)
+    assert accepted(b"/browse?x=1") is accepted(b"/browse?x=1")
+    assert len(_known) <= 1024
 
 
 # What is read in more than one way is refused.
