@@ -29,7 +29,7 @@ class TokensFilter:
     deadline_s = 5.0
     concurrency = 1024
 
-    def __init__(self, attributes: CookieAttributes, service: CookieService, *, wait_s: float = 0.5) -> None:
+    def __init__(self, attributes: CookieAttributes, service: CookieService, *, wait_s: float = 0.1) -> None:
         """Make the filter; `wait_s` is how long a finished response waits for a renewal beside it."""
         self._cookies = SetCookies(attributes)
         self._service = service
