@@ -2,8 +2,10 @@
 
 import pytest
 from edgepb.kms.v1 import kms_pb2
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edge.contract.exchange import TokenKind
+from edge.contract.exchange import Exchange, TokenKind
 from edge.contract.filters import CONTINUE, NOT_MINE, Refuse
 from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
 from edge.contract.reasons import Reason
@@ -267,3 +269,18 @@ def test_rule_24_no_repr_shows_a_token_or_a_user() -> None:
     ):
         assert PAIR[0].decode() not in shown
         assert "4711" not in shown
+
+
+@given(st.lists(st.binary(max_size=120), min_size=1, max_size=3), st.booleans())
+def test_no_cookie_bytes_at_all_make_an_error_or_an_identity(lines: list[bytes], named: bool) -> None:
+    """Whatever comes is nobody's or refused: never an exception, which would be a 500."""
+    values = [b"EdgeId=" + line + b"; SecureEdgeId=" + line if named else line for line in lines]
+    exchange = an_exchange(*((b"Cookie", value) for value in values), secure=True)
+    verdict = a_filter().inbound(exchange)
+    assert verdict is NOT_MINE or (isinstance(verdict, Refuse) and verdict.status == 401)
+    assert exchange.user is None
+    assert not any(b"EdgeId=" in piece.strip()[:7] for piece in b";".join(values_left(exchange)).split(b";"))
+
+
+def values_left(exchange: Exchange) -> list[bytes]:
+    return exchange.request.headers.get_all(b"cookie")

@@ -134,6 +134,10 @@ def test_sealed_bytes_that_are_no_claims_are_refused(plaintext: bytes) -> None:
     assert insecure(sealed_message(plaintext)) is Refusal.BAD_CLAIMS
 
 
+def test_rule_6_deeply_nested_bytes_neither_crash_nor_pass() -> None:
+    assert insecure(sealed_message(b"\x7b" * 1000 + b"\x7c" * 1000)) is Refusal.BAD_CLAIMS
+
+
 def test_c13_halves_of_different_users_or_sessions_are_no_pair() -> None:
     mine = sealed(claims())
     for other in (claims(customer_id=4712), claims(session_id="another")):

@@ -149,6 +149,15 @@ def test_c4_moving_a_character_between_the_parts_of_the_place_is_refused(other: 
     assert open_text(text, place=other) is Refusal.BAD_TAG
 
 
+def test_rule_3_a_token_is_bound_to_the_one_key_that_its_id_names() -> None:
+    """No attacker has a say in our keys; and a token moved to another key's id never opens."""
+    ring = ring_of(*(version(number, primary=number == 1) for number in range(1, 21)))
+    raw = decode(seal(primary(ring), PLACE, b"claims", bytes(12)))
+    assert isinstance(raw, bytes)
+    outcomes = [open_text(encode(raw[:1] + number.to_bytes(4, "big") + raw[5:]), ring) for number in range(1, 21)]
+    assert outcomes == [Opened(b"claims", False)] + [Refusal.BAD_TAG] * 19
+
+
 def test_rule_11_an_older_or_newer_version_is_refused() -> None:
     raw = decode(TOKEN)
     assert isinstance(raw, bytes)
