@@ -22,7 +22,7 @@ from edge.telemetry.events import configure_events
 from edge.up.run import Up, write_ready
 from edge.up.screen import Screen
 from edge.up.secrets import make_secrets
-from edge.up.stack import Settings
+from edge.up.stack import Settings, stack
 from passport.inspect import inspect_passport
 from passport.keys import PassportKeys
 from passport.kms import KmsClient, KmsRefused, KmsUnavailable
@@ -61,6 +61,8 @@ def up(
 ) -> None:
     """Start the edge and everything behind it on this machine."""
     snapshot = _load(config, var, overrides)
+    if ready_fd is not None:
+        os.set_inheritable(ready_fd, False)  # a child that held it would keep it open
     screen = Screen()
     os.umask(0o077)  # also for the children: stores and logs are for their owner only
     made = make_secrets(var / "secrets")
@@ -73,7 +75,7 @@ def up(
         if ready_fd is not None:
             write_ready(started, ready_fd)
 
-    raise typer.Exit(uvloop.run(Up(settings, screen.line, ready).run()))
+    raise typer.Exit(uvloop.run(Up(settings, stack(settings), screen.line, ready).run()))
 
 
 @app.command()

@@ -6,14 +6,14 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from edge.control.values import Address, parse_address
 from edge.supervisor.backoff import CrashLoop
 from edge.supervisor.sockets import cannot_listen
 from edge.up.child import Child, Ended, start
-from edge.up.stack import Part, Settings, stack
+from edge.up.stack import Part, Settings
 
 READY_TIMEOUT_S: Final = 40.0
 STOP_TIMEOUT_S: Final = 8.0
@@ -42,11 +42,11 @@ class Running:
 class Up:
     """The whole system. `on_ready` is called once, when everything serves, with the addresses by name."""
 
-    def __init__(self, settings: Settings, say: Say, on_ready: Callable[["Up"], None]) -> None:
+    def __init__(self, settings: Settings, parts: Iterable[Part], say: Say, on_ready: Callable[["Up"], None]) -> None:
         self._settings = settings
         self._say = say
         self._on_ready = on_ready
-        self.parts = [Running(part) for part in stack(settings)]
+        self.parts = [Running(part) for part in parts]
         self.addresses: dict[str, Address] = {}
         self._stop = asyncio.Event()
         self._kill = asyncio.Event()
