@@ -16,6 +16,7 @@ from typing import IO
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
 _LAST_LINES = 15
+_NEEDED = {"edge", "admin", "auth"}
 
 
 class StackFailedError(Exception):
@@ -75,26 +76,29 @@ def own_stack(config: Path) -> Iterator[RunningStack]:
 
 
 def read_places(lines: str) -> dict[str, Place]:
-    """Read lines of `NAME HOST:PORT PID`."""
-    rows = (line.split() for line in lines.splitlines())
+    """Read whole lines of `NAME HOST:PORT PID`."""
+    rows = (line.split() for line in lines.splitlines(keepends=True) if line.endswith("\n"))
     return {name: Place(f"http://{address}", int(pid)) for name, address, pid in rows}
 
 
 def _places(reading: int, log: IO[bytes]) -> dict[str, Place]:
-    lines = _read_all(reading, time.monotonic() + READY_TIMEOUT_S)
-    if not lines:
+    lines = _read_lines(reading, time.monotonic() + READY_TIMEOUT_S)
+    places = read_places(lines.decode("ascii"))
+    if not places.keys() >= _NEEDED:
         log.seek(0)
         last = log.read().decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
         raise StackFailedError("\n".join(["the stack did not start. It wrote:", *last]))
-    return read_places(lines.decode("ascii"))
+    return places
 
 
-def _read_all(fd: int, deadline: float) -> bytes:
-    """Read to the end of the pipe; what came until then if the deadline (monotonic) passes first."""
+def _read_lines(fd: int, deadline: float) -> bytes:
+    """Read until all places are named, the pipe ends, or the deadline (monotonic) passes."""
     read = b""
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
-        while selector.select(max(0.0, deadline - time.monotonic())):
+        while not read_places(read.decode("ascii")).keys() >= _NEEDED:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                break
             piece = os.read(fd, 4096)
             if not piece:
                 break

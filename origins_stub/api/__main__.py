@@ -6,6 +6,7 @@ import sys
 from aiohttp import web
 
 from origins_stub.api.server import ApiServer
+from origins_stub.kit.bearer import read_token
 from origins_stub.kit.keys import KeySource
 from origins_stub.kit.process import arguments, identity_arguments, run, token_file
 from passport import DEVICE_PURPOSE, USER_PURPOSE
@@ -23,7 +24,8 @@ def main() -> int:
     options = _parse()
 
     def make_app() -> web.Application:
-        keys = KeySource(options.kms, token_file(options, "api"), [USER_PURPOSE, DEVICE_PURPOSE], options.key_refresh_s)
+        token = read_token(token_file(options, "api"))
+        keys = KeySource(options.kms, token, [USER_PURPOSE, DEVICE_PURPOSE], options.key_refresh_s)
         app = ApiServer(options.auth, keys, options.trust_domain).app()
         app.cleanup_ctx.append(keys.running)
         return app

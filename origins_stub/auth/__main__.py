@@ -10,6 +10,7 @@ from argon2 import PasswordHasher
 from origins_stub.auth.credentials import Credentials
 from origins_stub.auth.server import SIGNING_PURPOSE, AuthServer
 from origins_stub.auth.users import SEED, UserStore
+from origins_stub.kit.bearer import read_token
 from origins_stub.kit.keys import KeySource
 from origins_stub.kit.process import arguments, identity_arguments, run, token_file
 from passport import DEVICE_PURPOSE, USER_PURPOSE
@@ -27,10 +28,11 @@ def main() -> int:
     options = _parse()
 
     def make_app() -> web.Application:
+        token = read_token(token_file(options, "auth"))
         hasher = PasswordHasher()
         users = UserStore(options.var / "auth.sqlite", hasher, options.seed)
         purposes = [USER_PURPOSE, DEVICE_PURPOSE, SIGNING_PURPOSE]
-        keys = KeySource(options.kms, token_file(options, "auth"), purposes, options.key_refresh_s)
+        keys = KeySource(options.kms, token, purposes, options.key_refresh_s)
         app = AuthServer(Credentials(users, hasher), keys, options.trust_domain).app()
         app.cleanup_ctx.append(keys.running)
         return app

@@ -4,13 +4,11 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import aiohttp
 import structlog
 from aiohttp import web
 
-from origins_stub.kit.bearer import read_token
 from origins_stub.kit.process import StartError
 from passport.keys import PassportKeys
 from passport.kms import KmsClient, KmsRefused, KmsUnavailable
@@ -26,9 +24,9 @@ class KeySource:
     An origin that has no keys yet does not serve; one that has keeps them for as long as the KMS is away.
     """
 
-    def __init__(self, kms_url: str, token_file: Path, purposes: Sequence[str], refresh_s: float) -> None:
+    def __init__(self, kms_url: str, token: str, purposes: Sequence[str], refresh_s: float) -> None:
         self._kms_url = kms_url
-        self._token_file = token_file
+        self._token = token
         self._purposes = purposes
         self._refresh_s = refresh_s
         self.passport_keys: PassportKeys | None = None
@@ -41,9 +39,8 @@ class KeySource:
 
         Raises StartError when the KMS refuses, or is not there for 30 s.
         """
-        token = read_token(self._token_file)
         async with aiohttp.ClientSession() as session:
-            client = KmsClient(session, self._kms_url, token)
+            client = KmsClient(session, self._kms_url, self._token)
             await self._fetch_first(client)
             refreshing = asyncio.ensure_future(self._refresh_for_ever(client))
             yield

@@ -41,6 +41,7 @@ class Edge:
         device: DevicePart = NO_DEVICE,
         *,
         age_s: int = 0,
+        request_id: bytes = REQUEST_ID,
         trust_domain: str = TRUST_DOMAIN,
     ) -> str:
         """Return an X-Passport value."""
@@ -48,7 +49,7 @@ class Edge:
         assert user_key is not None
         assert device_key is not None
         builder = PassportBuilder("edge-test", trust_domain, user_key, device_key, 60)
-        return builder.header_value(REQUEST_ID, user, device, int(time.time()) - age_s).decode()
+        return builder.header_value(request_id, user, device, int(time.time()) - age_s).decode()
 
 
 def user_of_level(level: Level) -> UserPart:

@@ -58,7 +58,7 @@ async def test_x7_a_login_passport_of_another_exchange_is_refused(
     origins: Origins, edge: Edge, session: aiohttp.ClientSession
 ) -> None:
     answer = await post(session, f"{origins.api.url}/login", edge.passport(), GOOD)
-    other = edge.passport(age_s=1)
+    other = edge.passport(request_id=b"f" * 32)
     checked = check_returned(other.encode(), answer.headers[HEADER].encode(), edge.keys, GRANTS, now=time.time())
     assert checked == RefusedAction(ReturnedRefusal.HEADER_CHANGED)
 

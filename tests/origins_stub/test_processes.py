@@ -31,14 +31,13 @@ async def test_a_stub_says_where_it_listens_and_leaves_cleanly_on_sigterm(origin
         assert stub.output() == f"{name} listening on {stub.address}\n"
 
 
-@pytest.mark.parametrize("name", STUBS)
-async def test_a_taken_port_is_said_in_one_line(origins: Origins, name: str) -> None:
+async def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        async with started(f"origins_stub.{name}", *stub_arguments(origins, name), listen=address) as (stub, _):
+        async with started("origins_stub.subscriber", "--var", str(tmp_path), listen=address) as (stub, _):
             assert await stub.wait() == 2
             assert stub.output() == (
-                f"{name} cannot start: {address} cannot be listened on (Address already in use); "
+                f"subscriber cannot start: {address} cannot be listened on (Address already in use); "
                 "choose another --listen\n"
             )
 
@@ -82,6 +81,21 @@ async def test_an_origin_learns_new_keys_without_a_restart(tmp_path: Path, sessi
         await _until_verified(session, api.url, new.passport())
         # The key before it still verifies what is on its way.
         await _until_verified(session, api.url, old.passport())
+
+
+async def test_k3_an_origin_keeps_its_keys_while_the_kms_is_away(
+    tmp_path: Path, session: aiohttp.ClientSession
+) -> None:
+    async with (
+        running_kms(tmp_path) as kms,
+        process("origins_stub.api", *identity_arguments(tmp_path, kms, "api"), "--key-refresh-s", "0.05") as api,
+    ):
+        edge = await edge_of(tmp_path, kms, session)
+        await kms.kill()
+        while "keys_not_refreshed" not in api.output():  # noqa: ASYNC110 - what another process writes
+            await asyncio.sleep(0.02)
+        answer = await session.get(f"{api.url}/", headers={HEADER: edge.passport()})
+        assert answer.status == 200
 
 
 @pytest.mark.parametrize(
