@@ -4,8 +4,6 @@ Bytes from the wire are written as ASCII with backslash escapes; JSON escapes wh
 """
 
 import hashlib
-import os
-from pathlib import Path
 from typing import Final
 
 import orjson
@@ -104,20 +102,3 @@ class LineWriter:
         context = self._hash.copy()
         context.update(subject.encode())
         return context.hexdigest()
-
-
-def load_hash_key(var: Path) -> bytes:
-    """Return the key for user and device hashes from `var`/secrets/access-log.key, made when missing (mode 0600)."""
-    path = var / "secrets" / "access-log.key"
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = path.with_suffix(f".{os.getpid()}")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(os.urandom(32))
-        try:
-            path.hardlink_to(fresh)  # of several workers that start together, the first one's key stays
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    return path.read_bytes()

@@ -1,14 +1,13 @@
 """What one finished exchange adds to metrics and access log."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from edge.contract.reasons import Reason
 from edge.telemetry.access_log import AccessLog
-from edge.telemetry.log_line import LineWriter, load_hash_key
+from edge.telemetry.log_line import LineWriter
 from edge.telemetry.metrics import MAX_SERIES, WorkerMetrics, count
 from edge.telemetry.telemetry import Telemetry
 from tests.telemetry.exchanges import exchange
@@ -142,13 +141,12 @@ def test_the_repr_of_the_line_writer_shows_no_key() -> None:
     assert "k" * 4 not in repr(LineWriter(b"k" * 32))
 
 
-def test_all_workers_hash_with_one_key_that_only_the_owner_reads(tmp_path: Path) -> None:
-    first = load_hash_key(tmp_path)
-    assert load_hash_key(tmp_path) == first
-    assert len(first) == 32
-    path = tmp_path / "secrets" / "access-log.key"
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208
+def test_identity_headers_that_a_client_sent_are_counted(metrics: WorkerMetrics) -> None:
+    made = exchange()
+    made.stripped_headers = 3
+    telemetry = Telemetry(metrics, None)
+    telemetry.finished(made, status=200, outcome="ok", edge_s=0.0, origin_s=0.0, bytes_in=0, bytes_out=0)
+    assert metrics.snapshot(0.0).values["edge_stripped_headers_total"] == [((), 3)]
 
 
 def test_an_access_log_without_a_line_writer_is_refused(metrics: WorkerMetrics, tmp_path: Path) -> None:

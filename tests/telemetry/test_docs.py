@@ -1,0 +1,37 @@
+"""docs/metrics.md and the log table of docs/operating.md say what the code does."""
+
+import re
+from typing import Final
+
+import orjson
+
+from edge.telemetry.catalogue import METRICS
+from edge.telemetry.log_line import LineWriter
+from tests.processes import REPOSITORY
+from tests.telemetry.exchanges import exchange
+
+METRICS_PAGE: Final = (REPOSITORY / "docs" / "metrics.md").read_text()
+OPERATING_PAGE: Final = (REPOSITORY / "docs" / "operating.md").read_text()
+
+
+def test_the_table_lists_every_metric_with_its_type_labels_and_merge() -> None:
+    expected = []
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        expected.append(f"| `{metric.name}` | {metric.kind} | {labels}{' ' if labels else ''}| {metric.merge} |")
+    assert re.findall(r"^\| `edge_.*$", METRICS_PAGE, re.MULTILINE) == expected
+
+
+def test_every_metric_is_explained_under_a_heading() -> None:
+    headings = re.findall(r"^### (.*)$", METRICS_PAGE, re.MULTILINE)
+    explained = [name for heading in headings for name in heading.split(", ")]
+    assert explained == [metric.name for metric in METRICS]
+
+
+def test_the_access_log_table_lists_every_key_in_order() -> None:
+    line = LineWriter(b"k" * 32).line(
+        exchange(), status=200, outcome="ok", edge_s=0.0, origin_s=0.0, bytes_in=0, bytes_out=0
+    )
+    rows = re.findall(r"^\| (`.*?`) \| ", OPERATING_PAGE.partition("## Access log")[2], re.MULTILINE)
+    listed = [key for row in rows for key in re.findall(r"`(\w+)`", row)]
+    assert listed == list(orjson.loads(line))
