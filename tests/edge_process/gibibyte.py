@@ -1,0 +1,146 @@
+"""An origin and a device on bare sockets that move large bodies and stop reading when told to.
+
+Every 256 KiB of a body carry their own number, so that a checksum shows what is lost, repeated or out of order.
+"""
+
+import asyncio
+import socket
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+PIECE_BYTES = 256 * 1024
+_HEAD_END = b"\r\n\r\n"
+
+
+def pieces(total: int) -> Iterator[bytearray]:
+    """Yield a body of `total` bytes, a multiple of 256 KiB, in one buffer that is changed in place."""
+    piece = bytearray(range(256)) * (PIECE_BYTES // 256)
+    for number in range(total // PIECE_BYTES):
+        piece[:8] = number.to_bytes(8, "big")
+        yield piece
+
+
+class Body:
+    """One body as one side sees it: how much of it has passed, and its CRC-32. A cleared `gate` stops it."""
+
+    def __init__(self) -> None:
+        self.moved = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.checksum = 0
+
+    def count(self, piece: bytes | bytearray | memoryview) -> None:
+        """Take a piece into account."""
+        self.moved += len(piece)
+        self.checksum = zlib.crc32(piece, self.checksum)
+
+    async def send(self, sock: socket.socket, total: int) -> None:
+        """Send a body of `total` bytes."""
+        loop = asyncio.get_running_loop()
+        for piece in pieces(total):
+            await self.gate.wait()
+            await loop.sock_sendall(sock, piece)
+            self.count(piece)
+
+    async def receive(self, sock: socket.socket, total: int, begun: bytes = b"") -> None:
+        """Receive a body of `total` bytes, of which `begun` came with the head; EOFError when it is cut."""
+        loop = asyncio.get_running_loop()
+        buffer = memoryview(bytearray(PIECE_BYTES))
+        self.count(begun)
+        while self.moved < total:
+            await self.gate.wait()
+            size = await loop.sock_recv_into(sock, buffer)
+            if size == 0:
+                raise EOFError(f"cut after {self.moved} bytes")
+            self.count(buffer[:size])
+
+
+async def read_head(sock: socket.socket) -> tuple[bytes, bytes]:
+    """Return a message head and what came after it; EOFError when the other side closes before."""
+    loop = asyncio.get_running_loop()
+    received = b""
+    while _HEAD_END not in received:
+        more = await loop.sock_recv(sock, 65536)
+        if not more:
+            raise EOFError("closed before the end of a head")
+        received += more
+    head, _, rest = received.partition(_HEAD_END)
+    return head, rest
+
+
+class Origin:
+    """Answers GET with a body of `download_bytes`, POST with the checksum of what it got; one connection at a time."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.download_bytes = 0
+        self.sent = Body()
+        self.received = Body()
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Answer the requests of one connection until it closes."""
+        loop = asyncio.get_running_loop()
+        with sock:
+            while True:
+                try:
+                    head, rest = await read_head(sock)
+                except (EOFError, ConnectionError):
+                    return
+                if head.startswith(b"GET"):
+                    await loop.sock_sendall(sock, response_head(self.download_bytes))
+                    await self.sent.send(sock, self.download_bytes)
+                else:
+                    await self.received.receive(sock, content_length(head), rest)
+                    await loop.sock_sendall(sock, response_head(8) + b"%08x" % self.received.checksum)
+
+
+@asynccontextmanager
+async def running_origin() -> AsyncIterator[Origin]:
+    """Serve until the block ends."""
+    loop, origin = asyncio.get_running_loop(), Origin()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.setblocking(False)
+        host, port = listening.getsockname()
+        origin.address = f"{host}:{port}"
+        async with asyncio.TaskGroup() as tasks:
+            accepting = tasks.create_task(_accept(loop, listening, origin, tasks))
+            yield origin
+            accepting.cancel()
+
+
+async def _accept(
+    loop: asyncio.AbstractEventLoop, listening: socket.socket, origin: Origin, tasks: asyncio.TaskGroup
+) -> None:
+    serving: set[asyncio.Task[None]] = set()
+    try:
+        while True:
+            sock, _ = await loop.sock_accept(listening)
+            sock.setblocking(False)
+            serving.add(tasks.create_task(origin.serve(sock)))
+    finally:
+        for task in serving:
+            task.cancel()
+
+
+async def connect(address: tuple[str, int]) -> socket.socket:
+    """Return a connection to the edge."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, address)
+    return sock
+
+
+def response_head(length: int) -> bytes:
+    """Return the head of a 200 with a body of `length` bytes."""
+    return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % length
+
+
+def content_length(head: bytes) -> int:
+    """Return the body length that a head announces; 0 when it announces none."""
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line.partition(b":")[2])
+    return 0
