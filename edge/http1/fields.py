@@ -6,26 +6,8 @@ import httptools
 
 from edge.contract.headers import Headers
 from edge.http1.errors import BadChunkingError
+from edge.http1.lines import HOP_BY_HOP
 
-# Never relayed (RFC 9110 §7.6.1); those that frame the message are written anew for the next hop.
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"content-length",
-        b"expect",
-        b"host",
-        b"http2-settings",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authentication-info",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
 # What a trailer may not carry (RFC 9110 §6.5.1): framing, routing, authentication, and what a recipient acts on early.
 _NOT_IN_TRAILERS = HOP_BY_HOP | {
     b"authorization",

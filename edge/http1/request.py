@@ -1,4 +1,4 @@
-"""Reads request heads: llhttp finds the fields, the rules here decide whether the head is fit to relay.
+"""Reads request heads: llhttp validates them, the rules here decide whether they are fit to relay.
 
 Theory of operation: `feed` passes the connection's bytes to llhttp up to the blank line that ends the head, never
 beyond it, so the position where the body (or the next request) starts is known to the byte. What llhttp accepts
@@ -13,11 +13,13 @@ from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
 from edge.http1.body import BodyReader, ChunkedBody, LengthBody
 from edge.http1.errors import BadRequestError
-from edge.http1.fields import HOP_BY_HOP, connection_options, list_tokens, split_head
+from edge.http1.fields import connection_options, list_tokens, split_head
 from edge.http1.host import parse_host
 from edge.http1.limits import HeadLimits
+from edge.http1.lines import split_fields
 
 _MAX_LENGTH_DIGITS: Final = 18
+_MAX_METHOD_BYTES: Final = 32
 
 
 class RequestHead:
@@ -60,94 +62,78 @@ class RequestHead:
 class RequestReader:
     """Reads the request heads of one connection, one after the other."""
 
-    __slots__ = ("_fields", "_hop", "_limits", "_parser", "_seen", "_tail", "_target")
+    __slots__ = ("_held", "_limits", "_validator")
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
-        self._parser: httptools.HttpRequestParser | None = None
-        self._start()
-
-    def _start(self) -> None:
-        self._fields: list[tuple[bytes, bytes, bytes]] = []
-        self._hop: dict[bytes, list[bytes]] = {}
-        self._target = b""
-        self._tail = b""
-        self._seen = 0
+        self._validator: httptools.HttpRequestParser | None = None
+        self._held = b""
 
     @property
     def idle(self) -> bool:
         """Whether no byte of the next head has been read."""
-        return self._seen == 0
+        return not self._held
 
     def feed(self, data: bytes) -> tuple[RequestHead, bytes] | None:
         """Take the next bytes; return a head and the bytes after it, or None when the head goes on.
 
         Raises BadRequestError; the connection is then of no further use.
         """
-        if self._seen == 0 and data[0] in b"\r\n":
+        held = self._held
+        if not held and data[0] in b"\r\n":
             raise BadRequestError(400, Reason.MALFORMED_REQUEST, "empty line before the request line")
-        data, rest, ended = split_head(self._tail, data)
-        self._seen += len(data)
-        if self._seen > self._limits.max_head_bytes:
+        data, rest, ended = split_head(held, data)
+        head = held + data
+        if len(head) > self._limits.max_head_bytes:
             raise BadRequestError(431, Reason.HEAD_TOO_LARGE, f"more than {self._limits.max_head_bytes} bytes")
-        self._parse(data)
+        self._validate(data)
         if not ended:
-            self._tail = (self._tail + data)[-3:]
-            if len(self._target) > self._limits.max_target_bytes:
-                raise BadRequestError(414, Reason.TARGET_TOO_LONG, f"more than {self._limits.max_target_bytes} bytes")
+            self._held = head
+            if b"\r\n" not in head and len(head) > self._limits.max_target_bytes + _MAX_METHOD_BYTES:
+                raise self._target_too_long()
             return None
-        head = self._judge()
-        self._start()
-        return head, rest
+        self._held = b""
+        return self._judge(head), rest
 
-    def _parse(self, data: bytes) -> None:
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = httptools.HttpRequestParser(self)
+    def _validate(self, data: bytes) -> None:
+        validator = self._validator
+        if validator is None:
+            validator = self._validator = httptools.HttpRequestParser(None)
         try:
-            parser.feed_data(data)
+            validator.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # The head asks for an upgrade or is a CONNECT; `_judge` decides. The parser is of no further use.
-            self._hop.setdefault(b"upgrade", [])
+            self._validator = None  # it waits for another protocol; what was asked for is judged with the rest
         except httptools.HttpParserError as error:
             raise BadRequestError(400, Reason.MALFORMED_REQUEST, type(error).__name__) from None
 
-    # llhttp's callbacks. The target may come in pieces.
+    def _target_too_long(self) -> BadRequestError:
+        return BadRequestError(414, Reason.TARGET_TOO_LONG, f"more than {self._limits.max_target_bytes} bytes")
 
-    def on_url(self, piece: bytes) -> None:
-        """Collect the request target."""
-        self._target += piece
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect one field."""
-        lower = name.lower()
-        if lower in HOP_BY_HOP:
-            self._hop.setdefault(lower, []).append(value)
-        else:
-            self._fields.append((lower, name, value))
-
-    def _judge(self) -> RequestHead:
-        parser, hop, limits = self._parser, self._hop, self._limits
-        if parser is None:
-            raise AssertionError("a head ended that was never parsed")
-        if len(self._target) > limits.max_target_bytes:
-            raise BadRequestError(414, Reason.TARGET_TOO_LONG, f"more than {limits.max_target_bytes} bytes")
-        if len(self._fields) + len(hop) > limits.max_headers:
+    def _judge(self, data: bytes) -> RequestHead:
+        limits = self._limits
+        lines = data[:-4].split(b"\r\n")
+        if len(lines) > limits.max_headers + 1:
             raise BadRequestError(431, Reason.TOO_MANY_HEADERS, f"more than {limits.max_headers} fields")
-        version = parser.get_http_version()
-        if version not in {"1.1", "1.0"}:
+        words = lines.pop(0).split(b" ")
+        if len(words) != 3:
+            raise BadRequestError(400, Reason.MALFORMED_REQUEST, "request line")
+        method, target, version = words
+        if len(target) > limits.max_target_bytes:
+            raise self._target_too_long()
+        if version != b"HTTP/1.1" and version != b"HTTP/1.0":
             raise BadRequestError(505, Reason.UNSUPPORTED_VERSION, "version")
-        head = RequestHead(parser.get_method(), self._target, Headers(self._fields))
-        head.http10 = version == "1.0"
-        if head.method in {b"CONNECT", b"TRACE"}:
+        if method == b"CONNECT" or method == b"TRACE":
             raise BadRequestError(501, Reason.METHOD_NOT_SUPPORTED, "CONNECT or TRACE")
+        hop: dict[bytes, list[bytes]] = {}
+        head = RequestHead(method, target, Headers(split_fields(lines, hop)))
+        head.http10 = version == b"HTTP/1.0"
         _judge_host(head, hop.get(b"host"))
         _judge_connection(head, hop.get(b"connection"))
-        if len(hop) > 1:
+        if len(hop) > 1 or head.http10:  # one of them is Host, which HTTP/1.0 can do without
             _judge_framing(head, hop, limits)
             _judge_expectation(head, hop.get(b"expect"))
-        if head.body is not None or b"upgrade" in hop:
-            self._parser = None  # it waits for a body that our own readers take
+            if head.body is not None:
+                self._validator = None  # it waits for a body that our own readers take
         return head
 
 

@@ -7,10 +7,12 @@ import httptools
 from edge.contract.headers import Headers
 from edge.http1.body import BodyReader, ChunkedBody, LengthBody, UntilCloseBody
 from edge.http1.errors import BadResponseError
-from edge.http1.fields import HOP_BY_HOP, connection_options, split_head
+from edge.http1.fields import connection_options, split_head
 from edge.http1.limits import HeadLimits
+from edge.http1.lines import split_fields
 
 _MAX_LENGTH_DIGITS: Final = 18
+_FIRST_BYTE: Final = ord("H")  # llhttp would skip empty lines before it
 
 
 class ResponseHead:
@@ -40,76 +42,69 @@ class ResponseHead:
 
 
 class ResponseReader:
-    """Reads the response heads of one origin connection. Call `expect` with each request's method first."""
+    """Reads the response heads of one origin connection. Set `method` to that of each request first."""
 
-    __slots__ = ("_fields", "_hop", "_limits", "_method", "_parser", "_seen", "_tail")
+    __slots__ = ("_held", "_hop", "_limits", "_validator", "method")
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
-        self._parser: httptools.HttpResponseParser | None = None
-        self._method = b""
-        self._start()
-
-    def _start(self) -> None:
-        self._fields: list[tuple[bytes, bytes, bytes]] = []
+        self._validator: httptools.HttpResponseParser | None = None
+        self._held = b""
         self._hop: dict[bytes, list[bytes]] = {}
-        self._tail = b""
-        self._seen = 0
-
-    def expect(self, method: bytes) -> None:
-        """Say which request the next response answers: a HEAD's has no body."""
-        self._method = method
+        self.method = b""  # of the request that the next response answers: a HEAD's has no body
 
     def feed(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
         """Take the next bytes; return a head and the bytes after it, or None. Raises BadResponseError."""
-        data, rest, ended = split_head(self._tail, data)
-        self._seen += len(data)
-        if self._seen > self._limits.max_head_bytes:
+        held = self._held
+        if not held and data[0] != _FIRST_BYTE:
+            raise BadResponseError("does not begin with HTTP")
+        data, rest, ended = split_head(held, data)
+        section = held + data
+        if len(section) > self._limits.max_head_bytes:
             raise BadResponseError("head too large")
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = httptools.HttpResponseParser(self)
+        validator = self._validator
+        if validator is None:
+            validator = self._validator = httptools.HttpResponseParser(None)
         try:
-            parser.feed_data(data)
+            validator.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise BadResponseError(type(error).__name__) from None
         if not ended:
-            self._tail = (self._tail + data)[-3:]
+            self._held = section
             return None
-        head = self._judge(parser)
-        self._start()
-        self._keep_in_step(head, rest)
+        self._held = b""
+        head = self._judge(section)
+        if head.body is not None or head.length or self.method == b"HEAD":
+            self._keep_in_step(head, rest)
         return head, rest
 
     def _keep_in_step(self, head: ResponseHead, rest: bytes) -> None:
         """Let llhttp see a small body whole, or start afresh: it must not wait for one that our readers take."""
-        if head.body is None and not head.length:
-            return
-        if self._parser is not None and isinstance(head.body, LengthBody) and head.length == len(rest):
-            self._parser.feed_data(rest)
+        if self._validator is not None and head.body is not None and head.length == len(rest):
+            self._validator.feed_data(rest)
         else:
-            self._parser = None
+            self._validator = None
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect one field: llhttp's callback."""
-        lower = name.lower()
-        if lower in HOP_BY_HOP:
-            self._hop.setdefault(lower, []).append(value)
-        else:
-            self._fields.append((lower, name, value))
-
-    def _judge(self, parser: httptools.HttpResponseParser) -> ResponseHead:
-        hop, status = self._hop, parser.get_status_code()
-        if len(self._fields) + len(hop) > self._limits.max_headers:
+    def _judge(self, section: bytes) -> ResponseHead:
+        lines = section[:-4].split(b"\r\n")
+        if len(lines) > self._limits.max_headers + 1:
             raise BadResponseError("too many fields")
-        version = parser.get_http_version()
-        if version not in {"1.1", "1.0"} or not 100 <= status <= 599 or status == 101:
+        start = lines.pop(0)
+        version, digits = start[:8], start[9:12]
+        http10 = version == b"HTTP/1.0"
+        if (version != b"HTTP/1.1" and not http10) or not digits.isdigit():
+            raise BadResponseError("status line")
+        status = int(digits)
+        if not 100 <= status <= 599 or status == 101:
             # No upgrade was asked for, so a 101 answers nothing.
-            raise BadResponseError("version or status")
-        head = ResponseHead(status, Headers(self._fields))
-        self._judge_connection(head, http10=version == "1.0")
-        if not head.interim:
-            self._judge_framing(head, http10=version == "1.0")
+            raise BadResponseError("status")
+        self._hop = {}
+        head = ResponseHead(status, Headers(split_fields(lines, self._hop)))
+        self._judge_connection(head, http10=http10)
+        if status >= 200:
+            self._judge_framing(head, http10=http10)
+        elif b"content-length" in self._hop or b"transfer-encoding" in self._hop:
+            raise BadResponseError("an interim response with a body")
         return head
 
     def _judge_connection(self, head: ResponseHead, *, http10: bool) -> None:
@@ -128,9 +123,11 @@ class ResponseReader:
             head.length = int(digits)
         if coding is not None and (http10 or len(coding) != 1 or coding[0].lower() != b"chunked"):
             raise BadResponseError("Transfer-Encoding")
-        if self._method == b"HEAD" or head.status in {204, 304}:
+        if self.method == b"HEAD" or head.status in {204, 304}:
             if coding is not None:
-                self._parser = None
+                self._validator = None
+            if head.status == 204 and (coding is not None or head.length):
+                head.reusable = False  # it has no body, but what it announces may follow
         elif coding is not None:
             head.body = ChunkedBody(self._limits.max_head_bytes)
         elif head.length is None:

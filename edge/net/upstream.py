@@ -107,7 +107,7 @@ class Upstream(asyncio.Protocol):
         self._answered = False
         self.requests += 1
         self.state = State.ACTIVE
-        self._reader.expect(method)
+        self._reader.method = method
 
     def send(self, data: bytes) -> None:
         """Send bytes to the origin."""
