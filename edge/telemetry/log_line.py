@@ -45,9 +45,9 @@ class LineWriter:
         return orjson.dumps(
             {
                 "time": exchange.now,
-                "id": exchange.id.decode("ascii", "backslashreplace"),
+                "id": exchange.id.decode(),
                 "peer": request.peer,
-                "method": request.method.decode("ascii", "backslashreplace"),
+                "method": request.method.decode(),
                 "host": request.host.decode("ascii", "backslashreplace"),
                 "path": request.path[:MAX_PATH_BYTES].decode("ascii", "backslashreplace"),
                 "route": exchange.route.id,
