@@ -2,15 +2,17 @@
 
     python -m edge.worker --slot N --listen-fd FD --control-fd FD --config DIR --var DIR [--set KEY=VALUE]...
 
-Exit codes: 0 after a drain, 2 for an invalid config, 3 when the keys can't be had.
+Exit codes: 0 after a drain, or when told to end before serving; 2 for an invalid config; 3 when keys can't be had.
 """
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
 
 import aiohttp
 import structlog
@@ -24,7 +26,6 @@ from edge.telemetry.control_channel import WorkerChannel
 from edge.telemetry.metrics import WorkerMetrics
 from passport.kms import KmsRefused, KmsUnavailable
 
-_KEY_PATIENCE_S = 20.0
 _log = structlog.get_logger("edge.worker")
 
 
@@ -59,13 +60,16 @@ async def _serve(snapshot: Snapshot, listen_fd: int, control_fd: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with aiohttp.ClientSession() as session:
-        keys = wiring.key_rings(snapshot, session, metrics)
         try:
-            await keys.start(_KEY_PATIENCE_S)
-        except (KmsUnavailable, KmsRefused, ValueError) as problem:
+            keys = wiring.key_rings(snapshot, session, metrics)
+            await _unless(stop, keys.start(snapshot.services.kms.start_patience_s))
+        except (KmsUnavailable, KmsRefused, OSError, ValueError) as problem:
             _log.error("no_keys", problem=str(problem), hint="is the KMS running and does it know this edge's token?")
             channel.close()
             return 3
+        if stop.is_set():
+            channel.close()
+            return 0
         recorder = wiring.telemetry(snapshot, metrics)
         cookies = wiring.cookie_service(snapshot, session, metrics)
         engine = wiring.build_engine(snapshot, wiring.build_filters(snapshot, keys, cookies), recorder, loop)
@@ -83,6 +87,16 @@ async def _serve(snapshot: Snapshot, listen_fd: int, control_fd: int) -> int:
         recorder.close()
         channel.close()
     return 0
+
+
+async def _unless(stop: asyncio.Event, starting: Coroutine[None, None, None]) -> None:
+    """Await `starting`, but no longer than until `stop` is set."""
+    tasks = (asyncio.ensure_future(starting), asyncio.ensure_future(stop.wait()))
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await tasks[0]
 
 
 def _settle_memory() -> None:

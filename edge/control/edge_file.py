@@ -189,6 +189,9 @@ class KmsClient(Section):
     token_file: Annotated[VarPath, Field(description="File with the edge's bearer token; relative to --var.")]
     timeout_s: Annotated[Seconds, Field(description="One call.")] = 2
     refresh_s: Annotated[Seconds, Field(description="Between two refreshes of the keys, give or take a tenth.")] = 30
+    start_patience_s: Annotated[
+        Seconds, Field(description="How long a worker that starts waits for a KMS that is not there.")
+    ] = 20
     purposes: Annotated[
         tuple[Slug, ...],
         Field(min_length=1, description="The key sets this edge asks for."),
