@@ -120,14 +120,17 @@ class Slot:
         ours, theirs = socket.socketpair()
         closed = asyncio.Event()
         with theirs:
-            fds = (self._listening.fileno(), theirs.fileno())
             self._channel = await open_channel(ours, self._message, closed.set)
+            if self._drain.is_set():  # meanwhile; the listening socket is closed, too
+                self._channel.close()
+                return 0
+            fds = (self._listening.fileno(), theirs.fileno())
             # A session of its own: Ctrl-C reaches the supervisor alone, which drains its workers in order.
             self._process = await asyncio.create_subprocess_exec(
                 *self._command.line(self.index, *fds), pass_fds=fds, start_new_session=True
             )
         self.pid = self._process.pid
-        if self._drain.is_set():  # told to while the process was being made
+        if self._drain.is_set():  # while the process was being made
             self.state = SlotState.DRAINING
             self._channel.send({"type": "drain"})
         code = await self._process.wait()

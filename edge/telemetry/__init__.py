@@ -1,0 +1,1 @@
+"""What the edge counts and logs, and how workers report it."""

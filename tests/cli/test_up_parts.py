@@ -142,6 +142,21 @@ async def test_a_second_ctrl_c_ends_a_part_that_does_not_stop_at_once(tmp_path: 
         assert await edge_up.task == 0
 
 
+async def test_ctrl_c_while_a_part_is_starting_stops_all(tmp_path: Path) -> None:
+    async with terminal(settings(tmp_path), tiny("a"), tiny("b", "--never-ready", wave=1)) as edge_up:
+        await edge_up.until(lambda: bool(edge_up.lines("b")))
+        os.kill(os.getpid(), signal.SIGINT)
+        assert await edge_up.task == 0
+        assert [who for who, line in edge_up.said if line == "tiny leaves"] == ["b", "a"]
+
+
+async def test_a_part_that_is_never_ready_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "READY_TIMEOUT_S", 0.3)
+    async with terminal(settings(tmp_path), tiny("b", "--never-ready")) as edge_up:
+        assert await edge_up.task == 1
+        assert edge_up.lines() == ["b is not ready after 0.3 s; giving up"]
+
+
 async def test_children_leave_when_edge_up_is_killed(tmp_path: Path) -> None:
     script = (
         "import asyncio, sys\n"

@@ -14,6 +14,7 @@ def main() -> None:
     parser.add_argument("--ready-fd", type=int, required=True)
     parser.add_argument("--fail", action="store_true")
     parser.add_argument("--deaf", action="store_true")
+    parser.add_argument("--never-ready", action="store_true")
     options = parser.parse_args()
     if options.fail:
         sys.exit("tiny cannot start: it was told so")
@@ -24,8 +25,9 @@ def main() -> None:
         address = f"{host}:{listener.getsockname()[1]}"
         sys.stdout.write(f"tiny on {address}, \x1b[31mred\n")
         sys.stdout.flush()
-        os.write(options.ready_fd, f"{address}\n".encode())
-        os.close(options.ready_fd)
+        if not options.never_ready:
+            os.write(options.ready_fd, f"{address}\n".encode())
+            os.close(options.ready_fd)
         while not leaving.wait(0.05):
             pass
     sys.stdout.write("tiny leaves")  # without a line end

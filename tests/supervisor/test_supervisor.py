@@ -123,6 +123,17 @@ async def test_a_worker_that_does_not_leave_in_time_is_ended(monkeypatch: pytest
         assert any("did not leave" in line for line in edge.said)
 
 
+async def test_stopping_while_workers_are_being_started_leaves_nothing_behind() -> None:
+    for steps in (0, 1, 3):
+        async with supervising(plan(workers=2)) as edge:
+            await edge.until(lambda: bool(edge.said))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            edge.supervisor.stop()
+            assert await edge.task == 0
+            assert [worker.pid for worker in edge.supervisor.health().workers] in ([], [None, None])
+
+
 async def test_sigterm_drains_and_a_second_signal_ends_at_once() -> None:
     async with supervising(plan(drain_s=60.0)) as edge:
         await edge.until(lambda: edge.ready() == 1)
