@@ -198,7 +198,8 @@ class Downstream(asyncio.Protocol):
         """End the exchange: its response is written."""
         self._handler = None
         worker = self._worker
-        if not keep_alive or self._body is not None or worker.draining or (self._ended and not self._held):
+        nothing_follows = self._ended and not self._held and not self._consuming
+        if not keep_alive or self._body is not None or worker.draining or nothing_follows:
             self.close()
             return
         self._deadline = worker.clock() + worker.keep_alive_idle_s
@@ -226,7 +227,7 @@ class Downstream(asyncio.Protocol):
     def reset(self) -> None:
         """Break the connection off, so that a half-sent response can't be taken for a whole one."""
         self._closing = True
-        self._handler = None
+        self._lose_client()
         sock = self._transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -266,6 +267,8 @@ class Downstream(asyncio.Protocol):
             else:
                 data = self._consume_head(data)
         self._consuming = False
+        if self._ended and self._handler is None and not self._held:
+            self.close()
 
     def _consume_head(self, data: bytes) -> bytes:
         fresh = self._reader.idle

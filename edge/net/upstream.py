@@ -117,6 +117,8 @@ class Upstream(asyncio.Protocol):
         """Take the response as read to its end; return whether the connection may carry another request."""
         self._handler = None
         self._body = None
+        if self._pauses:  # writing the response may have filled the device's buffer
+            self._resume(_CLIENT | _CHAIN)
         return self._reusable
 
     def hold_for_client(self) -> None:

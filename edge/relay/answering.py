@@ -215,6 +215,8 @@ class Answering(ABC):
         elif flow.ended:
             response.body = flow.collected()
             self._run_outbound(index)
+        elif self._upstream is None:
+            self._fail(502, Reason.ORIGIN_CUT, "while filters were at work")
 
     # Delivery.
 

@@ -122,7 +122,7 @@ class Relay(Answering):
         elif isinstance(verdict, NeedBody):
             self._collect_request(stop.index, verdict.max_bytes)
         else:
-            self._downstream.pause_reading()
+            self._hold_body()
             self._task = self._context.spawn(self._settle_inbound(stop.index, verdict), self._task_failed)
 
     async def _settle_inbound(self, index: int, pending: Pending) -> None:
@@ -168,8 +168,13 @@ class Relay(Answering):
         if connection is not None:
             self.connection_ready(connection)
         else:
-            self._downstream.pause_reading()
+            self._hold_body()
             self._pool.request(self)
+
+    def _hold_body(self) -> None:
+        """Read no more of the body for now; without one, go on reading, which is how a lost device is noticed."""
+        if self._inlet is not None and not self._inlet.ended:
+            self._downstream.pause_reading()
 
     def _request_framing(self) -> bytes:
         request, head = self.exchange.request, self._head

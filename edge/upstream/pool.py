@@ -145,7 +145,7 @@ class OriginPool:
                     reason = Reason.ORIGIN_CONNECT_FAILED
         finally:
             self._connecting -= 1
-        if connection is not None:
+        if connection is not None and connection.usable:  # it may have been closed as soon as it was accepted
             self._all.add(connection)
             self.release(connection, self._loop.time())
         elif self._waiting:

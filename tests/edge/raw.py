@@ -246,6 +246,11 @@ class OriginConnection:
         while await self.read():
             pass
 
+    @property
+    def gone(self) -> bool:
+        """Whether the connection is lost, as writing to it tells."""
+        return self._writer.transport.is_closing()
+
     def half_close(self) -> None:
         """Say that nothing more will be sent."""
         self._writer.write_eof()
