@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import h11
 
-WAIT_S = 10.0
+WAIT_S = 8.0
 _RESET = struct.pack("ii", 1, 0)
 _MAX_EVENT_BYTES = 1 << 20
 
