@@ -328,7 +328,7 @@ def test_rule_9_a_user_with_its_own_mac_does_not_fit_another_device_or_request()
         assert refusal(raw) is PassportRefusal.BAD_MAC
 
 
-def test_rule_4_moving_bytes_between_parts_is_refused() -> None:
+def test_c4_moving_bytes_between_parts_is_refused() -> None:
     ours = split_envelope(build())
     raw = join_envelope(
         ours._replace(device_info=ours.device_info[:-1], user_info=ours.device_info[-1:] + ours.user_info)
