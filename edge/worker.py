@@ -2,7 +2,8 @@
 
     python -m edge.worker --slot N --listen-fd FD --control-fd FD --config DIR --var DIR [--set KEY=VALUE]...
 
-Exit codes: 0 after a drain, or when told to end before serving; 2 for an invalid config; 3 when keys can't be had.
+Exit codes: 0 after a drain, or when told to end before serving; 2 for an invalid config, or one that names a file that
+cannot be used; 3 when the keys can't be had.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from edge import wiring
 from edge.control.errors import ConfigErrors, render_errors
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
+from edge.relay.engine import Engine
 from edge.telemetry.control_channel import WorkerChannel
 from edge.telemetry.metrics import WorkerMetrics
 from passport.kms import KmsRefused, KmsUnavailable
@@ -67,26 +69,33 @@ async def _serve(snapshot: Snapshot, listen_fd: int, control_fd: int) -> int:
             _log.error("no_keys", problem=str(problem), hint="is the KMS running and does it know this edge's token?")
             channel.close()
             return 3
-        if stop.is_set():
+        try:
+            cookies = wiring.cookie_service(snapshot, session, metrics)
+            recorder = wiring.telemetry(snapshot, metrics)
+        except (OSError, ValueError) as problem:
+            _log.error("file_unusable", problem=str(problem), hint="the config names a file that cannot be used")
             channel.close()
-            return 0
-        recorder = wiring.telemetry(snapshot, metrics)
-        cookies = wiring.cookie_service(snapshot, session, metrics)
+            return 2
         engine = wiring.build_engine(snapshot, wiring.build_filters(snapshot, keys, cookies), recorder, loop)
         _settle_memory()
-        server = await loop.create_server(
-            engine.accept, sock=socket.socket(fileno=listen_fd), backlog=snapshot.listener.backlog
-        )
-        engine.start()
-        channel.ready()
-        await stop.wait()
-        server.close()
-        await engine.drain(snapshot.timeouts.drain_s)
+        if not stop.is_set():
+            await _accept(engine, listen_fd, snapshot.listener.backlog, channel, stop)
+            await engine.drain(snapshot.timeouts.drain_s)
         await engine.close()
         await keys.close()
         recorder.close()
         channel.close()
     return 0
+
+
+async def _accept(engine: Engine, listen_fd: int, backlog: int, channel: WorkerChannel, stop: asyncio.Event) -> None:
+    """Take connections until `stop` is set."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(engine.accept, sock=socket.socket(fileno=listen_fd), backlog=backlog)
+    engine.start()
+    channel.ready()
+    await stop.wait()
+    server.close()
 
 
 async def _unless(stop: asyncio.Event, starting: Coroutine[None, None, None]) -> None:

@@ -188,6 +188,22 @@ async def test_a7_an_override_that_is_invalid_ends_with_2_and_names_it(kms: Kms)
         assert "listener.adress" in await ends_unserved(worker, 2)
 
 
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("services.cookie.token_file=secrets/nobody.token", "secrets/nobody.token"),
+        ("access_log.path=/nonexistent/access.log", "/nonexistent/access.log"),
+    ],
+)
+async def test_a_file_that_cannot_be_used_ends_with_2_and_a_line_that_names_it(
+    kms: Kms, setting: str, named: str
+) -> None:
+    async with started_worker(kms.process.url, kms.secrets.parent, setting) as worker:
+        said = await ends_unserved(worker, 2)
+    assert named in said
+    assert len(said.splitlines()) == 1
+
+
 async def test_k2_without_a_kms_a_worker_ends_with_3_and_has_served_nobody(tmp_path: Path) -> None:
     make_secrets(tmp_path / "secrets")
     nobody = f"http://127.0.0.1:{free_port()}"
