@@ -4,6 +4,7 @@ Every 256 KiB of a body carry their own number, so that a checksum shows what is
 """
 
 import asyncio
+import contextlib
 import socket
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -48,12 +49,14 @@ class Body:
         loop = asyncio.get_running_loop()
         buffer = memoryview(bytearray(PIECE_BYTES))
         self.count(begun)
-        while self.moved < total:
+        left = total - len(begun)
+        while left > 0:
             await self.gate.wait()
             size = await loop.sock_recv_into(sock, buffer)
             if size == 0:
-                raise EOFError(f"cut after {self.moved} bytes")
+                raise EOFError(f"cut {left} bytes before the end")
             self.count(buffer[:size])
+            left -= size
 
 
 async def read_head(sock: socket.socket) -> tuple[bytes, bytes]:
@@ -70,7 +73,7 @@ async def read_head(sock: socket.socket) -> tuple[bytes, bytes]:
 
 
 class Origin:
-    """Answers GET with a body of `download_bytes`, POST with the checksum of what it got; one connection at a time."""
+    """Answers GET with a body of `download_bytes`, POST with the checksum of what it got."""
 
     def __init__(self) -> None:
         self.address = ""
@@ -80,19 +83,19 @@ class Origin:
 
     async def serve(self, sock: socket.socket) -> None:
         """Answer the requests of one connection until it closes."""
-        loop = asyncio.get_running_loop()
-        with sock:
+        with sock, contextlib.suppress(EOFError, ConnectionError):
             while True:
-                try:
-                    head, rest = await read_head(sock)
-                except (EOFError, ConnectionError):
-                    return
-                if head.startswith(b"GET"):
-                    await loop.sock_sendall(sock, response_head(self.download_bytes))
-                    await self.sent.send(sock, self.download_bytes)
-                else:
-                    await self.received.receive(sock, content_length(head), rest)
-                    await loop.sock_sendall(sock, response_head(8) + b"%08x" % self.received.checksum)
+                await self._answer(sock)
+
+    async def _answer(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        head, rest = await read_head(sock)
+        if head.startswith(b"GET"):
+            await loop.sock_sendall(sock, response_head(self.download_bytes))
+            await self.sent.send(sock, self.download_bytes)
+        else:
+            await self.received.receive(sock, content_length(head), rest)
+            await loop.sock_sendall(sock, response_head(8) + b"%08x" % self.received.checksum)
 
 
 @asynccontextmanager
