@@ -110,8 +110,9 @@ class Upstream(asyncio.Protocol):
         self._reader.method = method
 
     def send(self, data: bytes) -> None:
-        """Send bytes to the origin."""
-        self._transport.write(data)
+        """Send bytes to the origin; what still comes of a body once the connection is gone is dropped."""
+        if self.state is not State.CLOSED:
+            self._transport.write(data)
 
     def complete(self) -> bool:
         """Take the response as read to its end; return whether the connection may carry another request."""

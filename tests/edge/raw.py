@@ -235,6 +235,8 @@ class OriginConnection:
         """Send bytes whole, or in pieces of `size`; a peer that is gone is no error."""
         with contextlib.suppress(ConnectionError):
             for piece in pieces(data, size or max(len(data), 1)):
+                if self.gone:
+                    return
                 self._writer.write(piece)
                 await self._writer.drain()
                 self.sent += len(piece)
