@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from edge.contract.exchange import Exchange, Request
+from edge.contract.headers import Field, make_field
 
-Field: TypeAlias = tuple[bytes, bytes, bytes]
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # W3C Trace Context, version 00; an all-zero id is invalid.
@@ -15,7 +15,7 @@ _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]
 _FOR: Final = b"x-forwarded-for"
 _PROTO: Final = b"x-forwarded-proto"
 _HOST: Final = b"x-forwarded-host"
-_PROTO_FIELDS: Final = {"http": (_PROTO, _PROTO, b"http"), "https": (_PROTO, _PROTO, b"https")}
+_PROTO_FIELDS: Final = {"http": make_field(_PROTO, b"http"), "https": make_field(_PROTO, b"https")}
 # Without hyphens, so that no variant of a name stands beside the one that is written here.
 _REWRITTEN: Final = frozenset({b"xforwardedfor", b"xforwardedproto", b"xforwardedhost", b"traceparent", b"forwarded"})
 _NO_ADDRESS: Final = b"unknown"
@@ -24,12 +24,14 @@ _NO_ADDRESS: Final = b"unknown"
 def first_hop(exchange: Exchange) -> list[Field]:
     """Return the fields for a request from an untrusted peer: nobody was before it."""
     request, id_ = exchange.request, exchange.id
+    span, peer, host = id_[16:], request.peer.encode() or _NO_ADDRESS, request.host
+    # Written out, because it is done for nearly every request and all values are of our own making.
     return [
-        (b"x-request-id", b"x-request-id", id_),
-        (b"traceparent", b"traceparent", b"00-%b-%b-00" % (id_, id_[16:])),
-        (_FOR, _FOR, request.peer.encode() or _NO_ADDRESS),
+        (b"x-request-id", b"x-request-id: %b\r\n" % id_, id_),
+        (b"traceparent", b"traceparent: 00-%b-%b-00\r\n" % (id_, span), b"00-%b-%b-00" % (id_, span)),
+        (_FOR, b"x-forwarded-for: %b\r\n" % peer, peer),
         _PROTO_FIELDS[request.scheme],
-        (_HOST, _HOST, request.host),
+        (_HOST, b"x-forwarded-host: %b\r\n" % host, host),
     ]
 
 
@@ -50,11 +52,11 @@ def next_hop(exchange: Exchange, believed: list[Field], trusted_proxies: Sequenc
     return [
         *(field for field in believed if field[0].replace(b"-", b"") not in _REWRITTEN),
         *_forwarded(believed, request, connection_peer),
-        (b"x-request-id", b"x-request-id", exchange.id),
-        (b"traceparent", b"traceparent", _trace_parent(exchange.id, _only(believed, b"traceparent"))),
-        (_FOR, _FOR, b", ".join([*hops, connection_peer.encode() or _NO_ADDRESS])),
+        make_field(b"x-request-id", exchange.id),
+        make_field(b"traceparent", _trace_parent(exchange.id, _only(believed, b"traceparent"))),
+        make_field(_FOR, b", ".join([*hops, connection_peer.encode() or _NO_ADDRESS])),
         _PROTO_FIELDS[request.scheme],
-        (_HOST, _HOST, _only(believed, _HOST) or request.host),
+        make_field(_HOST, _only(believed, _HOST) or request.host),
     ]
 
 
@@ -106,4 +108,4 @@ def _forwarded(believed: list[Field], request: Request, connection_peer: str) ->
         return []
     node = f'"[{connection_peer}]"' if ":" in connection_peer else connection_peer or "unknown"
     hop = f"for={node};proto={request.scheme}".encode()
-    return [(b"forwarded", b"forwarded", b", ".join([*chain, hop]))]
+    return [make_field(b"forwarded", b", ".join([*chain, hop]))]

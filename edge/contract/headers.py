@@ -1,18 +1,28 @@
 """An ordered header list of bytes, as every part of the edge sees it."""
 
 from collections.abc import Iterator
+from typing import TypeAlias
+
+Field: TypeAlias = tuple[bytes, bytes, bytes]
+"""`(lower, line, value)`: the lower-case name for comparing, the whole line for the wire with its CRLF, the value."""
+
+
+def make_field(name: bytes, value: bytes) -> Field:
+    """Return a field; `name` is written as given. Raises ValueError for a value that would end its line."""
+    if b"\n" in value or b"\r" in value:
+        raise ValueError("a field value with a line break")
+    return name.lower(), name + b": " + value + b"\r\n", value
 
 
 class Headers:
     """Header fields in the order they came; names compare without case.
 
-    `fields` holds `(lower, name, value)`: the lower-case name for comparing, the name as it is written on the
-    wire, and the value without surrounding white space. Code on the fast path reads `fields` directly.
+    Code on the fast path reads `fields` directly. A field is never changed: `make_field` makes another.
     """
 
     __slots__ = ("fields",)
 
-    def __init__(self, fields: list[tuple[bytes, bytes, bytes]] | None = None) -> None:
+    def __init__(self, fields: list[Field] | None = None) -> None:
         self.fields = [] if fields is None else fields
 
     def get(self, name: bytes) -> bytes | None:
@@ -27,8 +37,8 @@ class Headers:
         return [value for lower, _, value in self.fields if lower == name]
 
     def add(self, name: bytes, value: bytes) -> None:
-        """Append a field; `name` is written as given."""
-        self.fields.append((name.lower(), name, value))
+        """Append a field; `name` is written as given. Raises ValueError for a value with a line break."""
+        self.fields.append(make_field(name, value))
 
     def set(self, name: bytes, value: bytes) -> None:
         """Replace every field of that name by one at the end."""
@@ -51,11 +61,12 @@ class Headers:
         return any(field[0] == name for field in self.fields)
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        return ((name, value) for _, name, value in self.fields)
+        """Yield names as they are written, and values."""
+        return ((line[: len(lower)], value) for lower, line, value in self.fields)
 
     def __len__(self) -> int:
         return len(self.fields)
 
     def __repr__(self) -> str:
         """Names only: values may be secrets."""
-        return f"Headers({', '.join(name.decode('latin-1') for _, name, _ in self.fields)})"
+        return f"Headers({', '.join(name.decode('latin-1') for name, _ in self)})"

@@ -5,10 +5,9 @@ llhttp has validated every line before it comes here. Most lines of most request
 everything when it is full, and never holds a line that may carry a secret.
 """
 
-from typing import Final, TypeAlias
+from typing import Final
 
-Field: TypeAlias = tuple[bytes, bytes, bytes]
-"""Lower-case name, name as it came, value without surrounding white space."""
+from edge.contract.headers import Field
 
 # Never relayed (RFC 9110 §7.6.1); those that frame the message are written anew for the next hop.
 HOP_BY_HOP: Final = frozenset(
@@ -56,7 +55,8 @@ def split_fields(lines: list[bytes], hop: dict[bytes, list[bytes]]) -> list[Fiel
 def _take_apart(line: bytes) -> Field:
     name, _, value = line.partition(b":")
     lower = name.lower()
-    field = (lower, name, value.strip(b" \t"))
+    value = value.strip(b" \t")
+    field = (lower, name + b": " + value + b"\r\n", value)
     if len(line) <= _MAX_KNOWN_LINE_BYTES and lower not in _SECRET and not lower.startswith(b"x-"):
         table = _hop_by_hop if lower in HOP_BY_HOP else _end_to_end
         if len(table) >= _MAX_KNOWN:

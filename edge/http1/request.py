@@ -20,6 +20,8 @@ from edge.http1.lines import split_fields
 
 _MAX_LENGTH_DIGITS: Final = 18
 _MAX_METHOD_BYTES: Final = 32
+_VERSIONS: Final = frozenset({b"HTTP/1.1", b"HTTP/1.0"})
+_REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
 
 
 class RequestHead:
@@ -120,9 +122,9 @@ class RequestReader:
         method, target, version = words
         if len(target) > limits.max_target_bytes:
             raise self._target_too_long()
-        if version != b"HTTP/1.1" and version != b"HTTP/1.0":
+        if version not in _VERSIONS:
             raise BadRequestError(505, Reason.UNSUPPORTED_VERSION, "version")
-        if method == b"CONNECT" or method == b"TRACE":
+        if method in _REFUSED_METHODS:
             raise BadRequestError(501, Reason.METHOD_NOT_SUPPORTED, "CONNECT or TRACE")
         hop: dict[bytes, list[bytes]] = {}
         head = RequestHead(method, target, Headers(split_fields(lines, hop)))

@@ -16,7 +16,7 @@ _STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES.get(status, b
 
 def fields(headers: Headers) -> bytes:
     """Return the field lines, each with its CRLF, without the blank line."""
-    return b"".join([name + b": " + value + b"\r\n" for _, name, value in headers.fields])
+    return b"".join([line for _, line, _ in headers.fields])
 
 
 def request_head(method: bytes, target: bytes, authority: bytes, headers: Headers, framing: bytes) -> bytes:

@@ -26,6 +26,7 @@ from edge.upstream.pool import OriginPool, PoolSettings
 
 SWEEP_INTERVAL_S = 0.25
 
+_MAX_KNOWN_TARGETS = 4096
 _ROUTE_STATUS = {Reason.NO_ROUTE: 404, Reason.METHOD_NOT_ALLOWED: 405, Reason.AMBIGUOUS_PATH: 400}
 
 
@@ -53,6 +54,7 @@ class Engine:
         self.draining = False
         self.clock = clock
         self.connections: set[Downstream] = set()
+        self._known_targets: dict[tuple[bytes, bytes, bytes], tuple[Target, Route]] = {}
         self._snapshot = snapshot
         self._routes = snapshot.routes
         self._telemetry = telemetry
@@ -119,32 +121,27 @@ class Engine:
 
     def open(self, connection: Downstream, head: RequestHead) -> StreamHandler:
         """Return what handles a request: a relay on its route, or a refusal."""
-        target = check_target(head.target)
-        path_problem = ""
-        if not isinstance(target, Target):
-            path_problem = target.detail
-            normal = normalise_target(head.target) if target.reason is Reason.AMBIGUOUS_PATH else target
-            retried = check_target(normal) if isinstance(normal, bytes) else normal
-            if not isinstance(retried, Target):
-                return self._refusal(connection, head, 400, target.reason, target.detail)
-            target = retried
+        key = (head.target, head.host, head.method)
+        known = self._known_targets.get(key)
+        if known is None:
+            found = self._find_route(head)
+            if isinstance(found, BadRequestError):
+                return EarlyRefusal(self, connection, head, found)
+            known = found
+            if len(self._known_targets) >= _MAX_KNOWN_TARGETS:
+                self._known_targets.clear()
+            self._known_targets[key] = known
+        target, route = known
         if target.authority is not None and target.authority.lower() != head.authority:
-            return self._refusal(connection, head, 400, Reason.BAD_HOST, "absolute-form differs from Host")
-        route = self._routes.match(head.host, target.path, head.method)
-        if not isinstance(route, Route):
-            if path_problem:
-                return self._refusal(connection, head, 400, Reason.AMBIGUOUS_PATH, path_problem)
-            return self._refusal(connection, head, _ROUTE_STATUS[route], route, "")
-        if path_problem and not route.normalise_path:
-            return self._refusal(connection, head, 400, Reason.AMBIGUOUS_PATH, path_problem)
-        scheme = "https" if connection.secure else "http"
+            error = BadRequestError(400, Reason.BAD_HOST, "absolute-form differs from Host")
+            return EarlyRefusal(self, connection, head, error)
         request = Request(
             head.method,
             target.origin_form,
             target.path,
             head.host,
             head.headers,
-            scheme=scheme,
+            scheme="https" if connection.secure else "http",
             peer=connection.peer,
             peer_trusted=connection.peer_trusted,
         )
@@ -153,10 +150,20 @@ class Engine:
         exchange = Exchange(request_id, self._wall(), request, route, secure=secure)
         return Relay(self._context, connection, head, exchange)
 
-    def _refusal(
-        self, connection: Downstream, head: RequestHead, status: int, reason: Reason, detail: str
-    ) -> EarlyRefusal:
-        return EarlyRefusal(self, connection, head, BadRequestError(status, reason, detail))
+    def _find_route(self, head: RequestHead) -> tuple[Target, Route] | BadRequestError:
+        target = check_target(head.target)
+        path_problem = ""
+        if not isinstance(target, Target):
+            path_problem = target.detail
+            normal = normalise_target(head.target) if target.reason is Reason.AMBIGUOUS_PATH else target
+            retried = check_target(normal) if isinstance(normal, bytes) else normal
+            if not isinstance(retried, Target):
+                return BadRequestError(400, target.reason, target.detail)
+            target = retried
+        route = self._routes.match(head.host, target.path, head.method)
+        if path_problem and not (isinstance(route, Route) and route.normalise_path):
+            return BadRequestError(400, Reason.AMBIGUOUS_PATH, path_problem)
+        return (target, route) if isinstance(route, Route) else BadRequestError(_ROUTE_STATUS[route], route, "")
 
     def refuse(self, connection: Downstream, error: BadRequestError) -> None:
         """Answer something that is not a request, and close: nothing after it can be trusted (THREATS S4)."""

@@ -9,13 +9,13 @@ from typing import Final
 
 from edge.contract.exchange import Exchange, TokenKind
 from edge.contract.filters import CONTINUE, NOT_MINE, OnError, Refuse, Verdict
-from edge.contract.headers import Headers
+from edge.contract.headers import Field, Headers, make_field
 from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
 from edge.contract.reasons import Reason
 from edge.contract.route import OnBadToken
 from filters.recent import Recent
 from tokens.cookie import PURPOSE, SKEW_S, Claims, CookieNames, open_insecure, open_pair
-from tokens.cookie_header import CookieScanner, Scan
+from tokens.cookie_header import CookieScanner
 from tokens.envelope import Refusal
 from tokens.keys.ring import KeyRing, RingSource
 
@@ -41,11 +41,26 @@ class Resolved:
         return f"Resolved({self.user!r}, {self.device!r}, expires {self.expires_at})"
 
 
+class _Line:
+    """A `Cookie` line that was read before: what its token stands for, and what goes on to the origin."""
+
+    __slots__ = ("kept", "presented", "resolved", "secure")
+
+    def __init__(self, resolved: Resolved, presented: bytes, kept: Field | None, *, secure: bool) -> None:
+        self.resolved = resolved
+        self.presented = presented
+        self.kept = kept
+        self.secure = secure
+
+    def __repr__(self) -> str:
+        return f"_Line({self.resolved!r})"
+
+
 class CookieFilter:
     """The authenticator of the cookie pair.
 
     Verified tokens are kept by their whole text and for one key ring; times are judged anew on every use, and what
-    was refused is never kept. Scanned `Cookie` lines are kept beside them: a scan depends on nothing but the line.
+    was refused is never kept. So are whole `Cookie` lines, for the device that sends the very line it sent before.
     """
 
     id = "cookie"
@@ -76,7 +91,7 @@ class CookieFilter:
         self._on_unknown_key = on_unknown_key
         self._scanner = CookieScanner((names.insecure, names.secure))
         self._ring: KeyRing = rings.ring
-        self._lines: Recent[bytes, Scan] = Recent(cache_entries)
+        self._lines: Recent[bytes, _Line] = Recent(cache_entries)
         self._verified: Recent[tuple[bytes, bytes | None, bool], Resolved] = Recent(cache_entries)
 
     def inbound(self, exchange: Exchange) -> Verdict:
@@ -85,8 +100,25 @@ class CookieFilter:
         places = [place for place, field in enumerate(fields) if field[0] == b"cookie"]
         if not places:
             return NOT_MINE
+        if self._rings.ring is not self._ring:
+            self._ring = self._rings.ring
+            self._verified.clear()
+            self._lines.clear()
+        place = places[0]
+        known = self._lines.young.get(fields[place][2]) if len(places) == 1 else None
+        if known is None or known.secure is not exchange.secure or exchange.now < known.resolved.not_before:
+            return self._read(exchange, fields, places)
+        if known.kept is None:
+            del fields[place]
+        else:
+            fields[place] = known.kept
+        exchange.presented = known.presented
+        return _settle(exchange, known.resolved)
+
+    def _read(self, exchange: Exchange, fields: list[Field], places: list[int]) -> Verdict:
+        """Scan `Cookie` lines that have not come just so before, and resolve what they hold."""
         values = [fields[place][2] for place in places]
-        found, kept = self._scan(values)
+        found, kept = self._scanner.scan(values)
         if kept != values:
             _put_back(fields, places, kept)
         if isinstance(found, Refusal):
@@ -97,6 +129,9 @@ class CookieFilter:
         resolved = self._resolve(insecure, secure, exchange)
         if isinstance(resolved, Refusal):
             return self._refuse(exchange, resolved)
+        if len(places) == 1 and len(values[0]) <= _REMEMBERED_LINE_BYTES:
+            rest = fields[places[0]] if kept[0] else None
+            self._lines.put(values[0], _Line(resolved, insecure, rest, secure=exchange.secure))
         exchange.presented = insecure
         return _settle(exchange, resolved)
 
@@ -104,23 +139,9 @@ class CookieFilter:
         """Take cookies out of the request's trailers: nothing that identifies comes that late."""
         trailers.remove(b"cookie")
 
-    def _scan(self, values: list[bytes]) -> Scan:
-        """Scan the `Cookie` lines; a device mostly sends the very line it sent before."""
-        line = values[0]
-        if len(values) > 1 or len(line) > _REMEMBERED_LINE_BYTES:
-            return self._scanner.scan(values)
-        scan = self._lines.young.get(line) or self._lines.get(line)
-        if scan is None:
-            scan = self._scanner.scan(values)
-            self._lines.put(line, scan)
-        return scan
-
     def _resolve(self, insecure: bytes, secure: bytes | None, exchange: Exchange) -> Resolved | Refusal:
         """Return what the token stands for, from the kept ones or by opening it."""
-        ring = self._rings.ring
-        if ring is not self._ring:
-            self._verified.clear()
-            self._ring = ring
+        ring = self._ring
         key = (insecure, secure, exchange.secure)
         known = self._verified.young.get(key) or self._verified.get(key)
         if known is not None and exchange.now >= known.not_before:
@@ -203,10 +224,10 @@ def _settle(exchange: Exchange, resolved: Resolved) -> Verdict:
     return CONTINUE
 
 
-def _put_back(fields: list[tuple[bytes, bytes, bytes]], places: list[int], kept: list[bytes]) -> None:
+def _put_back(fields: list[Field], places: list[int], kept: list[bytes]) -> None:
     """Replace the `Cookie` fields at `places` by what is kept of them; what is empty goes."""
     for place, value in zip(reversed(places), reversed(kept), strict=True):
         if value:
-            fields[place] = (b"cookie", fields[place][1], value)
+            fields[place] = make_field(fields[place][1][: len(b"cookie")], value)
         else:
             del fields[place]

@@ -8,8 +8,8 @@ from typing import Final
 
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, OnError, Verdict
-from edge.contract.headers import Headers
-from filters.forwarding import Field, Network, first_hop, next_hop
+from edge.contract.headers import Field, Headers
+from filters.forwarding import Network, first_hop, next_hop
 from filters.header_names import NameClass, classify, harmless_names
 
 _BELIEVED: Final = frozenset({NameClass.FORWARDED, NameClass.MESH})

@@ -3,7 +3,7 @@
 Runs for every request, also when nobody is known: an absent identity is signed too. Without keys no request goes on.
 """
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, Continue, OnError, Refuse
@@ -64,8 +64,7 @@ class PassportFilter:
         self._builder: PassportBuilder | None = None
         # By identity of the object: the token cache hands out the same one each time. The value keeps it alive,
         # so that its id is not given to another.
-        self._users: Recent[int, tuple[UserIdentity, UserPart]] = Recent(cache_entries)
-        self._devices: Recent[int, tuple[DeviceIdentity, DevicePart]] = Recent(cache_entries)
+        self._encoded: Recent[int, _Encoded] = Recent(cache_entries)
 
     def inbound(self, exchange: Exchange) -> Continue | Refuse:
         """Set `exchange.passport` and the request's only `X-Passport`."""
@@ -76,18 +75,16 @@ class PassportFilter:
         if self._builder is None:
             return Refuse(503, Reason.KEYS_UNAVAILABLE)
         user, device = exchange.user, exchange.device
-        value = self._builder.header_value(
-            exchange.id,
-            NO_USER if user is None else self._user_part(user),
-            NO_DEVICE if device is None else self._device_part(device),
-            int(exchange.now),
-        )
+        parts = self._encoded.young.get(id(device if user is None else user))
+        if parts is None or parts[0] is not user or parts[1] is not device:
+            parts = self._encode(user, device)
+        value = self._builder.header_value(exchange.id, parts[2], parts[3], int(exchange.now))
         headers = exchange.request.headers
         for field in headers.fields:  # a look is cheaper than a removal, and hygiene has left none
             if field[0] == b"x-passport":
                 headers.remove(b"x-passport")
                 break
-        headers.fields.append((b"x-passport", b"X-Passport", value))
+        headers.fields.append((b"x-passport", b"X-Passport: %b\r\n" % value, value))
         exchange.passport = value
         return CONTINUE
 
@@ -105,25 +102,30 @@ class PassportFilter:
             integrity_version=self._integrity_version,
         )
 
-    def _user_part(self, user: UserIdentity) -> UserPart:
-        known = self._users.young.get(id(user)) or self._users.get(id(user))
-        if known is not None and known[0] is user:
-            return known[1]
-        part = UserPart.of(
-            Source(user.source),
-            Level(user.level),
-            user.customer_id,
-            user.account_owner_id,
-            profile_id=user.profile_id,
-            session_id=user.session_id,
-        )
-        self._users.put(id(user), (user, part))
-        return part
+    def _encode(self, user: UserIdentity | None, device: DeviceIdentity | None) -> "_Encoded":
+        """Return both identities with their parts, and keep them."""
+        parts = (user, device, _user_part(user), _device_part(device))
+        self._encoded.put(id(device if user is None else user), parts)
+        return parts
 
-    def _device_part(self, device: DeviceIdentity) -> DevicePart:
-        known = self._devices.young.get(id(device)) or self._devices.get(id(device))
-        if known is not None and known[0] is device:
-            return known[1]
-        part = DevicePart.of(Source(device.source), Level(device.level), device.esn, device.device_type)
-        self._devices.put(id(device), (device, part))
-        return part
+
+_Encoded: TypeAlias = tuple[UserIdentity | None, DeviceIdentity | None, UserPart, DevicePart]
+
+
+def _user_part(user: UserIdentity | None) -> UserPart:
+    if user is None:
+        return NO_USER
+    return UserPart.of(
+        Source(user.source),
+        Level(user.level),
+        user.customer_id,
+        user.account_owner_id,
+        profile_id=user.profile_id,
+        session_id=user.session_id,
+    )
+
+
+def _device_part(device: DeviceIdentity | None) -> DevicePart:
+    if device is None:
+        return NO_DEVICE
+    return DevicePart.of(Source(device.source), Level(device.level), device.esn, device.device_type)

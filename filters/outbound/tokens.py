@@ -40,7 +40,10 @@ class TokensFilter:
         response = exchange.response
         if response is None:
             return CONTINUE
-        self._drop_collisions(exchange, response.headers)
+        for field in response.headers.fields:
+            if field[0] == b"set-cookie":
+                self._drop_collisions(exchange, response.headers)
+                break
         if exchange.signed_in is not None:
             return self._create(exchange, response, exchange.signed_in)
         if exchange.user_cleared:

@@ -49,7 +49,7 @@ def test_a_chunked_body_is_the_same_in_whatever_pieces_it_comes(
     assert read(body, cut(chunked(payloads, b"A: b\r\n") + beyond, cuts)) == (b"".join(payloads), beyond)
     assert body.complete
     assert body.trailers is not None
-    assert body.trailers.fields == [(b"a", b"A", b"b")]
+    assert list(body.trailers) == [(b"A", b"b")]
 
 
 @given(payload=st.binary(min_size=1, max_size=60), cuts=CUTS, beyond=st.binary(max_size=20))
