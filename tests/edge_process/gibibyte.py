@@ -7,10 +7,16 @@ import asyncio
 import contextlib
 import socket
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
+from tests.edge_process.worker import Worker
+from tests.processes import eventually
+
+GIBIBYTE = 1 << 30
 PIECE_BYTES = 256 * 1024
+PAUSE_AFTER_BYTES = 128 << 20
+GET_DOWNLOAD = b"GET /download HTTP/1.1\r\nHost: edge.test\r\n\r\n"
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -147,3 +153,61 @@ def content_length(head: bytes) -> int:
         if line.startswith(b"content-length:"):
             return int(line.partition(b":")[2])
     return 0
+
+
+async def came_to_rest(moved: Callable[[], int], *, rests: int = 15) -> None:
+    """Wait until a count has stopped growing: back-pressure has reached the sender."""
+    seen = [-1] * rests
+
+    async def still() -> bool:
+        seen.append(moved())
+        return len(set(seen[-rests:])) == 1
+
+    await eventually(still, "the sender is held back")
+
+
+async def pass_gate(body: Body, bytes_before: int, sender: Body, total: int) -> None:
+    """Let `body` stop reading once it has `bytes_before`, until its sender is held back; then let it go on."""
+
+    async def reached() -> bool:
+        return body.moved >= bytes_before
+
+    await eventually(reached, f"{bytes_before} bytes have arrived")
+    body.gate.clear()
+    await came_to_rest(lambda: sender.moved)
+    assert sender.moved < total, "nothing held the sender back"
+    body.gate.set()
+
+
+async def download(worker: Worker, origin: Origin, total: int) -> Body:
+    """Get a body, with a pause in the middle of a large one; return what arrived."""
+    origin.download_bytes, origin.sent = total, Body()
+    arrived = Body()
+    with await connect(worker.address) as sock:
+        await asyncio.get_running_loop().sock_sendall(sock, GET_DOWNLOAD)
+        head, rest = await read_head(sock)
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert content_length(head) == total
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(arrived.receive(sock, total, rest))
+            if total > PAUSE_AFTER_BYTES:
+                tasks.create_task(pass_gate(arrived, PAUSE_AFTER_BYTES, origin.sent, total))
+    return arrived
+
+
+async def upload(worker: Worker, origin: Origin, total: int) -> tuple[Body, bytes]:
+    """Post a body, with a pause of the origin in the middle of a large one; return what was sent and the answer."""
+    origin.received = Body()
+    sent = Body()
+    with await connect(worker.address) as sock:
+        head = b"POST /upload HTTP/1.1\r\nHost: edge.test\r\nContent-Length: %d\r\n\r\n" % total
+        await asyncio.get_running_loop().sock_sendall(sock, head)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(sent.send(sock, total))
+            if total > PAUSE_AFTER_BYTES:
+                tasks.create_task(pass_gate(origin.received, PAUSE_AFTER_BYTES, sent, total))
+        head, answer = await read_head(sock)
+        assert head.startswith(b"HTTP/1.1 200 ")
+        while len(answer) < content_length(head):
+            answer += await asyncio.get_running_loop().sock_recv(sock, 64)
+    return sent, answer

@@ -1,6 +1,8 @@
-"""What is left in a worker after devices and origins that vanish: nothing."""
+"""What a worker keeps of devices that vanish (nothing), and what it does when there is nothing left to have."""
 
 import asyncio
+import contextlib
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -9,7 +11,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from tests.edge_process.gibibyte import Body, Origin, connect, read_head, running_origin
+from tests.edge_process.gibibyte import GET_DOWNLOAD, Body, Origin, connect, download, read_head, running_origin
 from tests.edge_process.worker import Worker, running_worker
 from tests.processes import eventually
 from tests.services.kms_calls import Kms, kms_running
@@ -40,7 +42,7 @@ async def settled(worker: Worker, most_files: int = 1 << 20) -> None:
 async def vanish_in_a_download(worker: Worker, how: str) -> None:
     """Ask for a large body, see it begin, and go."""
     with await connect(worker.address) as sock:
-        await asyncio.get_running_loop().sock_sendall(sock, b"GET /download HTTP/1.1\r\nHost: edge.test\r\n\r\n")
+        await asyncio.get_running_loop().sock_sendall(sock, GET_DOWNLOAD)
         await read_head(sock)
         if how == "reset":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -88,3 +90,55 @@ async def test_w3_devices_that_vanish_leave_no_descriptor_and_no_memory(kms: Kms
         await a_round(worker, origin, how, VANISHING)
         await settled(worker, files)
         assert worker.rss() - memory < GROWTH_BAR_BYTES
+
+
+async def two_reports(worker: Worker) -> None:
+    """Wait until the worker has reported twice by itself, which takes a second or two."""
+    before = len(worker.control.messages)
+
+    async def came() -> bool:
+        return len(worker.control.messages) >= before + 2
+
+    await eventually(came, "the worker has reported twice")
+
+
+async def test_m6_a_worker_with_no_descriptor_left_does_not_spin_and_recovers(kms: Kms) -> None:
+    async with running_origin() as origin, running_worker(kms, origin.address) as worker:
+        process = psutil.Process(worker.process.pid)
+        process.rlimit(psutil.RLIMIT_NOFILE, (64, 64))
+        with contextlib.ExitStack() as held:
+            for _ in range(200):
+                held.enter_context(await connect(worker.address))
+
+            async def full() -> bool:
+                return open_files(worker) == 64
+
+            await eventually(full, "no descriptor is left")
+            before = sum(process.cpu_times()[:2])
+            await two_reports(worker)
+            assert sum(process.cpu_times()[:2]) - before < 0.3
+
+        async def serves_again() -> bool:
+            with await connect(worker.address) as sock:
+                await asyncio.get_running_loop().sock_sendall(sock, GET_DOWNLOAD)
+                return (await read_head(sock))[0].startswith(b"HTTP/1.1 200 ")
+
+        await eventually(serves_again, "the worker serves again")
+
+
+@pytest.mark.parametrize("reader", ["gone", "asleep"])
+async def test_w6_requests_go_on_when_nobody_reads_the_access_log(kms: Kms, reader: str) -> None:
+    readable, writable = os.pipe()
+    settings = ("access_log.path=stdout",)
+    async with running_origin() as origin, running_worker(kms, origin.address, *settings, stdout=writable) as worker:
+        os.close(writable)
+        if reader == "gone":
+            os.close(readable)
+        for _ in range(400):
+            await download(worker, origin, 0)
+        await two_reports(worker)
+        dropped = (await worker.metrics()).values["edge_access_log_dropped_total"][()]
+        assert dropped > 0 if reader == "gone" else dropped == 0
+        assert await worker.process.stop() == 0
+        if reader == "asleep":
+            os.close(readable)
