@@ -241,7 +241,11 @@ class Answering(ABC):
         self._out.append(write.response_head(response.status, response.headers, framing + self._connection_line()))
         self._written_at = self._context.clock()
         if flow is not None:
-            flow.pass_to(self._out.append, writer)
+            try:
+                flow.pass_to(self._out.append, writer)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._transform_failed(error)
+                return
         if self._response_ended:
             self._finish()
 
@@ -265,8 +269,9 @@ class Answering(ABC):
     def _response_framing(self, response: Response) -> tuple[bytes, BodyWriter]:
         length, transform = self._length, response.transform
         if self._flow is None:
-            no_length = length is None or response.status == 204
-            return b"" if no_length or length is None else write.content_length(length), PLAIN
+            if length is None or transform is not None or response.status == 204:
+                return b"", PLAIN
+            return write.content_length(length), PLAIN
         if length is not None and transform is None:
             return write.content_length(length), PLAIN
         if self._head.http10:

@@ -41,6 +41,8 @@ def whole(response: Response, *, to_head: bool, connection: bytes) -> bytes:
     """Return a response with a known body as the bytes to send; `connection` is the line that says how it goes on."""
     body = response.body or b""
     bodiless = response.status in {204, 304} or response.status < 200
-    framing = connection if bodiless else write.content_length(len(body)) + connection
+    # What a filter would make of the body that an origin's answer to HEAD leaves out has an unknown length.
+    unknown = to_head and not response.local
+    framing = connection if bodiless or unknown else write.content_length(len(body)) + connection
     head = write.response_head(response.status, response.headers, framing)
     return head if to_head or bodiless else head + body

@@ -197,7 +197,11 @@ class Relay(Answering):
         if inlet is not None:
             if request.body is None:
                 chunked = self._head.length is None or request.transform is not None
-                inlet.pass_to(connection.send, BodyWriter(request.transform, chunked=chunked))
+                try:
+                    inlet.pass_to(connection.send, BodyWriter(request.transform, chunked=chunked))
+                except Exception as error:  # noqa: BLE001 - as above; whoever released the connection must not suffer
+                    self._transform_failed(error)
+                    return
             self._downstream.resume_reading()
 
     def connection_failed(self, reason: Reason) -> None:
