@@ -6,7 +6,7 @@ from tests.edge.raw import OriginConnection, answering, connected, get, ok, raw_
 from tests.edge.running import running_edge
 
 
-async def test_idle_connections_close_at_once() -> None:
+async def test_idle_connections_close_with_a_clean_end() -> None:
     async with (
         raw_origin(answering(ok())) as origin,
         running_edge(origin.address) as edge,
