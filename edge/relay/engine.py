@@ -25,6 +25,7 @@ from edge.telemetry.telemetry import Telemetry
 from edge.upstream.pool import OriginPool, PoolSettings
 
 SWEEP_INTERVAL_S = 0.25
+IDLE_GRACE_S = 1.0  # of a drain
 
 _MAX_KNOWN_TARGETS = 4096
 _ROUTE_STATUS = {Reason.NO_ROUTE: 404, Reason.METHOD_NOT_ALLOWED: 405, Reason.AMBIGUOUS_PATH: 400}
@@ -218,13 +219,22 @@ class Engine:
         return sum(pool.open_connections for pool in self._pools.values())
 
     async def drain(self, at_most_s: float) -> None:
-        """Take no new request; wait for each connection to close with the answer to the one it has."""
+        """Tell every client with its next answer to close, then close who is idle, then wait for who is not.
+
+        A client that closes because it was told to loses nothing; one whose idle connection is closed under the
+        request that it is just sending does.
+        """
         self.draining = self._context.draining = True
+        grace_s = min(IDLE_GRACE_S, at_most_s / 2)
+        await self._emptied_within(grace_s)
         for connection in tuple(self.connections):
             connection.drain()
+        await self._emptied_within(at_most_s - grace_s)
+
+    async def _emptied_within(self, seconds: float) -> None:
         if self.connections:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), at_most_s)
+                await asyncio.wait_for(self._emptied.wait(), seconds)
 
     async def close(self) -> None:
         """Break off what is left."""

@@ -146,6 +146,31 @@ async def test_w2_a_request_that_does_not_end_holds_the_worker_for_the_drain_tim
         assert await asked == b"", "half an answer would be worse than none"
 
 
+async def ask_until_told_to_close(worker: Worker) -> bool:
+    """Send one request after the other on one connection; return whether every one was answered until the last."""
+    reader, writer = await asyncio.open_connection(*worker.address)
+    try:
+        while True:
+            writer.write(GET)
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(len(b"the origin's answer"))
+            if b"connection: close\r\n" in head.lower():
+                return True
+            await asyncio.sleep(0.02)  # idle between two requests, as devices are
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return False
+    finally:
+        writer.close()
+
+
+async def test_w2_a_drain_under_load_loses_no_request(kms: Kms, origin: Origin) -> None:
+    async with running_worker(kms, origin.address) as worker:
+        asking = [asyncio.create_task(ask_until_told_to_close(worker)) for _ in range(30)]
+        await origin.has(100)
+        assert await worker.process.stop() == 0
+        assert await asyncio.gather(*asking) == [True] * 30
+
+
 async def test_a_drained_worker_has_reported_its_last_request(kms: Kms, origin: Origin) -> None:
     async with running_worker(kms, origin.address) as worker:
         await whole_answer(worker, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
