@@ -18,24 +18,21 @@ _FIRST_BYTE: Final = ord("H")  # llhttp would skip empty lines before it
 class ResponseHead:
     """A response head that passed every framing rule.
 
-    `body` reads the body, None when the response has none. `length` is the announced length, also where there is
+    `body` reads the body, None when the response has none, or when all of it came with the head: then it is in
+    `whole`. `length` is the announced length, also where there is
     no body to it (HEAD, 304), and None when the head names none. `reusable` says whether the connection may carry
     another request once this response is complete.
     """
 
-    __slots__ = ("body", "headers", "length", "reusable", "status")
+    __slots__ = ("body", "headers", "length", "reusable", "status", "whole")
 
     def __init__(self, status: int, headers: Headers) -> None:
         self.status = status
         self.headers = headers
         self.body: BodyReader | None = None
         self.length: int | None = None
+        self.whole: bytes | None = None
         self.reusable = True
-
-    @property
-    def interim(self) -> bool:
-        """Whether this is a 1xx head, with the final one still to come."""
-        return self.status < 200
 
     def __repr__(self) -> str:
         return f"ResponseHead({self.status}, {len(self.headers)} headers)"
@@ -73,19 +70,14 @@ class ResponseReader:
             self._held = section
             return None
         self._held = b""
-        head = self._judge(section)
-        if head.body is not None or head.length or self.method == b"HEAD":
-            self._keep_in_step(head, rest)
+        head = self._judge(section, rest)
+        if head.whole is not None:
+            validator.feed_data(rest)  # llhttp, too, has then seen the whole response
+        elif head.body is not None or head.length or self.method == b"HEAD":
+            self._validator = None  # it waits for a body that our own readers take, or that never comes
         return head, rest
 
-    def _keep_in_step(self, head: ResponseHead, rest: bytes) -> None:
-        """Let llhttp see a small body whole, or start afresh: it must not wait for one that our readers take."""
-        if self._validator is not None and head.body is not None and head.length == len(rest):
-            self._validator.feed_data(rest)
-        else:
-            self._validator = None
-
-    def _judge(self, section: bytes) -> ResponseHead:
+    def _judge(self, section: bytes, rest: bytes) -> ResponseHead:
         lines = section[:-4].split(b"\r\n")
         if len(lines) > self._limits.max_headers + 1:
             raise BadResponseError("too many fields")
@@ -100,9 +92,10 @@ class ResponseReader:
             raise BadResponseError("status")
         self._hop = {}
         head = ResponseHead(status, Headers(split_fields(lines, self._hop)))
-        self._judge_connection(head, http10=http10)
+        if http10 or b"connection" in self._hop:
+            self._judge_connection(head, http10=http10)
         if status >= 200:
-            self._judge_framing(head, http10=http10)
+            self._judge_framing(head, rest, http10=http10)
         elif b"content-length" in self._hop or b"transfer-encoding" in self._hop:
             raise BadResponseError("an interim response with a body")
         return head
@@ -113,7 +106,7 @@ class ResponseReader:
         if options.nominated:
             head.headers.fields = [field for field in head.headers.fields if field[0] not in options.nominated]
 
-    def _judge_framing(self, head: ResponseHead, *, http10: bool) -> None:
+    def _judge_framing(self, head: ResponseHead, rest: bytes, *, http10: bool) -> None:
         """The body's length (RFC 9112 §6.3); what could be read in two ways is refused."""
         coding, lengths = self._hop.get(b"transfer-encoding"), self._hop.get(b"content-length")
         if lengths is not None:
@@ -132,5 +125,7 @@ class ResponseReader:
             head.body = ChunkedBody(self._limits.max_head_bytes)
         elif head.length is None:
             head.body, head.reusable = UntilCloseBody(), False
+        elif head.length == len(rest):
+            head.whole = rest or None
         elif head.length:
             head.body = LengthBody(head.length)

@@ -21,12 +21,19 @@ def fields(headers: Headers) -> bytes:
 
 def request_head(method: bytes, target: bytes, authority: bytes, headers: Headers, framing: bytes) -> bytes:
     """Return a request head; `framing` holds the lines that frame the body, or nothing."""
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (method, target, authority, fields(headers), framing)
+    lines = b"".join([line for _, line, _ in headers.fields])
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (method, target, authority, lines, framing)
 
 
 def response_head(status: int, headers: Headers, framing: bytes) -> bytes:
     """Return a response head; `framing` holds the length and connection lines."""
     return b"%b%b%b\r\n" % (_STATUS_LINES[status], fields(headers), framing)
+
+
+def whole_response(status: int, headers: Headers, connection: bytes, body: bytes) -> bytes:
+    """Return head and body as one; `connection` is the line that says how the connection goes on, or nothing."""
+    lines = b"".join([line for _, line, _ in headers.fields])
+    return b"%b%bcontent-length: %d\r\n%b\r\n%b" % (_STATUS_LINES[status], lines, len(body), connection, body)
 
 
 def content_length(length: int) -> bytes:

@@ -101,6 +101,7 @@ class Downstream(asyncio.Protocol):
         "_ended",
         "_full",
         "_handler",
+        "_head_begun",
         "_held",
         "_pauses",
         "_reader",
@@ -109,7 +110,11 @@ class Downstream(asyncio.Protocol):
         "peer",
         "peer_trusted",
         "secure",
+        "write",
     )
+
+    write: Callable[[bytes], None]
+    """Send bytes to the device: the transport's own method, since it is called for every response."""
 
     def __init__(self, worker: Worker, *, secure: bool = False) -> None:
         self._worker = worker
@@ -123,6 +128,7 @@ class Downstream(asyncio.Protocol):
         self._ended = False
         self._full = False
         self._deadline = 0.0
+        self._head_begun = False
         self.secure = secure
         self.peer = ""
         self.peer_trusted = False
@@ -133,6 +139,7 @@ class Downstream(asyncio.Protocol):
         """Take the connection in."""
         # uvloop's transports have the methods of asyncio.Transport without being subclasses of it.
         self._transport = stream = cast("asyncio.Transport", transport)
+        self.write = stream.write
         stream.set_write_buffer_limits(high=self._worker.write_buffer_bytes)
         self._deadline = self._worker.clock() + self._worker.head_read_s
         self._worker.connections.add(self)
@@ -182,10 +189,6 @@ class Downstream(asyncio.Protocol):
 
     # What the handler calls.
 
-    def write(self, data: bytes) -> None:
-        """Send bytes to the device."""
-        self._transport.write(data)
-
     def pause_reading(self) -> None:
         """Take no more of the request body for now."""
         self._pause(_HANDLER)
@@ -202,7 +205,7 @@ class Downstream(asyncio.Protocol):
         if not keep_alive or self._body is not None or worker.draining or nothing_follows:
             self.close()
             return
-        self._deadline = worker.clock() + worker.keep_alive_idle_s
+        self._deadline = 0.0  # the next sweep sets it
         if self._pauses:
             self._resume(_HANDLER)
             self._consume_held()
@@ -239,6 +242,8 @@ class Downstream(asyncio.Protocol):
         """Enforce the deadlines of this connection or of its request."""
         if self._handler is not None:
             self._handler.sweep(now)
+        elif not self._deadline:
+            self._deadline = now + self._worker.keep_alive_idle_s
         elif now >= self._deadline:
             if self._closing:
                 self._transport.abort()
@@ -265,27 +270,28 @@ class Downstream(asyncio.Protocol):
                 self._pause(_HELD)
                 break
             else:
-                data = self._consume_head(data)
+                try:
+                    read = self._reader.feed(data)
+                except BadRequestError as error:
+                    self._worker.refuse(self, error)
+                    break
+                if read is None:
+                    self._await_head()
+                    break
+                self._head_begun = False
+                head, data = read
+                self._body = head.body
+                self._handler = handler = self._worker.open(self, head)
+                handler.start()
         self._consuming = False
         if self._ended and self._handler is None and not self._held:
             self.close()
 
-    def _consume_head(self, data: bytes) -> bytes:
-        fresh = self._reader.idle
-        try:
-            read = self._reader.feed(data)
-        except BadRequestError as error:
-            self._worker.refuse(self, error)
-            return b""
-        if read is None:
-            if fresh:
-                self._deadline = self._worker.clock() + self._worker.head_read_s
-            return b""
-        head, rest = read
-        self._body = head.body
-        self._handler = handler = self._worker.open(self, head)
-        handler.start()
-        return rest
+    def _await_head(self) -> None:
+        """Give a head that came in part its time, counted from its first byte."""
+        if not self._head_begun:
+            self._head_begun = True
+            self._deadline = self._worker.clock() + self._worker.head_read_s
 
     def _consume_body(self, body: BodyReader, data: bytes) -> bytes:
         pieces: list[bytes] = []

@@ -6,7 +6,7 @@ from typing import Final, Protocol, cast
 
 from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
-from edge.http1.body import BodyReader
+from edge.http1.body import BodyReader, LengthBody
 from edge.http1.errors import BadChunkingError, BadResponseError
 from edge.http1.limits import HeadLimits
 from edge.http1.response import ResponseHead, ResponseReader
@@ -22,8 +22,8 @@ class ResponseHandler(Protocol):
         """Take a 1xx head."""
         ...
 
-    def response_head(self, head: ResponseHead, whole: bytes | None) -> None:
-        """Take the final head. `whole` is the body when all of it is here: the handler may `complete` with it."""
+    def response_head(self, head: ResponseHead) -> None:
+        """Take the final head. When `head.whole` is set the handler may `complete` the response with it at once."""
         ...
 
     def response_body(self, piece: bytes) -> None:
@@ -101,13 +101,14 @@ class Upstream(asyncio.Protocol):
 
     # What a handler calls.
 
-    def begin(self, handler: ResponseHandler, method: bytes) -> None:
-        """Take a request; its head and body follow through `send`."""
+    def begin(self, handler: ResponseHandler, method: bytes, head: bytes) -> None:
+        """Send a request's head, or all of it; the rest of its body follows through `send`."""
         self._handler = handler
         self._answered = False
         self.requests += 1
         self.state = State.ACTIVE
         self._reader.method = method
+        self._transport.write(head)
 
     def send(self, data: bytes) -> None:
         """Send bytes to the origin; what still comes of a body once the connection is gone is dropped."""
@@ -120,7 +121,7 @@ class Upstream(asyncio.Protocol):
         self._body = None
         if self._pauses:  # writing the response may have filled the device's buffer
             self._resume(_CLIENT | _CHAIN)
-        return self._reusable
+        return self._reusable and self.state is not State.CLOSED
 
     def hold_for_client(self) -> None:
         """Read no more until the device has caught up."""
@@ -144,11 +145,6 @@ class Upstream(asyncio.Protocol):
         self.state = State.CLOSED
         self._transport.abort()
 
-    @property
-    def usable(self) -> bool:
-        """Whether a request can be sent on it."""
-        return not self._transport.is_closing()
-
     # Callbacks of the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -171,6 +167,10 @@ class Upstream(asyncio.Protocol):
             return
         if self._handler is handler:
             handler.flush()
+
+    def eof_received(self) -> None:
+        """Carry no other request: the transport closes itself next."""
+        self.state = State.CLOSED
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell a clean end of a body that only the close ends from a cut one."""
@@ -201,14 +201,16 @@ class Upstream(asyncio.Protocol):
         if read is None:
             return b""
         head, rest = read
-        if head.interim:
+        if head.status < 200:
             handler.interim(head)
             return rest
         self._body, self._reusable = head.body, head.reusable
-        handler.response_head(head, rest if head.length == len(rest) and head.body is not None else None)
+        handler.response_head(head)
         if self._handler is not handler:
             return b""
-        if head.body is None:
+        if head.whole is not None:
+            self._body = LengthBody(len(head.whole))
+        elif head.body is None:
             self._end(handler, None, extra=rest != b"")
         return rest
 
@@ -234,6 +236,7 @@ class Upstream(asyncio.Protocol):
     def _fail(self, reason: Reason) -> None:
         handler, self._handler = self._handler, None
         self._body = None
+        self.state = State.CLOSED
         self._transport.abort()
         if handler is not None:
             handler.origin_failed(reason, unanswered=not self._answered)

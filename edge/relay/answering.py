@@ -93,16 +93,17 @@ class Answering(ABC):
             hints = Headers([field for field in head.headers.fields if field[0] == b"link"])
             self._downstream.write(write.response_head(103, hints, b""))
 
-    def response_head(self, head: ResponseHead, whole: bytes | None) -> None:
+    def response_head(self, head: ResponseHead) -> None:
         """Run the outbound chain over the origin's response; deliver at once what is all here."""
         self._answered_at = self._context.clock()
         response = self.exchange.response = Response(head.status, head.headers)
         self._length = head.length
         stop = self._context.outbound.run(self.exchange)
+        whole = head.whole
         if stop is None and whole is not None and response.body is None and response.transform is None:
             self._deliver_whole(response, whole)
             return
-        self._flow = BodyFlow(None) if head.body is not None else None
+        self._flow = BodyFlow(None) if head.body is not None or whole is not None else None
         if stop is None:
             self._deliver()
         else:
@@ -253,8 +254,8 @@ class Answering(ABC):
         """Send head and body in one write and end the exchange: the fast path's last step."""
         complete = self._inlet is None or self._inlet.ended
         self._keep_alive = self._head.keep_alive and complete and not self._context.draining
-        framing = write.content_length(len(body)) + self._connection_line()
-        self._downstream.write(write.response_head(response.status, response.headers, framing) + body)
+        connection = b"" if self._keep_alive and not self._head.http10 else self._connection_line()
+        self._downstream.write(write.whole_response(response.status, response.headers, connection, body))
         self._delivered = self._done = True
         self._written_at = now = self._context.clock()
         upstream, self._upstream = self._upstream, None

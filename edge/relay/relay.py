@@ -42,7 +42,11 @@ class Relay(Answering):
         if length is not None and length > self.exchange.route.max_request_body_bytes:
             self._fail(413, Reason.BODY_TOO_LARGE, "announced")
         else:
-            self._run_inbound(0)
+            stop = self._context.inbound.run(self.exchange)
+            if stop is None:
+                self._ask_origin()
+            else:
+                self._halt_inbound(stop)
 
     def request_body(self, piece: bytes) -> None:
         """Hold, collect or pass on a piece of the request body."""
@@ -158,7 +162,7 @@ class Relay(Answering):
     def _ask_origin(self) -> None:
         request, head = self.exchange.request, self._head
         body = request.body
-        framing = _VIA + self._request_framing()
+        framing = _VIA if head.body is None and request.method == b"GET" else _VIA + self._request_framing()
         self._request_head = write.request_head(
             request.method, request.target, head.authority, request.headers, framing
         )
@@ -191,9 +195,8 @@ class Relay(Answering):
         """Send the request on a reserved connection."""
         self._upstream = connection
         request, inlet = self.exchange.request, self._inlet
-        connection.begin(self, request.method)
         self._sent_at = self._context.clock()
-        connection.send(self._request_head)
+        connection.begin(self, request.method, self._request_head)
         if inlet is not None:
             if request.body is None:
                 chunked = self._head.length is None or request.transform is not None

@@ -67,7 +67,7 @@ class OriginPool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.usable:
+            if connection.state is State.IDLE:
                 connection.state = State.RESERVED
                 return connection
         return None
@@ -86,7 +86,7 @@ class OriginPool:
 
     def release(self, connection: Upstream, now: float) -> None:
         """Take a connection back whose response is complete and which may carry another request."""
-        if not connection.usable:
+        if connection.state is State.CLOSED:
             return
         if self._waiting:
             self._hand_over(connection)
@@ -145,7 +145,9 @@ class OriginPool:
                     reason = Reason.ORIGIN_CONNECT_FAILED
         finally:
             self._connecting -= 1
-        if connection is not None and connection.usable:  # it may have been closed as soon as it was accepted
+        if (
+            connection is not None and connection.state is not State.CLOSED
+        ):  # it may have been closed as soon as it was accepted
             self._all.add(connection)
             self.release(connection, self._loop.time())
         elif self._waiting:
