@@ -108,7 +108,7 @@ class OriginRow(Section):
         Field(min_length=1, description="HOST:PORT of every instance."),
         ListOf,
     ]
-    max_connections: Annotated[Count, Field(description="Connections at a time to each address, for each worker.")] = (
+    max_connections: Annotated[Count, Field(description="Connections at a time to all its addresses, for each worker.")] = (
         256
     )
     max_waiting: Annotated[

@@ -220,8 +220,8 @@ class Upstream(asyncio.Protocol):
             raise AssertionError("no body is being read")
         pieces: list[bytes] = []
         rest = body.feed(data, pieces)
-        for piece in pieces:
-            handler.response_body(piece)
+        if pieces:  # as one: a flood of tiny chunks must not become a flood of calls
+            handler.response_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if body.complete and self._handler is handler:
             self._end(handler, body.trailers, extra=rest != b"")
         return rest

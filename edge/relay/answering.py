@@ -205,6 +205,7 @@ class Answering(ABC):
 
     def _collect_response(self, index: int, max_bytes: int) -> None:
         response, flow = self.exchange.response, self._flow
+        max_bytes = min(max_bytes, self._context.max_buffered_body_bytes)
         self._resume_at = index
         if response is None or response.body is not None:
             self._fail(500, Reason.FILTER_ERROR, "asked for the body twice")

@@ -50,4 +50,5 @@ class Context:
     report: Callable[[str, Exception], None]
     clock: Callable[[], float]
     wall: Callable[[], float]
+    max_buffered_body_bytes: int
     draining: bool = False

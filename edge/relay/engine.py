@@ -77,6 +77,7 @@ class Engine:
             report=report,
             clock=clock,
             wall=wall,
+            max_buffered_body_bytes=limits.max_buffered_body_bytes,
         )
 
     def _pool(self, origin_id: str) -> OriginPool:

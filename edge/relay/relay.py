@@ -142,6 +142,7 @@ class Relay(Answering):
 
     def _collect_request(self, index: int, max_bytes: int) -> None:
         request, inlet = self.exchange.request, self._inlet
+        max_bytes = min(max_bytes, self._context.max_buffered_body_bytes)
         self._resume_at = index
         if request.body is not None:
             self._fail(500, Reason.FILTER_ERROR, "asked for the body twice")

@@ -379,6 +379,20 @@ async def test_a_body_that_is_too_much_for_a_filter_is_a_413(asked: bytes) -> No
         assert origin.requests == []
 
 
+async def test_no_filter_gets_a_larger_body_than_the_limit_for_all() -> None:
+    for change, status in (
+        (with_inbound(Inbound(lambda _: NeedBody(1000))), 413),
+        (with_outbound(Outbound(lambda _: NeedBody(1000))), 502),
+    ):
+        async with (
+            raw_origin(answering(ok(b"a" * 11))) as origin,
+            running_edge(origin.address, "limits.max_buffered_body_bytes=10", change=change) as edge,
+            connected(edge.port) as client,
+        ):
+            answer = await client.ask(request(b"POST", b"/upload", b"Content-Length: 11", body=b"a" * 11))
+            assert (answer.status, problem(answer)["reason"]) == (status, "body_too_large")
+
+
 @pytest.mark.parametrize("call", [_reversed_response, _reversed_response_later])
 @pytest.mark.parametrize("size", [None, 1])
 async def test_an_outbound_filter_gets_and_changes_a_whole_body(call: Call, size: int | None) -> None:

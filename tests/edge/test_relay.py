@@ -190,6 +190,41 @@ async def test_a_device_that_asks_for_it_is_closed_after_its_answer() -> None:
         assert len(origin.requests) == 1
 
 
+async def test_repeated_fields_keep_their_order_and_their_case_both_ways() -> None:
+    cookies = (b"Set-Cookie: a=1; Path=/", b"set-cookie: b=2", b"SET-COOKIE: a=3")
+    async with (
+        raw_origin(answering(ok(b"hello", *cookies))) as origin,
+        running_edge(origin.address) as edge,
+        connected(edge.port) as client,
+    ):
+        await client.send(get(b"/", b"X-List: 1", b"ACCEPT: a", b"x-list: 2", b"X-Empty:", b"X-Blank:  \t c \t "))
+        raw = await client.receive_until(b"hello")
+        positions = [raw.index(line) for line in (b"Set-Cookie: a=1; Path=/", b"set-cookie: b=2", b"SET-COOKIE: a=3")]
+        assert positions == sorted(positions)
+        seen = bytes(origin.connections[0].received)
+        assert b"X-List: 1\r\nACCEPT: a\r\nx-list: 2\r\n" in seen
+        asked = origin.requests[0]
+        assert (asked.get(b"x-empty"), asked.get(b"x-blank")) == (b"", b"c")
+
+
+async def test_a_flood_of_tiny_chunks_is_relayed_in_few_large_ones() -> None:
+    count = 20_000
+    wire = b"1\r\na\r\n" * count + b"0\r\n\r\n"
+
+    async def script(connection: OriginConnection) -> None:
+        await connection.request()
+        await connection.send(response(b"200 OK", b"Transfer-Encoding: chunked") + wire)
+        await connection.end()
+
+    async with raw_origin(script) as origin, running_edge(origin.address) as edge, connected(edge.port) as client:
+        await client.send(request(b"POST", b"/upload", b"Transfer-Encoding: chunked", body=wire))
+        raw = await client.receive_until(b"\r\n0\r\n\r\n")
+        assert raw.count(b"a") >= count
+        assert len(raw) < 2 * count
+        assert origin.requests[0].body == b"a" * count
+        assert len(origin.connections[0].received) < 2 * count
+
+
 # 1xx and Expect.
 
 
@@ -423,7 +458,7 @@ async def test_ten_thousand_pipelined_requests_wait_for_a_device_that_does_not_r
 
     async def script(connection: OriginConnection) -> None:
         while await connection.request() is not None:
-            await connection.send(ok(b"x" * 500))
+            await connection.send(ok(b"x" * 2000))
 
     async with (
         raw_origin(script) as origin,
