@@ -73,7 +73,7 @@ class _Trailers:
     def on_header(self, name: bytes, value: bytes) -> None:
         lower = name.lower()
         if lower not in _NOT_IN_TRAILERS:
-            self.headers.add(name, value)
+            self.headers.add(name, value.rstrip(b" \t"))  # llhttp leaves blanks at the end
 
 
 def parse_trailers(section: bytes) -> Headers:

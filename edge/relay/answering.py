@@ -234,6 +234,8 @@ class Answering(ABC):
         self._keep_alive = self._head.keep_alive and complete and not self._abandoned and not self._context.draining
         self._delivered = True
         if response.body is not None:
+            if self._upstream is not None:  # a filter has set a body without asking for the origin's
+                self._drop_origin()
             to_head = self._head.method == b"HEAD"
             self._out.append(whole(response, to_head=to_head, connection=self._connection_line()))
             self._written_at = self._context.clock()

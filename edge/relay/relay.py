@@ -121,8 +121,7 @@ class Relay(Answering):
             self._fail(verdict.status, verdict.reason, verdict.detail)
         elif isinstance(verdict, Answer):
             self._outcome = "answered"
-            self.exchange.response = verdict.response
-            self._run_outbound(0)
+            self._replace(verdict.response, 0)
         elif isinstance(verdict, NeedBody):
             self._collect_request(stop.index, verdict.max_bytes)
         else:

@@ -224,6 +224,36 @@ async def test_an_answer_goes_through_the_outbound_chain() -> None:
         assert origin.requests == []
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_an_answer_without_a_body_is_an_empty_one_and_the_connection_goes_on(method: bytes) -> None:
+    answer_ = Inbound(lambda _: Answer(Response(200, Headers())))
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address, change=with_inbound(answer_)) as edge,
+        connected(edge.port) as client,
+    ):
+        for _ in range(2):
+            answer = await client.ask(request(method, b"/"))
+            assert (answer.body, answer.get(b"content-length")) == (b"", b"0")
+
+
+async def test_a_body_that_a_filter_sets_unasked_replaces_the_origins_and_leaves_no_second_end() -> None:
+    def call(exchange: Exchange) -> Verdict:
+        assert exchange.response is not None
+        exchange.response.body = b"instead"
+        return CONTINUE
+
+    async with (
+        raw_origin(answering(ok(b"hello"), response(b"200 OK", b"Content-Length: 500000") + b"a" * 500_000)) as origin,
+        running_edge(origin.address, change=with_outbound(Outbound(call))) as edge,
+        connected(edge.port) as client,
+    ):
+        await client.send(get() * 4)
+        for _ in range(4):
+            assert (await client.response()).body == b"instead"
+        assert edge.metrics.requests == {("root", 200, "ok"): 4}
+
+
 @pytest.mark.parametrize("verdict", [CONTINUE, NOT_MINE])
 async def test_a_filter_that_awaits_and_passes_delays_and_changes_nothing(verdict: Verdict) -> None:
     async def call(exchange: Exchange) -> Verdict:

@@ -146,6 +146,13 @@ def test_a_chunk_size_may_have_leading_zeros_and_either_case(size_line: bytes) -
     assert read(fresh(), [size_line + b"\r\nhello\r\nA\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n"])[1] == b""
 
 
+def test_trailers_have_no_blanks_around_their_values() -> None:
+    body = fresh()
+    read(body, [chunked([], b"A: \t b c \t \r\nB:\r\n")])
+    assert body.trailers is not None
+    assert [(name, value) for name, _, value in body.trailers.fields] == [(b"a", b"b c"), (b"b", b"")]
+
+
 def test_h7_trailers_that_frame_route_or_authenticate_are_left_out() -> None:
     body = fresh()
     lines = (
