@@ -108,9 +108,9 @@ class OriginRow(Section):
         Field(min_length=1, description="HOST:PORT of every instance."),
         ListOf,
     ]
-    max_connections: Annotated[Count, Field(description="Connections at a time to all its addresses, for each worker.")] = (
-        256
-    )
+    max_connections: Annotated[
+        Count, Field(description="Connections at a time to all its addresses, for each worker.")
+    ] = 256
     max_waiting: Annotated[
         int, Field(strict=True, ge=0, le=1_000_000, description="Requests that may wait for a connection; then 503.")
     ] = 512

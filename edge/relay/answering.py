@@ -267,7 +267,16 @@ class Answering(ABC):
                 self._pool.release(upstream, now)
             else:
                 upstream.close()
-        self._record(len(body))
+        inlet = self._inlet
+        self._context.finished(
+            self.exchange,
+            status=response.status,
+            outcome=self._outcome,
+            edge_s=self._sent_at - self._started + now - self._answered_at,
+            origin_s=self._answered_at - self._sent_at,
+            bytes_in=inlet.size if inlet is not None else 0,
+            bytes_out=len(body),
+        )
         self._downstream.finish(keep_alive=self._keep_alive)
 
     def _response_framing(self, response: Response) -> tuple[bytes, BodyWriter]:
@@ -361,7 +370,7 @@ class Answering(ABC):
     def connection_failed(self, reason: Reason) -> None:
         """Answer for an origin that can't be reached."""
 
-    def _record(self, bytes_out: int = 0) -> None:
+    def _record(self) -> None:
         exchange, inlet, flow = self.exchange, self._inlet, self._flow
         response = exchange.response
         origin_s = 0.0
@@ -378,5 +387,5 @@ class Answering(ABC):
             edge_s=edge_s,
             origin_s=origin_s,
             bytes_in=inlet.size if inlet is not None else 0,
-            bytes_out=flow.size if flow is not None else bytes_out or len(whole_body or b""),
+            bytes_out=flow.size if flow is not None else len(whole_body or b""),
         )
