@@ -96,6 +96,8 @@ class ResponseReader:
             self._judge_connection(head, http10=http10)
         if status >= 200:
             self._judge_framing(head, rest, http10=http10)
+            if status == 401 and _binds_connection(head.headers):
+                head.reusable = False
         elif b"content-length" in self._hop or b"transfer-encoding" in self._hop:
             raise BadResponseError("an interim response with a body")
         return head
@@ -129,3 +131,8 @@ class ResponseReader:
             head.whole = rest or None
         elif head.length:
             head.body = LengthBody(head.length)
+
+
+def _binds_connection(headers: Headers) -> bool:
+    """Whether an origin would sign in a connection instead of a request (THREATS S10)."""
+    return any(value[:9].lower().startswith((b"ntlm", b"negotiate")) for value in headers.get_all(b"www-authenticate"))

@@ -145,9 +145,8 @@ class OriginPool:
                     reason = Reason.ORIGIN_CONNECT_FAILED
         finally:
             self._connecting -= 1
-        if (
-            connection is not None and connection.state is not State.CLOSED
-        ):  # it may have been closed as soon as it was accepted
+        # It may have been closed as soon as it was accepted.
+        if connection is not None and connection.state is not State.CLOSED:
             self._all.add(connection)
             self.release(connection, self._loop.time())
         elif self._waiting:
