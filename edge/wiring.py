@@ -93,7 +93,9 @@ def build_filters(
     )
     inbound: dict[type, InboundFilter] = {
         HygieneFilter: HygieneFilter(snapshot.listener.trusted_proxies),
-        CookieFilter: CookieFilter(keys, names, edge.environment, settings.cache_entries),
+        CookieFilter: CookieFilter(
+            keys, names, edge.environment, settings.cache_entries, on_unknown_key=keys.refresh_soon
+        ),
         RenewFilter: RenewFilter(cookies, keys, names, edge.environment),
         DeviceFilter: DeviceFilter(snapshot.device_types),
         AuthoriseFilter: AuthoriseFilter(),

@@ -24,7 +24,7 @@ _NO_ADDRESS: Final = b"unknown"
 def first_hop(exchange: Exchange) -> list[Field]:
     """Return the fields for a request from an untrusted peer: nobody was before it."""
     request, id_ = exchange.request, exchange.id
-    span, peer, host = id_[16:], request.peer.encode() or _NO_ADDRESS, request.host
+    span, peer, host = id_[16:], request.peer.encode() or _NO_ADDRESS, request.authority
     # Written out, because it is done for nearly every request and all values are of our own making.
     return [
         (b"x-request-id", b"x-request-id: %b\r\n" % id_, id_),
@@ -56,7 +56,7 @@ def next_hop(exchange: Exchange, believed: list[Field], trusted_proxies: Sequenc
         make_field(b"traceparent", _trace_parent(exchange.id, _only(believed, b"traceparent"))),
         make_field(_FOR, b", ".join([*hops, connection_peer.encode() or _NO_ADDRESS])),
         _PROTO_FIELDS[request.scheme],
-        make_field(_HOST, _only(believed, _HOST) or request.host),
+        make_field(_HOST, _only(believed, _HOST) or request.authority),
     ]
 
 

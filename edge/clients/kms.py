@@ -15,6 +15,7 @@ from tokens.keys.ring import KeyRing
 
 _FIRST_RETRY_S = 0.1
 _LONGEST_RETRY_S = 2.0
+_UNKNOWN_KEY_REST_S = 60.0
 _log = structlog.get_logger("edge.keys")
 
 
@@ -30,6 +31,8 @@ class KeyRings:
         self._refresh_s = refresh_s
         self._metrics = metrics
         self._refreshing: asyncio.Task[None] | None = None
+        self._asked_refresh: asyncio.Task[None] | None = None
+        self._next_asked_refresh = 0.0
         self.ring = KeyRing({}, {}, 0)
         self.passport_keys = PassportKeys({}, {})
         self._revision: int | None = None
@@ -56,12 +59,23 @@ class KeyRings:
             wait_s = min(2 * wait_s, _LONGEST_RETRY_S)
         self._refreshing = asyncio.create_task(self._refresh_for_ever(), name="key-refresh")
 
+    def refresh_soon(self) -> None:
+        """Fetch once beside the caller, because a token named a key that the ring lacks; not more often than it helps.
+
+        Forged tokens name unknown keys at any rate, so the KMS sees at most one such call in `_UNKNOWN_KEY_REST_S`.
+        """
+        now = time.monotonic()
+        if now >= self._next_asked_refresh:
+            self._next_asked_refresh = now + _UNKNOWN_KEY_REST_S
+            self._asked_refresh = asyncio.create_task(self._refresh_quietly(), name="key-refresh-asked")
+
     async def close(self) -> None:
         """Stop refreshing."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._refreshing
+        for task in (self._refreshing, self._asked_refresh):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
     async def refresh(self) -> None:
         """Fetch once; raises as `start` does and then keeps the keys as they were."""
@@ -82,10 +96,13 @@ class KeyRings:
         while True:
             # A tenth either way, so that the edges of a fleet do not ask all at once.
             await asyncio.sleep(self._refresh_s * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
-            try:
-                await self.refresh()
-            except (KmsUnavailable, KmsRefused, ValueError) as problem:
-                _log.warning("keys_not_refreshed", problem=str(problem))
+            await self._refresh_quietly()
+
+    async def _refresh_quietly(self) -> None:
+        try:
+            await self.refresh()
+        except (KmsUnavailable, KmsRefused, ValueError) as problem:
+            _log.warning("keys_not_refreshed", problem=str(problem))
 
 
 def _outcome(error: Exception) -> str:

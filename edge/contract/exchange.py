@@ -33,11 +33,24 @@ class Request:
     """The request as it will reach the origin.
 
     `path` is what rules match: the target's path, without query, in the one form that log and origin see too.
-    `host` is lower-case and without port. `peer` is the client's address: that of the connection, or what a
-    trusted peer says. `body` is set only after a filter has asked for it with `NeedBody`; a filter may replace it.
+    `host` is lower-case and without port, `authority` with it, if there was one. `peer` is the client's address:
+    that of the connection, or what a trusted peer says. `body` is set only after a filter has asked for it with
+    `NeedBody`; a filter may replace it.
     """
 
-    __slots__ = ("body", "headers", "host", "method", "path", "peer", "peer_trusted", "scheme", "target", "transform")
+    __slots__ = (
+        "authority",
+        "body",
+        "headers",
+        "host",
+        "method",
+        "path",
+        "peer",
+        "peer_trusted",
+        "scheme",
+        "target",
+        "transform",
+    )
 
     def __init__(
         self,
@@ -47,6 +60,7 @@ class Request:
         host: bytes,
         headers: Headers,
         *,
+        authority: bytes = b"",
         scheme: str = "http",
         peer: str = "",
         peer_trusted: bool = False,
@@ -55,6 +69,7 @@ class Request:
         self.target = target
         self.path = path
         self.host = host
+        self.authority = authority or host
         self.headers = headers
         self.scheme = scheme
         self.peer = peer

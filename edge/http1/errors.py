@@ -4,13 +4,17 @@ from edge.contract.reasons import Reason
 
 
 class BadRequestError(Exception):
-    """The client sent something that is refused; `status` and `reason` are the answer, `detail` is private."""
+    """The client sent something that is refused; `status` and `reason` are the answer, `detail` is private.
 
-    def __init__(self, status: int, reason: Reason, detail: str) -> None:
+    `allow` names the methods that a 405 must tell (RFC 9110 §15.5.6).
+    """
+
+    def __init__(self, status: int, reason: Reason, detail: str, *, allow: tuple[bytes, ...] = ()) -> None:
         super().__init__(f"{status} {reason}: {detail}")
         self.status = status
         self.reason = reason
         self.detail = detail
+        self.allow = allow
 
 
 class BadResponseError(Exception):

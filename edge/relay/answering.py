@@ -127,7 +127,7 @@ class Answering(ABC):
         self._response_ended = True
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
-            if reusable and (self._inlet is None or self._inlet.ended) and not self._abandoned:
+            if reusable and not self._abandoned and self._request_is_over():
                 self._pool.release(upstream, self._context.clock())
             else:
                 upstream.close()
@@ -144,6 +144,13 @@ class Answering(ABC):
                 return
         if self._delivered:
             self._finish()
+
+    def _request_is_over(self) -> bool:
+        """Whether the origin has read the request to its end and will take the next bytes as another one.
+
+        After trailers the connection is not used again: some servers add them to the next request's header.
+        """
+        return self._inlet is None or (self._inlet.ended and not self._inlet.has_trailers)
 
     def flush(self) -> None:
         """Write everything gathered in one go."""
@@ -263,7 +270,7 @@ class Answering(ABC):
         self._written_at = now = self._context.clock()
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
-            if upstream.complete() and complete:
+            if upstream.complete() and self._request_is_over():
                 self._pool.release(upstream, now)
             else:
                 upstream.close()

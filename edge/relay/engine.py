@@ -144,6 +144,7 @@ class Engine:
             target.path,
             head.host,
             head.headers,
+            authority=head.authority,
             scheme="https" if connection.secure else "http",
             peer=connection.peer,
             peer_trusted=connection.peer_trusted,
@@ -166,7 +167,10 @@ class Engine:
         route = self._routes.match(head.host, target.path, head.method)
         if path_problem and not (isinstance(route, Route) and route.normalise_path):
             return BadRequestError(400, Reason.AMBIGUOUS_PATH, path_problem)
-        return (target, route) if isinstance(route, Route) else BadRequestError(_ROUTE_STATUS[route], route, "")
+        if isinstance(route, Route):
+            return target, route
+        allow = self._routes.allowed(head.host, target.path) if route is Reason.METHOD_NOT_ALLOWED else ()
+        return BadRequestError(_ROUTE_STATUS[route], route, "", allow=allow)
 
     def refuse(self, connection: Downstream, error: BadRequestError) -> None:
         """Answer something that is not a request, and close: nothing after it can be trusted (THREATS S4)."""
@@ -177,6 +181,8 @@ class Engine:
         """Write an error page for a request that never got a route."""
         now = self._wall()
         response = problem_response(error.status, error.reason, _new_id(), now)
+        if error.allow:
+            response.headers.add(b"allow", b", ".join(error.allow))
         connection.write(whole(response, to_head=to_head, connection=line))
         self._telemetry.refused_early(
             error.reason, status=error.status, now=now, peer=connection.peer, detail=error.detail

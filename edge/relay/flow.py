@@ -63,6 +63,11 @@ class BodyFlow:
         self._pieces.clear()
         return whole
 
+    @property
+    def has_trailers(self) -> bool:
+        """Whether the body ended with trailers."""
+        return bool(self._trailers)
+
     def pass_to(self, send: Callable[[bytes], None], writer: BodyWriter) -> None:
         """Pass on what was held, and from now on everything as it comes."""
         held, self._pieces = self._pieces, []

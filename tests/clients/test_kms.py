@@ -11,6 +11,7 @@ from edge.clients.kms import KeyRings
 from edge.telemetry.metrics import WorkerMetrics
 from passport.kms import KmsClient, KmsRefused, KmsUnavailable
 from tests.clients.serving import Service, serving
+from tests.processes import eventually
 
 PURPOSES = ("cookie", "passport-user")
 
@@ -159,3 +160,23 @@ async def test_the_repr_shows_no_token_and_no_key() -> None:
         await keys.refresh()
         assert "token-canary" not in repr(keys)
         assert "revision 1" in repr(keys)
+
+
+async def test_rule_2_a_flood_of_unknown_key_ids_asks_the_kms_once() -> None:
+    async with serving() as (service, session):
+        service.body = answer(1)
+        keys = rings(service, session)
+
+        async def newer() -> bool:
+            return keys.ring.revision == 2
+
+        await keys.start(patience_s=5.0)
+        service.body = answer(2)
+        for _ in range(1000):
+            keys.refresh_soon()
+        await until(service, 2)
+        await eventually(newer, "the newer ring is in use")
+        for _ in range(1000):
+            keys.refresh_soon()
+        await keys.close()
+        assert (keys.ring.revision, len(service.requests)) == (2, 2)

@@ -52,6 +52,9 @@ class Keys:
         self.ring = KeyRing.from_key_sets(sets, 1)
         self.passport_keys = PassportKeys.from_key_sets(sets)
 
+    def refresh_soon(self) -> None:
+        """Do nothing: these keys never change."""
+
     def cookies(
         self,
         customer_id: int = 7,

@@ -68,7 +68,8 @@ async def test_messages_are_the_same_in_whatever_pieces_they_come(size: int | No
             assert answer.trailers == [(b"x-sum", b"1")]
             seen = origin.requests[-1]
             assert (seen.body, seen.trailers) == (b"abcdefg", [(b"x-check", b"2")])
-        assert len(origin.connections) == 1
+        # Trailers end the use of an origin connection: some servers add them to the next request's header.
+        assert len(origin.connections) == len(origin.requests) > 1
 
 
 async def test_a_body_of_known_length_keeps_its_length_both_ways() -> None:
@@ -388,6 +389,7 @@ async def test_a_request_without_a_route_does_not_end_the_connection() -> None:
         assert (await client.response()).status == 200
         refused = await client.response()
         assert (refused.status, problem(refused)["reason"]) == (405, "method_not_allowed")
+        assert dict(refused.headers)[b"allow"] == b"POST"
         assert (await client.response()).status == 200
         refused = await client.response(b"HEAD")
         assert (refused.status, refused.body) == (405, b"")
