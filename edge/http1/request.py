@@ -3,13 +3,17 @@
 Theory of operation: `feed` passes the connection's bytes to llhttp up to the blank line that ends the head, never
 beyond it, so the position where the body (or the next request) starts is known to the byte. What llhttp accepts
 though two parsers could read it differently is refused in `_judge`; docs/supported_http.md lists it all.
+
+A device mostly sends the same field section over and over. One without a body that was found good is remembered, whole,
+and recognised by one look-up; only the request line is then read. The table is bounded and forgets all when it is full.
 """
 
-from typing import Final
+import re
+from typing import Final, NamedTuple
 
 import httptools
 
-from edge.contract.headers import Headers
+from edge.contract.headers import Field, Headers
 from edge.contract.reasons import Reason
 from edge.http1.body import BodyReader, ChunkedBody, LengthBody
 from edge.http1.errors import BadRequestError
@@ -22,6 +26,11 @@ _MAX_LENGTH_DIGITS: Final = 18
 _MAX_METHOD_BYTES: Final = 32
 _VERSIONS: Final = frozenset({b"HTTP/1.1", b"HTTP/1.0"})
 _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
+_USUAL_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"DELETE"})
+_USUAL_HOP_FIELDS: Final = frozenset({b"host", b"connection"})
+_PRINTABLE: Final = re.compile(rb"[!-~]+").fullmatch
+_MAX_SECTIONS: Final = 16384
+_MAX_SECTION_BYTES: Final = 2048
 
 
 class RequestHead:
@@ -61,6 +70,21 @@ class RequestHead:
         return f"RequestHead({self.method.decode('latin-1')}, {len(self.headers)} headers)"
 
 
+class _Section(NamedTuple):
+    """A good field section from the end of an HTTP/1.1 request line to the blank line, of a request without a body."""
+
+    fields: list[Field]
+    authority: bytes
+    host: bytes
+    keep_alive: bool
+
+    def __repr__(self) -> str:
+        return f"_Section({len(self.fields)} fields)"
+
+
+_sections: dict[bytes, _Section] = {}
+
+
 class RequestReader:
     """Reads the request heads of one connection, one after the other."""
 
@@ -82,20 +106,43 @@ class RequestReader:
         Raises BadRequestError; the connection is then of no further use.
         """
         held = self._held
-        if not held and data[0] in b"\r\n":
-            raise BadRequestError(400, Reason.MALFORMED_REQUEST, "empty line before the request line")
+        if not held:
+            line_end = data.find(b"\r\n")
+            stop = data.find(b"\r\n\r\n") + 4
+            section = _sections.get(data[line_end:stop])
+            if section is not None:
+                head = self._recognise(data[:line_end], section)
+                if head is not None:
+                    return head, data[stop:]
+            if data[0] in b"\r\n":
+                raise BadRequestError(400, Reason.MALFORMED_REQUEST, "empty line before the request line")
         data, rest, ended = split_head(held, data)
-        head = held + data
-        if len(head) > self._limits.max_head_bytes:
+        whole = held + data
+        if len(whole) > self._limits.max_head_bytes:
             raise BadRequestError(431, Reason.HEAD_TOO_LARGE, f"more than {self._limits.max_head_bytes} bytes")
         self._validate(data)
         if not ended:
-            self._held = head
-            if b"\r\n" not in head and len(head) > self._limits.max_target_bytes + _MAX_METHOD_BYTES:
+            self._held = whole
+            if b"\r\n" not in whole and len(whole) > self._limits.max_target_bytes + _MAX_METHOD_BYTES:
                 raise self._target_too_long()
             return None
         self._held = b""
-        return self._judge(head), rest
+        return self._judge(whole), rest
+
+    def _recognise(self, line: bytes, section: _Section) -> RequestHead | None:
+        """Return the head of a request with a known section; None for a request line that is not a plain one."""
+        words = line.split(b" ")
+        if len(words) != 3 or words[2] != b"HTTP/1.1" or words[0] not in _USUAL_METHODS:
+            return None
+        if (
+            len(words[1]) > self._limits.max_target_bytes
+            or not _PRINTABLE(words[1])
+            or len(section.fields) > self._limits.max_headers
+        ):
+            return None
+        head = RequestHead(words[0], words[1], Headers([*section.fields]))
+        head.authority, head.host, head.keep_alive = section.authority, section.host, section.keep_alive
+        return head
 
     def _validate(self, data: bytes) -> None:
         validator = self._validator
@@ -136,7 +183,16 @@ class RequestReader:
             _judge_expectation(head, hop.get(b"expect"))
             if head.body is not None:
                 self._validator = None  # it waits for a body that our own readers take
+        if hop.keys() <= _USUAL_HOP_FIELDS and not head.http10 and head.method in _USUAL_METHODS:
+            _remember(data[data.index(b"\r\n") :], head)
         return head
+
+
+def _remember(section: bytes, head: RequestHead) -> None:
+    if len(section) <= _MAX_SECTION_BYTES:
+        if len(_sections) >= _MAX_SECTIONS:
+            _sections.clear()
+        _sections[section] = _Section([*head.headers.fields], head.authority, head.host, head.keep_alive)
 
 
 def _judge_host(head: RequestHead, values: list[bytes] | None) -> None:

@@ -1,10 +1,10 @@
 """Reads an origin's responses: heads through llhttp, bodies by our own readers. The twin of `request.py`."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import httptools
 
-from edge.contract.headers import Headers
+from edge.contract.headers import Field, Headers
 from edge.http1.body import BodyReader, ChunkedBody, LengthBody, UntilCloseBody
 from edge.http1.errors import BadResponseError
 from edge.http1.fields import connection_options, split_head
@@ -19,9 +19,8 @@ class ResponseHead:
     """A response head that passed every framing rule.
 
     `body` reads the body, None when the response has none, or when all of it came with the head: then it is in
-    `whole`. `length` is the announced length, also where there is
-    no body to it (HEAD, 304), and None when the head names none. `reusable` says whether the connection may carry
-    another request once this response is complete.
+    `whole`. `length` is the announced length, also where there is no body to it (HEAD, 304), and None when the head
+    names none. `reusable` says whether the connection may carry another request once this response is complete.
     """
 
     __slots__ = ("body", "headers", "length", "reusable", "status", "whole")
@@ -38,21 +37,45 @@ class ResponseHead:
         return f"ResponseHead({self.status}, {len(self.headers)} headers)"
 
 
+class _Last(NamedTuple):
+    """The head of the last response that came whole: an origin often repeats itself to the byte within a second."""
+
+    section: bytes
+    status: int
+    fields: list[Field]
+    length: int
+    reusable: bool
+
+    def again(self, body: bytes) -> ResponseHead:
+        """Return the same head with another body of the same length."""
+        head = ResponseHead(self.status, Headers([*self.fields]))
+        head.whole, head.length, head.reusable = body, self.length, self.reusable
+        return head
+
+    def __repr__(self) -> str:
+        return f"_Last({self.status})"
+
+
 class ResponseReader:
     """Reads the response heads of one origin connection. Set `method` to that of each request first."""
 
-    __slots__ = ("_held", "_hop", "_limits", "_validator", "method")
+    __slots__ = ("_held", "_hop", "_last", "_limits", "_validator", "method")
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._validator: httptools.HttpResponseParser | None = None
         self._held = b""
         self._hop: dict[bytes, list[bytes]] = {}
+        self._last: _Last | None = None
         self.method = b""  # of the request that the next response answers: a HEAD's has no body
 
     def feed(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
         """Take the next bytes; return a head and the bytes after it, or None. Raises BadResponseError."""
-        held = self._held
+        held, last = self._held, self._last
+        if last is not None and not held and data.startswith(last.section) and self.method != b"HEAD":
+            body = data[len(last.section) :]
+            if len(body) == last.length:
+                return last.again(body), body
         if not held and data[0] != _FIRST_BYTE:
             raise BadResponseError("does not begin with HTTP")
         data, rest, ended = split_head(held, data)
@@ -73,6 +96,7 @@ class ResponseReader:
         head = self._judge(section, rest)
         if head.whole is not None:
             validator.feed_data(rest)  # llhttp, too, has then seen the whole response
+            self._last = _Last(section, head.status, [*head.headers.fields], len(rest), head.reusable)
         elif head.body is not None or head.length or self.method == b"HEAD":
             self._validator = None  # it waits for a body that our own readers take, or that never comes
         return head, rest

@@ -150,7 +150,7 @@ class Downstream(asyncio.Protocol):
         """Consume what came, or hold it while an earlier request is being answered."""
         if self._closing:
             return
-        if self._held or (self._body is None and (self._handler is not None or self._full)):
+        if self._held:
             self._held += data
             self._pause(_HELD)
             return

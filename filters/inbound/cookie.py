@@ -97,17 +97,22 @@ class CookieFilter:
     def inbound(self, exchange: Exchange) -> Verdict:
         """Resolve the token, or refuse it; a request without one is not this filter's."""
         fields = exchange.request.headers.fields
-        places = [place for place, field in enumerate(fields) if field[0] == b"cookie"]
-        if not places:
+        for field in fields:
+            if field[0] == b"cookie":
+                break
+        else:
             return NOT_MINE
         if self._rings.ring is not self._ring:
             self._ring = self._rings.ring
             self._verified.clear()
             self._lines.clear()
-        place = places[0]
-        known = self._lines.young.get(fields[place][2]) if len(places) == 1 else None
+        known = self._lines.young.get(field[2])
         if known is None or known.secure is not exchange.secure or exchange.now < known.resolved.not_before:
-            return self._read(exchange, fields, places)
+            return self._read(exchange, fields)
+        place = fields.index(field)
+        for other in fields[place + 1 :]:
+            if other[0] == b"cookie":
+                return self._read(exchange, fields)
         if known.kept is None:
             del fields[place]
         else:
@@ -115,8 +120,9 @@ class CookieFilter:
         exchange.presented = known.presented
         return _settle(exchange, known.resolved)
 
-    def _read(self, exchange: Exchange, fields: list[Field], places: list[int]) -> Verdict:
+    def _read(self, exchange: Exchange, fields: list[Field]) -> Verdict:
         """Scan `Cookie` lines that have not come just so before, and resolve what they hold."""
+        places = [place for place, field in enumerate(fields) if field[0] == b"cookie"]
         values = [fields[place][2] for place in places]
         found, kept = self._scanner.scan(values)
         if kept != values:

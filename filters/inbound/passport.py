@@ -3,6 +3,7 @@
 Runs for every request, also when nobody is known: an absent identity is signed too. Without keys no request goes on.
 """
 
+from binascii import b2a_base64
 from typing import Protocol, TypeAlias
 
 from edge.contract.exchange import Exchange
@@ -78,7 +79,8 @@ class PassportFilter:
         parts = self._encoded.young.get(id(device if user is None else user))
         if parts is None or parts[0] is not user or parts[1] is not device:
             parts = self._encode(user, device)
-        value = self._builder.header_value(exchange.id, parts[2], parts[3], int(exchange.now))
+        passport = self._builder.build(exchange.id, parts[2], parts[3], int(exchange.now))
+        value = b2a_base64(passport, newline=False)
         headers = exchange.request.headers
         for field in headers.fields:  # a look is cheaper than a removal, and hygiene has left none
             if field[0] == b"x-passport":
