@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.contract.reasons import Reason
+from edge.http1 import request
 from edge.http1.body import ChunkedBody, LengthBody
 from edge.http1.errors import BadRequestError
 from edge.http1.limits import HeadLimits
@@ -311,3 +312,71 @@ def test_requests_that_follow_each_other_are_read_one_by_one(cuts: list[int]) ->
             targets.append(found[0].target)
             held, rest = found[0].length or 0, found[1]
     assert (targets, body, reader.idle) == ([b"/one", b"/two", b"/three"], b"hello", True)
+
+
+_SEEN = b"\r\nHost: seen.test\r\nX-Same: 1\r\nCookie: a=b\r\n\r\n"
+
+
+def test_a_section_seen_before_gives_the_same_head_and_a_list_of_its_own() -> None:
+    first, second = head_of(b"GET /a HTTP/1.1" + _SEEN), head_of(b"GET /b HTTP/1.1" + _SEEN)
+    assert (second.target, second.host, second.keep_alive) == (b"/b", b"seen.test", True)
+    assert second.headers.fields == first.headers.fields
+    second.headers.remove(b"cookie")
+    third = head_of(b"DELETE /c HTTP/1.1" + _SEEN)
+    assert [name for name, _ in third.headers] == [b"X-Same", b"Cookie"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET  /a HTTP/1.1",
+        b"GET /a  HTTP/1.1",
+        b" GET /a HTTP/1.1",
+        b"GET /a b HTTP/1.1",
+        b"get /a HTTP/1.1",
+        b"GET /\x00 HTTP/1.1",
+        b"GET /\x7f HTTP/1.1",
+        b"GET /\xff HTTP/1.1",
+        b"GET /a\tb HTTP/1.1",
+        b"GET /a\nX: y HTTP/1.1",
+        b"GET /a\rX: y HTTP/1.1",
+        b"GET HTTP/1.1",
+        b"GET /a HTTP/1.2",
+        b"GET /a HTTP/2.0",
+        b"GET /a",
+        b"CONNECT /a HTTP/1.1",
+        b"TRACE /a HTTP/1.1",
+        b"NONSENSE /a HTTP/1.1",
+        b"\r\nGET /a HTTP/1.1",
+        b"",
+    ],
+)
+def test_s3_a_bad_request_line_is_refused_before_a_section_seen_before_too(line: bytes) -> None:
+    head_of(b"GET /a HTTP/1.1" + _SEEN)
+    assert isinstance(read([line + _SEEN]), BadRequestError)
+
+
+def test_s1_a_section_that_frames_a_body_is_read_anew_each_time() -> None:
+    data = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+    for _ in range(2):
+        found = read([data])
+        assert isinstance(found, tuple)
+        assert (found[0].length, found[1]) == (3, b"abc")
+        assert isinstance(found[0].body, LengthBody)
+    http10 = head_of(b"GET /a HTTP/1.0" + _SEEN)
+    assert (http10.http10, http10.keep_alive) == (True, False)
+    assert head_of(b"GET /a HTTP/1.1" + _SEEN).keep_alive
+
+
+def test_d7_sections_are_remembered_in_bounded_numbers_and_sizes() -> None:
+    for number in range(request._MAX_SECTIONS + 10):
+        head_of(b"GET / HTTP/1.1\r\nHost: a\r\nX: %d\r\n\r\n" % number)
+    assert 0 < len(request._sections) <= request._MAX_SECTIONS
+    long = b"\r\nHost: a\r\nX: " + b"x" * 1900 + b"\r\nY: " + b"y" * 200 + b"\r\n\r\n"
+    RequestReader(HeadLimits()).feed(b"GET / HTTP/1.1" + long)
+    assert long not in request._sections
+
+
+def test_remembered_sections_show_no_values() -> None:
+    head_of(b"GET /a HTTP/1.1" + _SEEN)
+    assert "a=b" not in repr(request._sections[_SEEN])

@@ -82,7 +82,14 @@ def facts(found: tuple[ResponseHead, bytes] | str) -> object:
     if isinstance(found, str):
         return found
     head, rest = found
-    return head.status, head.headers.fields, type(head.body), head.length, head.reusable, rest
+    return (
+        head.status,
+        head.headers.fields,
+        LengthBody if head.whole is not None else type(head.body),
+        head.length,
+        head.reusable,
+        rest,
+    )
 
 
 @given(data=NEARLY | st.binary(min_size=1, max_size=60), cuts=CUTS, method=METHODS)
@@ -187,3 +194,37 @@ def test_s9_the_response_after_one_to_head_is_read_as_strictly(lines: bytes, bad
             found = reader.feed(following)
             assert found is not None
             assert (found[0].status, found[0].length, found[0].headers.get(b"x-a")) == (404, 3, b"b")
+
+
+_SEEN = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\n"
+
+
+def test_a_head_repeated_to_the_byte_gives_the_same_response_with_its_own_body() -> None:
+    reader = ResponseReader(LIMITS)
+    for body in (b"hello", b"world", b"again"):
+        found = reader.feed(_SEEN + body)
+        assert found is not None
+        assert (found[0].status, found[0].whole, found[0].length) == (200, body, 5)
+        assert [name for name, _ in found[0].headers] == [b"Server"]
+        found[0].headers.remove(b"server")
+
+
+def test_s9_a_repeated_head_with_less_or_more_after_it_is_framed_as_ever() -> None:
+    reader = ResponseReader(LIMITS)
+    assert reader.feed(_SEEN + b"hello") is not None
+    cut_short = reader.feed(_SEEN + b"hel")
+    assert cut_short is not None
+    assert (cut_short[0].whole, cut_short[1]) == (None, b"hel")
+    assert isinstance(cut_short[0].body, LengthBody)
+    overlong = reader.feed(_SEEN + b"helloHTTP/1.1")
+    assert overlong is not None
+    assert (overlong[0].whole, overlong[1]) == (None, b"helloHTTP/1.1")
+
+
+def test_s9_a_repeated_head_answers_a_head_request_without_a_body() -> None:
+    reader = ResponseReader(LIMITS)
+    assert reader.feed(_SEEN + b"hello") is not None
+    reader.method = b"HEAD"
+    found = reader.feed(_SEEN)
+    assert found is not None
+    assert (found[0].whole, found[0].body, found[0].length) == (None, None, 5)
