@@ -10,84 +10,18 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
-from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
 from edge.http1.body import BodyReader
 from edge.http1.errors import BadChunkingError, BadRequestError
-from edge.http1.limits import HeadLimits
-from edge.http1.request import RequestHead, RequestReader
+from edge.http1.request import RequestReader
+from edge.net.roles import StreamHandler, Worker
 
 _HELD: Final = 1  # reasons to pause reading, as bits
 _HANDLER: Final = 2
 _LINGER_S: Final = 2.0
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-
-
-class StreamHandler(Protocol):
-    """Takes one request and answers it through the connection it came on."""
-
-    def start(self) -> None:
-        """Begin; the connection calls it once, right after the head."""
-        ...
-
-    def request_body(self, piece: bytes) -> None:
-        """Take a piece of the body."""
-        ...
-
-    def request_end(self, trailers: Headers | None) -> None:
-        """Take the end of a request that has a body."""
-        ...
-
-    def request_broken(self, error: BadRequestError) -> None:
-        """The body's framing is invalid: nothing more can be read."""
-        ...
-
-    def client_gone(self) -> None:
-        """The connection is lost."""
-        ...
-
-    def client_full(self) -> None:
-        """The device reads slower than it is written to."""
-        ...
-
-    def client_drained(self) -> None:
-        """The device has caught up."""
-        ...
-
-    def sweep(self, now: float) -> None:
-        """Look at deadlines; `now` is the loop's clock."""
-        ...
-
-
-class Worker(Protocol):
-    """What a connection needs of the worker it belongs to."""
-
-    limits: HeadLimits
-    head_read_s: float
-    keep_alive_idle_s: float
-    idle_s: float
-    write_buffer_bytes: int
-    draining: bool
-    clock: Callable[[], float]
-    connections: set["Downstream"]
-
-    def admit(self, connection: "Downstream", peername: object) -> bool:
-        """Name the peer of a new connection; return whether it may stay."""
-        ...
-
-    def forget(self, connection: "Downstream") -> None:
-        """Let go of a connection that is closed."""
-        ...
-
-    def open(self, connection: "Downstream", head: RequestHead) -> StreamHandler:
-        """Return a handler for a request."""
-        ...
-
-    def refuse(self, connection: "Downstream", error: BadRequestError) -> None:
-        """Answer something that is not a request, and close."""
-        ...
 
 
 class Downstream(asyncio.Protocol):

@@ -1,84 +1,22 @@
-"""The answer of one exchange: the outbound chain, delivery to the device, and every way an exchange can end.
+"""The answer of one exchange: the origin's response, the outbound chain, delivery to the device."""
 
-Whoever ends an exchange calls `_finish`, `_fail` or `client_gone`, once; what comes later finds `_done` set. Until
-the response head is written (`_delivered`) a failure is a clean error page; after that the connection is reset, so
-that a device never takes half a response for a whole one.
-"""
-
-import asyncio
-from abc import ABC, abstractmethod
-
-from edge.contract.exchange import Exchange, Response
+from edge.contract.exchange import Response
 from edge.contract.filters import CONTINUE, NOT_MINE, Answer, NeedBody, Refuse
 from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
 from edge.http1 import write
-from edge.http1.request import RequestHead
 from edge.http1.response import ResponseHead
-from edge.net.downstream import Downstream
-from edge.net.upstream import Upstream
 from edge.relay.chain import Pending, Stop
-from edge.relay.context import Context
+from edge.relay.ending import Ending
 from edge.relay.flow import BodyFlow
-from edge.relay.problem import problem_response, whole
+from edge.relay.problem import whole
 from edge.relay.writers import PLAIN, BodyWriter
-from edge.upstream.pool import OriginPool
 
 
-class Answering(ABC):
-    """The response side of a relay, and its end. `Relay` adds the request side."""
+class Answering(Ending):
+    """The response side of a relay. `Relay` adds the request side."""
 
-    __slots__ = (
-        "_abandoned",
-        "_answered_at",
-        "_context",
-        "_delivered",
-        "_done",
-        "_downstream",
-        "_flow",
-        "_head",
-        "_inlet",
-        "_keep_alive",
-        "_length",
-        "_origin_full",
-        "_out",
-        "_outcome",
-        "_pool",
-        "_progress",
-        "_progress_at",
-        "_progress_seen",
-        "_request_head",
-        "_response_ended",
-        "_resume_at",
-        "_retried",
-        "_sent_at",
-        "_started",
-        "_task",
-        "_upstream",
-        "_written_at",
-        "exchange",
-    )
-
-    def __init__(self, context: Context, downstream: Downstream, head: RequestHead, exchange: Exchange) -> None:
-        self._context = context
-        self._downstream = downstream
-        self._head = head
-        self.exchange = exchange
-        self._pool: OriginPool = context.pools[exchange.route.origin]
-        self._inlet = BodyFlow(exchange.route.max_request_body_bytes) if head.body is not None else None
-        self._flow: BodyFlow | None = None
-        self._length: int | None = None  # of the origin's response, as announced
-        self._upstream: Upstream | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._request_head = b""
-        self._out: list[bytes] = []
-        self._outcome = "ok"
-        self._resume_at = 0  # where a chain goes on once a filter has the body it asked for
-        self._started = self._progress_at = context.clock()
-        self._sent_at = self._answered_at = self._written_at = 0.0
-        self._progress = self._progress_seen = 0
-        self._keep_alive = self._origin_full = self._retried = False
-        self._abandoned = self._delivered = self._response_ended = self._done = False
+    __slots__ = ()
 
     # The origin's response, as `edge.net.upstream.Upstream` tells it.
 
@@ -151,20 +89,6 @@ class Answering(ABC):
         After trailers the connection is not used again: some servers add them to the next request's header.
         """
         return self._inlet is None or (self._inlet.ended and not self._inlet.has_trailers)
-
-    def flush(self) -> None:
-        """Write everything gathered in one go."""
-        if self._out and self._delivered:
-            data = b"".join(self._out)
-            self._out.clear()
-            self._downstream.write(data)
-
-    def client_gone(self) -> None:
-        """Let go of everything: nobody waits for the answer."""
-        if not self._done:
-            self._outcome = "client_gone"
-            self.exchange.reason = self.exchange.reason or Reason.CLIENT_GONE
-            self._let_go()
 
     # The outbound chain.
 
@@ -303,96 +227,3 @@ class Answering(ABC):
         if not self._keep_alive:
             return write.CLOSE
         return write.KEEP_ALIVE if self._head.http10 else b""
-
-    # Every way to end.
-
-    def _finish(self) -> None:
-        self._done = True
-        self.flush()
-        self._record()
-        self._downstream.finish(keep_alive=self._keep_alive)
-
-    def _fail(self, status: int, reason: Reason, detail: str) -> None:
-        """End with an error page, or by breaking the connection off when a response is under way."""
-        if self._done:
-            return
-        self._note(status, reason, detail)
-        if self._delivered:
-            self._outcome = "cut"
-            self._let_go()
-            self._downstream.reset()
-            return
-        answering = self.exchange.response is not None
-        if self._inlet is not None and not self._inlet.ended:
-            self._abandoned = True
-        self._inlet = None
-        self._cancel_task()
-        self._drop_origin()
-        self.exchange.response = self._problem(status, reason)
-        if answering:
-            self._deliver()
-        else:
-            self._run_outbound(0)
-
-    def _note(self, status: int, reason: Reason, detail: str) -> None:
-        self._outcome = "refused" if status < 500 else "failed"
-        self.exchange.reason = reason
-        self.exchange.reason_detail = detail
-
-    def _problem(self, status: int, reason: Reason) -> Response:
-        return problem_response(status, reason, self.exchange.id, self.exchange.now)
-
-    def _transform_failed(self, error: Exception) -> None:
-        self._context.report("transform", error)
-        self._fail(500, Reason.FILTER_ERROR, "transform")
-
-    def _task_failed(self, _error: BaseException) -> None:
-        self._task = None
-        self._fail(500, Reason.INTERNAL_ERROR, "task")
-
-    def _let_go(self) -> None:
-        self._done = True
-        self._record()
-        self._cancel_task()
-        self._drop_origin()
-
-    def _cancel_task(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-
-    def _drop_origin(self) -> None:
-        upstream, self._upstream = self._upstream, None
-        if upstream is not None:
-            upstream.close()
-        else:
-            self._pool.cancel(self)
-        self._flow = None
-
-    @abstractmethod
-    def connection_ready(self, connection: Upstream) -> None:
-        """Send the request on a reserved connection."""
-
-    @abstractmethod
-    def connection_failed(self, reason: Reason) -> None:
-        """Answer for an origin that can't be reached."""
-
-    def _record(self) -> None:
-        exchange, inlet, flow = self.exchange, self._inlet, self._flow
-        response = exchange.response
-        origin_s = 0.0
-        if self._answered_at:
-            origin_s = self._answered_at - self._sent_at
-            edge_s = self._sent_at - self._started + max(self._written_at - self._answered_at, 0.0)
-        else:
-            edge_s = (self._sent_at or self._context.clock()) - self._started
-        whole_body = response.body if response is not None else None
-        self._context.finished(
-            exchange,
-            status=response.status if response is not None and self._delivered else 0,
-            outcome=self._outcome,
-            edge_s=edge_s,
-            origin_s=origin_s,
-            bytes_in=inlet.size if inlet is not None else 0,
-            bytes_out=flow.size if flow is not None else len(whole_body or b""),
-        )

@@ -16,7 +16,8 @@ from edge.http1.errors import BadRequestError
 from edge.http1.limits import HeadLimits
 from edge.http1.request import RequestHead
 from edge.http1.target import Target, check_target, normalise_target
-from edge.net.downstream import Downstream, StreamHandler
+from edge.net.downstream import Downstream
+from edge.net.roles import StreamHandler
 from edge.relay.chain import Chain
 from edge.relay.context import Context
 from edge.relay.problem import problem_response, whole
