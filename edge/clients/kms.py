@@ -36,6 +36,7 @@ class KeyRings:
         self.ring = KeyRing({}, {}, 0)
         self.passport_keys = PassportKeys({}, {})
         self._revision: int | None = None
+        self._fetching = asyncio.Lock()  # one at a time: a late, older answer must not replace a newer one
 
     def __repr__(self) -> str:
         return f"KeyRings({self.ring!r})"
@@ -79,6 +80,10 @@ class KeyRings:
 
     async def refresh(self) -> None:
         """Fetch once; raises as `start` does and then keeps the keys as they were."""
+        async with self._fetching:
+            await self._fetch()
+
+    async def _fetch(self) -> None:
         try:
             answer = await self._client.key_sets(self._purposes)
             if answer.revision != self._revision:

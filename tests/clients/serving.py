@@ -11,7 +11,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Service:
-    """Answers every POST with `status` and `body`, or hangs; keeps what it was sent."""
+    """Answers every POST with the `status` and `body` of when it came, or hangs until released; keeps requests."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -25,9 +25,10 @@ class Service:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.path, request.headers.get("Authorization", ""), await request.read()))
         self.asked.set()
+        status, body = self.status, self.body
         if self.hang:
             await self.released.wait()
-        return web.Response(status=self.status, body=self.body)
+        return web.Response(status=status, body=body)
 
 
 @asynccontextmanager

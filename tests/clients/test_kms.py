@@ -180,3 +180,17 @@ async def test_rule_2_a_flood_of_unknown_key_ids_asks_the_kms_once() -> None:
             keys.refresh_soon()
         await keys.close()
         assert (keys.ring.revision, len(service.requests)) == (2, 2)
+
+
+async def test_a_late_older_answer_never_replaces_a_newer_one() -> None:
+    async with serving() as (service, session):
+        service.body, service.hang = answer(1), True
+        keys = rings(service, session)
+        late = asyncio.create_task(keys.refresh())
+        await until(service, 1)
+        service.body, service.hang = answer(2), False
+        newer = asyncio.create_task(keys.refresh())
+        await asyncio.wait((newer,), timeout=0.1)  # asked beside the late one, it would be answered by then
+        service.released.set()
+        await asyncio.gather(late, newer)
+        assert keys.ring.revision == 2
