@@ -23,7 +23,8 @@ from edge.control.values import (
 )
 
 _COOKIE_NAME: Final = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$"
-_DOMAIN: Final = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+\Z")
+_LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN: Final = re.compile(rf"(?=.{{3,253}}\Z){_LABEL}(?:\.{_LABEL})+\Z")
 
 
 class Edge(Section):
@@ -140,7 +141,9 @@ class Cookies(Section):
     secure_name: Annotated[
         str, Field(pattern=_COOKIE_NAME, description="Cookie sent over TLS only: gives the level HIGH with the other.")
     ] = "SecureEdgeId"
-    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9/._~-]*$", description="Path attribute of both.")] = "/"
+    path: Annotated[
+        str, Field(pattern=r"^/[A-Za-z0-9/._~-]*$", max_length=256, description="Path attribute of both.")
+    ] = "/"
     domain: Annotated[
         str | None, Field(description="Domain attribute of both; null: the host that set them, and no other.")
     ] = None
@@ -159,8 +162,8 @@ class Cookies(Section):
     @field_validator("secure_name")
     @classmethod
     def _apart(cls, value: str, info: ValidationInfo) -> str:
-        if value == info.data.get("insecure_name"):
-            raise ValueError("must differ from insecure_name")
+        if value.lower() == str(info.data.get("insecure_name")).lower():
+            raise ValueError("must differ from insecure_name in more than case")
         return value
 
     @field_validator("domain")
