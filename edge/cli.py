@@ -65,7 +65,11 @@ def up(
         os.set_inheritable(ready_fd, False)  # a child that held it would keep it open
     screen = Screen()
     os.umask(0o077)  # also for the children: stores and logs are for their owner only
-    made = make_secrets(var / "secrets")
+    try:
+        made = make_secrets(var / "secrets")
+    except OSError as error:
+        screen.line("", f"secrets cannot be made in {var / 'secrets'}: {error.strerror}; name a directory with --var")
+        raise typer.Exit(EXIT_BAD_CONFIG) from None
     if made:
         screen.line("", f"first run: made {len(made)} secrets in {var / 'secrets'}")
     settings = Settings(config.absolute(), var.absolute(), tuple(overrides or ()), snapshot, ephemeral)
@@ -124,7 +128,7 @@ def version() -> None:
     add_help_option=False,
 )
 def demo(context: typer.Context) -> None:
-    """Drive the login story through a running stack and show each step."""
+    """Drive the login story, through a stack of its own or a running one, and show each step."""
     os.execv(sys.executable, [sys.executable, "-m", "loadtest.demo", *context.args])  # noqa: S606 - in its place
 
 

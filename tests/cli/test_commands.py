@@ -54,6 +54,14 @@ def test_every_command_that_needs_a_config_says_what_is_wrong_with_it(tmp_path: 
         assert "is not a directory" in result.output
 
 
+def test_up_says_that_its_var_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = runner.invoke(app, ["up", "--config", CONFIG, "--var", str(tmp_path / "file")])
+    assert result.exit_code == 2
+    assert "secrets cannot be made in" in result.output
+    assert "Not a directory" in result.output
+
+
 def test_schema_writes_one_file_for_each_config_file(tmp_path: Path) -> None:
     result = runner.invoke(app, ["schema", "--out", str(tmp_path)])
     assert result.exit_code == 0
