@@ -114,7 +114,7 @@ class Story:
     def _login(self) -> None:
         sent, received = self._device.send("POST", "/login", body=DEMO_LOGIN)
         self._step(
-            "Login: the origin answers with an action, the edge turns it into two cookies",
+            "Login: the origin answers with an action, the edge makes two cookies of it",
             sent,
             received,
             [
