@@ -19,6 +19,7 @@ from edge.control.snapshot import Snapshot
 from edge.supervisor.slot import WorkerCommand
 from edge.supervisor.supervisor import Plan, Supervisor
 from edge.telemetry.events import configure_events
+from edge.up.agreement import disagreements
 from edge.up.run import Up, write_ready
 from edge.up.screen import Screen
 from edge.up.secrets import make_secrets
@@ -64,6 +65,11 @@ def up(
     if ready_fd is not None:
         os.set_inheritable(ready_fd, False)  # a child that held it would keep it open
     screen = Screen()
+    problems = disagreements(config / "cookie.yaml", snapshot)
+    for problem in problems:
+        screen.line("", problem)
+    if problems:
+        raise typer.Exit(EXIT_BAD_CONFIG)
     os.umask(0o077)  # also for the children: stores and logs are for their owner only
     try:
         made = make_secrets(var / "secrets")

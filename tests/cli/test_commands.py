@@ -54,6 +54,17 @@ def test_every_command_that_needs_a_config_says_what_is_wrong_with_it(tmp_path: 
         assert "is not a directory" in result.output
 
 
+def test_up_refuses_a_cookie_service_whose_cookies_the_edge_would_refuse(tmp_path: Path) -> None:
+    sets = ["--set", "edge.environment=other", "--set", "cookies.secure_name=Another"]
+    result = runner.invoke(app, ["up", "--config", CONFIG, "--var", str(tmp_path / "var"), *sets])
+    assert result.exit_code == 2
+    assert "cookie.yaml: environment: is 'local', but the edge's edge.environment is 'other'" in result.output
+    assert (
+        "cookie.yaml: names.secure: is 'SecureEdgeId', but the edge's cookies.secure_name is 'Another'" in result.output
+    )
+    assert not (tmp_path / "var").exists()
+
+
 def test_up_says_that_its_var_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = runner.invoke(app, ["up", "--config", CONFIG, "--var", str(tmp_path / "file")])
