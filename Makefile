@@ -1,5 +1,5 @@
 # Everything a newcomer needs: `make run` and `make test`. Python 3.11 and make are all they ask for.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -25,7 +25,7 @@ $(BENCH_STAMP): $(STAMP)
 run: $(STAMP) ## Start the edge and everything behind it on loopback
 	$(BIN)/edge up
 
-demo: $(STAMP) ## Drive the login story through a running stack and show each step
+demo: $(STAMP) ## Drive the login story through a stack of its own and show each step
 	$(BIN)/edge demo
 
 test: check ## Lint, types, import rules, then all tests

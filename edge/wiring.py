@@ -14,7 +14,8 @@ import structlog
 from edge.clients.cookie_service import CookieServiceClient
 from edge.clients.kms import KeyRings
 from edge.contract.filters import InboundFilter, OutboundFilter
-from edge.contract.ports import CookieService
+from edge.contract.identity import UserIdentity
+from edge.contract.ports import CookiePair, CookieService
 from edge.control.snapshot import Snapshot
 from edge.relay.chain import inbound_chain, outbound_chain
 from edge.relay.engine import Engine
@@ -34,7 +35,7 @@ from filters.outbound.scrub import ScrubFilter
 from filters.outbound.tokens import TokensFilter
 from passport.kms import KmsClient
 from passport.returned import Grant
-from tokens.cookie import CookieNames
+from tokens.cookie import Claims, CookieNames, open_pair
 from tokens.set_cookie import CookieAttributes
 
 _log = structlog.get_logger("edge.worker")
@@ -91,6 +92,12 @@ def build_filters(
         same_site=settings.same_site,
         secure=not snapshot.listener.local_plain_http,
     )
+
+    def is_good(pair: CookiePair, user: UserIdentity, now: float) -> bool:
+        """Tell whether a pair is made under our keys, names and environment, for that user."""
+        claims = open_pair(keys.ring, names, edge.environment, (pair.insecure, pair.secure), now)
+        return isinstance(claims, Claims) and claims.customer_id == user.customer_id
+
     inbound: dict[type, InboundFilter] = {
         HygieneFilter: HygieneFilter(snapshot.listener.trusted_proxies),
         CookieFilter: CookieFilter(
@@ -110,7 +117,7 @@ def build_filters(
     }
     outbound: dict[type, OutboundFilter] = {
         PassportActionsFilter: PassportActionsFilter(keys, grants),
-        TokensFilter: TokensFilter(attributes, cookies),
+        TokensFilter: TokensFilter(attributes, cookies, is_good=is_good),
         ScrubFilter: ScrubFilter(),
     }
     return [inbound[kind] for kind, _ in order.INBOUND], [outbound[kind] for kind, _ in order.OUTBOUND]
@@ -144,7 +151,7 @@ def build_engine(
     return engine
 
 
-def report_failure(where: str, error: Exception) -> None:
+def report_failure(where: str, error: BaseException) -> None:
     """Log that something raised: its type and place, never its text, which may hold what was sent."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -47,8 +47,9 @@ def next_hop(exchange: Exchange, believed: list[Field], trusted_proxies: Sequenc
     request.peer = _client(hops, connection_peer, trusted_proxies)
     scheme = _only(believed, _PROTO)
     if scheme in (b"http", b"https"):
+        locally_excepted = exchange.secure and request.scheme == "http"
+        exchange.secure = scheme == b"https" or locally_excepted
         request.scheme = scheme.decode()
-        exchange.secure = exchange.secure or scheme == b"https"
     return [
         *(field for field in believed if field[0].replace(b"-", b"") not in _REWRITTEN),
         *_forwarded(believed, request, connection_peer),

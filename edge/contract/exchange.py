@@ -111,6 +111,7 @@ class Exchange:
 
     __slots__ = (
         "actions",
+        "bad_token",
         "device",
         "expired",
         "id",
@@ -148,6 +149,7 @@ class Exchange:
         self.token_kind = TokenKind.NONE
         self.presented: bytes = b""  # the token a renewal would be asked for
         self.resolution: tuple[str, str, str] = ("none", "absent", "local")  # source, result, local or remote
+        self.bad_token = ""  # the private reason why the token is bad, also where the route lets it pass as nobody's
         self.paired = False  # both halves of the cookie pair came, authentic and of one session
         self.renew_due = False  # still valid, but to be renewed beside the origin call
         self.expired = False  # authentic, but its life is over: the user is LOW until a renewal says otherwise

@@ -1,6 +1,6 @@
 """What no single key can say: rules between keys and between files. Pure: models in, problems out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final
 
@@ -61,8 +61,11 @@ def _check_overlap(row: RouteRow, index: int, taken: dict[tuple[str, str, str], 
         yield ("routes", index, "path"), f"is already taken by routes[{other}] for the same host and method"
 
 
-def check_grants(file: GrantsFile) -> Iterator[Problem]:
-    """Check grants.yaml: known actions, on a part the key may replace, and none for the edge's own keys."""
+def check_grants(file: GrantsFile, purposes: Collection[str] | None) -> Iterator[Problem]:
+    """Check grants.yaml: keys this edge has, known actions on a part the key may replace, none for the edge's own keys.
+
+    `purposes` are the key sets this edge asks for, None when they could not be read.
+    """
     by_part = {
         "user": set(passport_pb2.UserAction.keys()) - {"USER_ACTION_UNSPECIFIED"},
         "device": set(passport_pb2.DeviceAction.keys()) - {"DEVICE_ACTION_UNSPECIFIED"},
@@ -71,6 +74,8 @@ def check_grants(file: GrantsFile) -> Iterator[Problem]:
     for key, grant in file.grants.items():
         if key in _EDGE_KEYS:
             yield ("grants", key), "is the edge's own key: a service that changes identities needs a key of its own"
+        elif purposes is not None and key not in purposes:
+            yield ("grants", key), _unknown("key", key, sorted(purposes))
         for index, action in enumerate(grant.actions):
             place = ("grants", key, "actions", index)
             if action not in known:

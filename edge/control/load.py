@@ -74,7 +74,7 @@ def _check(sources: _Sources, unread: set[int], var: Path, errors: list[ConfigEr
     if routes is not None:
         _collect(sources.routes, check_routes(routes, origins), errors)
     if grants is not None:
-        _collect(sources.grants, check_grants(grants), errors)
+        _collect(sources.grants, check_grants(grants, None if edge is None else edge.services.kms.purposes), errors)
     if device_types is not None:
         _collect(sources.device_types, check_device_types(device_types), errors)
     if errors or not (edge and routes and origins and grants and device_types):

@@ -6,6 +6,7 @@ _HOST = re.compile(
     rb"((?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?"
 )
 _MAX_KNOWN = 1024
+_MAX_HOST_BYTES = 260
 _known: dict[bytes, tuple[bytes, bytes] | None] = {}
 
 
@@ -18,14 +19,16 @@ def parse_host(value: bytes) -> tuple[bytes, bytes] | None:
     if value in _known:
         return _known[value]
     parsed = _parse(value)
-    if len(_known) < _MAX_KNOWN:
+    if len(value) <= _MAX_HOST_BYTES:
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()
         _known[value] = parsed
     return parsed
 
 
 def _parse(value: bytes) -> tuple[bytes, bytes] | None:
     lower = value.lower()
-    match = _HOST.fullmatch(lower) if len(lower) <= 260 else None
+    match = _HOST.fullmatch(lower) if len(lower) <= _MAX_HOST_BYTES else None
     if match is None or int(match[2] or 0) > 65535:
         return None
     return lower, match[1]

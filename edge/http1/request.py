@@ -5,7 +5,7 @@ beyond it, so the position where the body (or the next request) starts is known 
 though two parsers could read it differently is refused in `_judge`; docs/supported_http.md lists it all.
 
 A device mostly sends the same field section over and over. One without a body that was found good is remembered, whole,
-and recognised by one look-up; only the request line is then read. The table is bounded and forgets all when it is full.
+and recognised by one look-up; only the request line is then read.
 """
 
 import re
@@ -29,8 +29,8 @@ _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
 _USUAL_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"DELETE"})
 _USUAL_HOP_FIELDS: Final = frozenset({b"host", b"connection"})
 _PRINTABLE: Final = re.compile(rb"[!-~]+").fullmatch
-_MAX_SECTIONS: Final = 16384
 _MAX_SECTION_BYTES: Final = 2048
+_MAX_SECTIONS_BYTES: Final = 8 * 1024 * 1024
 
 
 class RequestHead:
@@ -82,7 +82,33 @@ class _Section(NamedTuple):
         return f"_Section({len(self.fields)} fields)"
 
 
-_sections: dict[bytes, _Section] = {}
+class _Sections:
+    """Sections seen of late, in two generations of at most `_MAX_SECTIONS_BYTES` of keys each.
+
+    When the young one is full it becomes the old one, whose entries are forgotten unless they come again.
+    """
+
+    def __init__(self) -> None:
+        self.young: dict[bytes, _Section] = {}  # read directly on the fast path
+        self.old: dict[bytes, _Section] = {}
+        self.young_bytes = 0
+
+    def revive(self, key: bytes) -> _Section | None:
+        """Return an entry of the old generation, young again."""
+        section = self.old.pop(key, None)
+        if section is not None:
+            self.put(key, section)
+        return section
+
+    def put(self, key: bytes, section: _Section) -> None:
+        """Remember a section."""
+        if self.young_bytes + len(key) > _MAX_SECTIONS_BYTES:
+            self.old, self.young, self.young_bytes = self.young, {}, 0
+        self.young[key] = section
+        self.young_bytes += len(key)
+
+
+_sections: Final = _Sections()
 
 
 class RequestReader:
@@ -109,8 +135,9 @@ class RequestReader:
         if not held:
             line_end = data.find(b"\r\n")
             stop = data.find(b"\r\n\r\n") + 4
-            section = _sections.get(data[line_end:stop])
-            if section is not None:
+            key = data[line_end:stop]
+            section = _sections.young.get(key) or _sections.revive(key)
+            if section is not None and stop <= self._limits.max_head_bytes:
                 head = self._recognise(data[:line_end], section)
                 if head is not None:
                     return head, data[stop:]
@@ -190,9 +217,7 @@ class RequestReader:
 
 def _remember(section: bytes, head: RequestHead) -> None:
     if len(section) <= _MAX_SECTION_BYTES:
-        if len(_sections) >= _MAX_SECTIONS:
-            _sections.clear()
-        _sections[section] = _Section([*head.headers.fields], head.authority, head.host, head.keep_alive)
+        _sections.put(section, _Section([*head.headers.fields], head.authority, head.host, head.keep_alive))
 
 
 def _judge_host(head: RequestHead, values: list[bytes] | None) -> None:

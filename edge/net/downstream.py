@@ -28,6 +28,7 @@ class Downstream(asyncio.Protocol):
     """A connection from a device, or from a proxy in front."""
 
     __slots__ = (
+        "_abort_at",
         "_body",
         "_closing",
         "_consuming",
@@ -61,7 +62,7 @@ class Downstream(asyncio.Protocol):
         self._closing = False
         self._ended = False
         self._full = False
-        self._deadline = 0.0
+        self._abort_at = self._deadline = 0.0
         self._head_begun = False
         self.secure = secure
         self.peer = ""
@@ -153,12 +154,13 @@ class Downstream(asyncio.Protocol):
         self._handler = None
         self._body = None
         self._held = b""
+        self._abort_at = self._worker.clock() + self._worker.idle_s  # for a device that reads slowly
         if lingering and self._transport.can_write_eof():
             self._deadline = self._worker.clock() + _LINGER_S
             self._transport.write_eof()
             self._resume(_HELD | _HANDLER)
         else:
-            self._deadline = self._worker.clock() + self._worker.idle_s
+            self._deadline = self._abort_at
             self._transport.close()
 
     def reset(self) -> None:
@@ -180,7 +182,8 @@ class Downstream(asyncio.Protocol):
             self._deadline = now + self._worker.keep_alive_idle_s
         elif now >= self._deadline:
             if self._closing:
-                self._transport.abort()
+                if now >= self._abort_at or not self._transport.get_write_buffer_size():
+                    self._transport.abort()
             elif self._reader.idle:
                 self.close()
             else:

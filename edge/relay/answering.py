@@ -28,8 +28,10 @@ class Answering(Ending):
             self._head.expect_continue = False
             self._downstream.write(write.CONTINUE_100)
         elif head.status == 103:
-            hints = Headers([field for field in head.headers.fields if field[0] == b"link"])
-            self._downstream.write(write.response_head(103, hints, b""))
+            links = Headers([field for field in head.headers.fields if field[0] == b"link"])
+            hints = self._context.outbound.guard_trailers(self.exchange, links)  # what guards trailers guards hints
+            if hints:
+                self._downstream.write(write.response_head(103, hints, b""))
 
     def response_head(self, head: ResponseHead) -> None:
         """Run the outbound chain over the origin's response; deliver at once what is all here."""

@@ -80,12 +80,12 @@ class Chain:
         self,
         steps: Sequence[Step],
         guards: Sequence[TrailerFilter],
-        report: Callable[[str, Exception], None],
+        report: Callable[[str, BaseException], None],
     ) -> None:
         self._steps = tuple(steps)
         self._calls = tuple(step.call for step in steps)
         self._timed_calls = tuple(_timed(step) for step in steps)
-        self._until_timed = 1
+        self._until_timed = TIMED_ONE_IN
         self._guards = tuple(guards)
         self._report = report
 
@@ -105,7 +105,7 @@ class Chain:
                 index += 1
             else:
                 return None
-        except Exception as error:  # noqa: BLE001 - whatever it is, the filter did not pass the exchange
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, the filter did not pass it
             verdict = self._failed(self._steps[index], Reason.FILTER_ERROR, error)
         if not isinstance(verdict, _OUTCOMES):
             verdict = self._failed(self._steps[index], Reason.FILTER_ERROR, TypeError("not a verdict"))
@@ -126,6 +126,11 @@ class Chain:
             return self._failed(step, Reason.FILTER_TIMEOUT, None)
         except Exception as error:  # noqa: BLE001 - as in `run`
             return self._failed(step, Reason.FILTER_ERROR, error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # the exchange is over
+            return self._failed(step, Reason.FILTER_ERROR, error)  # something it awaited was cancelled by another
         finally:
             step.in_flight -= 1
             step.cost[1] += perf_counter() - began
@@ -142,7 +147,7 @@ class Chain:
             return None
         return trailers
 
-    def _failed(self, step: Step, reason: Reason, error: Exception | None) -> Refuse | Verdict:
+    def _failed(self, step: Step, reason: Reason, error: BaseException | None) -> Refuse | Verdict:
         if error is not None:
             self._report(step.filter.id, error)
         if step.filter.on_error is OnError.OPEN:
@@ -172,7 +177,7 @@ def inbound_chain(
     filters: Sequence[InboundFilter],
     limits: Mapping[str, FilterLimits],
     cost: Callable[[str], list[float]],
-    report: Callable[[str, Exception], None],
+    report: Callable[[str, BaseException], None],
 ) -> Chain:
     """Compile the request's filters; `cost` names the place where a filter's calls and seconds are counted."""
     steps = [_step(each, each.inbound, limits, cost) for each in filters]
@@ -183,7 +188,7 @@ def outbound_chain(
     filters: Sequence[OutboundFilter],
     limits: Mapping[str, FilterLimits],
     cost: Callable[[str], list[float]],
-    report: Callable[[str, Exception], None],
+    report: Callable[[str, BaseException], None],
 ) -> Chain:
     """Compile the response's filters."""
     steps = [_step(each, each.outbound, limits, cost) for each in filters]

@@ -47,7 +47,7 @@ class Context:
     pools: Mapping[str, OriginPool]
     finished: Finished
     spawn: Spawn
-    report: Callable[[str, Exception], None]
+    report: Callable[[str, BaseException], None]
     clock: Callable[[], float]
     wall: Callable[[], float]
     max_buffered_body_bytes: int

@@ -105,9 +105,7 @@ class Ending(ABC):
             self._downstream.reset()
             return
         answering = self.exchange.response is not None
-        if self._inlet is not None and not self._inlet.ended:
-            self._abandoned = True
-        self._inlet = None
+        self._abandon_request()
         self._cancel_task()
         self._drop_origin()
         self.exchange.response = self._problem(status, reason)
@@ -115,6 +113,12 @@ class Ending(ABC):
             self._deliver()
         else:
             self._run_outbound(0)
+
+    def _abandon_request(self) -> None:
+        """Keep nothing more of a request body that nobody will read."""
+        if self._inlet is not None and not self._inlet.ended:
+            self._abandoned = True
+        self._inlet = None
 
     def _note(self, status: int, reason: Reason, detail: str) -> None:
         self._outcome = "refused" if status < 500 else "failed"

@@ -30,6 +30,7 @@ SWEEP_INTERVAL_S = 0.25
 IDLE_GRACE_S = 1.0  # of a drain
 
 _MAX_KNOWN_TARGETS = 4096
+_MAX_KNOWN_TARGET_BYTES = 256
 _ROUTE_STATUS = {Reason.NO_ROUTE: 404, Reason.METHOD_NOT_ALLOWED: 405, Reason.AMBIGUOUS_PATH: 400}
 
 
@@ -46,7 +47,7 @@ class Engine:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         wall: Callable[[], float],
-        report: Callable[[str, Exception], None],
+        report: Callable[[str, BaseException], None],
     ) -> None:
         limits, timeouts = snapshot.limits, snapshot.timeouts
         self.limits = HeadLimits(limits.max_target_bytes, limits.max_head_bytes, limits.max_headers)
@@ -132,9 +133,10 @@ class Engine:
             if isinstance(found, BadRequestError):
                 return EarlyRefusal(self, connection, head, found)
             known = found
-            if len(self._known_targets) >= _MAX_KNOWN_TARGETS:
-                self._known_targets.clear()
-            self._known_targets[key] = known
+            if len(head.target) <= _MAX_KNOWN_TARGET_BYTES:
+                if len(self._known_targets) >= _MAX_KNOWN_TARGETS:
+                    self._known_targets.clear()
+                self._known_targets[key] = known
         target, route = known
         if target.authority is not None and target.authority.lower() != head.authority:
             error = BadRequestError(400, Reason.BAD_HOST, "absolute-form differs from Host")

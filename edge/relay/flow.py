@@ -54,8 +54,8 @@ class BodyFlow:
     def collect(self, max_bytes: int) -> bool:
         """Keep everything from now on; return False when what is there is too much already."""
         self._mode = _Mode.COLLECT
-        self._max_bytes = max_bytes
-        return self.size <= max_bytes
+        self._max_bytes = max_bytes if self._max_bytes is None else min(max_bytes, self._max_bytes)
+        return self.size <= self._max_bytes
 
     def collected(self) -> bytes:
         """Return the whole body and keep none of it."""

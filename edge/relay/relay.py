@@ -92,16 +92,16 @@ class Relay(Answering):
     def sweep(self, now: float) -> None:
         """Enforce the deadlines of the request and of its bodies."""
         route = self.exchange.route
-        waiting_for_body = self._inlet is not None and not self._inlet.ended
+        waiting_for_body = self._inlet is not None and not self._inlet.ended and not self._head.expect_continue
         if now - self._started > route.request_timeout_s:
             self._fail(504, Reason.REQUEST_TIMEOUT, "request_timeout_s")
-        elif self._upstream is not None and not self._answered_at and not waiting_for_body:
-            if now - self._sent_at > route.response_head_timeout_s:
-                self._fail(504, Reason.ORIGIN_TIMEOUT, "response_head_timeout_s")
         elif self._progress != self._progress_seen or self._task is not None:
             self._progress_seen, self._progress_at = self._progress, now
+        elif self._upstream is not None and not self._answered_at and not waiting_for_body:
+            if now - max(self._sent_at, self._progress_at) > route.response_head_timeout_s:
+                self._fail(504, Reason.ORIGIN_TIMEOUT, "response_head_timeout_s")
         elif now - self._progress_at > route.idle_timeout_s:
-            if waiting_for_body and not self._origin_full:
+            if waiting_for_body and self._upstream is not None and not self._origin_full:
                 self._fail(408, Reason.BODY_TIMEOUT, "idle_timeout_s")
             else:
                 self._fail(504, Reason.ORIGIN_TIMEOUT, "idle_timeout_s")
@@ -121,6 +121,7 @@ class Relay(Answering):
             self._fail(verdict.status, verdict.reason, verdict.detail)
         elif isinstance(verdict, Answer):
             self._outcome = "answered"
+            self._abandon_request()
             self._replace(verdict.response, 0)
         elif isinstance(verdict, NeedBody):
             self._collect_request(stop.index, verdict.max_bytes)
@@ -162,7 +163,8 @@ class Relay(Answering):
     def _ask_origin(self) -> None:
         request, head = self.exchange.request, self._head
         body = request.body
-        framing = _VIA if head.body is None and request.method == b"GET" else _VIA + self._request_framing()
+        plain = head.body is None and not body and request.method == b"GET"
+        framing = _VIA if plain else _VIA + self._request_framing()
         self._request_head = write.request_head(
             request.method, request.target, head.authority, request.headers, framing
         )

@@ -51,6 +51,8 @@ class Telemetry:
             metrics.origin_seconds.observe(route, origin_s)
         if exchange.reason:
             count(metrics.refusals, (exchange.reason, exchange.reason_detail))
+        if exchange.bad_token and exchange.reason != Reason.TOKEN_REFUSED:
+            count(metrics.refusals, (Reason.TOKEN_REFUSED, exchange.bad_token))
         metrics.stripped_headers += exchange.stripped_headers
         if exchange.actions:
             for action in exchange.actions:

@@ -151,6 +151,7 @@ class OriginPool:
             self.release(connection, self._loop.time())
         elif self._waiting:
             self._waiting.popleft()[0].connection_failed(reason)
+        self._connect_if_wanted()
 
     async def _open(self, address: tuple[str, int]) -> Upstream:
         async with asyncio.timeout(self._settings.connect_timeout_s):

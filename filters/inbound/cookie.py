@@ -184,6 +184,7 @@ def refuse_token(exchange: Exchange, detail: str) -> Verdict:
     exchange.user = exchange.device = None
     exchange.token_kind = TokenKind.COOKIE
     exchange.resolution = _REFUSED
+    exchange.bad_token = detail
     if exchange.route.auth.on_bad_token is OnBadToken.ANONYMOUS:
         exchange.reason_detail = detail
         return CONTINUE
@@ -192,7 +193,11 @@ def refuse_token(exchange: Exchange, detail: str) -> Verdict:
 
 def identities(claims: Claims, *, high: bool) -> tuple[UserIdentity | None, DeviceIdentity | None]:
     """Return who the claims name; `high` says that both halves came, over a transport that can be trusted."""
-    source, level = (Source.COOKIE, Level.HIGH) if high else (Source.COOKIE_INSECURE, Level.LOW)
+    source, level = (
+        (Source.COOKIE, max(Level.LOW, min(Level.HIGH, Level(claims.level))))
+        if high
+        else (Source.COOKIE_INSECURE, Level.LOW)
+    )
     user = device = None
     if claims.customer_id:
         user = UserIdentity(

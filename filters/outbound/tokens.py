@@ -4,13 +4,13 @@ A new sign-in comes before everything else, a sign-out before a renewal: what th
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Final
 
 from edge.contract.exchange import Exchange, Response
 from edge.contract.filters import CONTINUE, OnError, Refuse, Verdict
 from edge.contract.headers import Headers
-from edge.contract.identity import UserIdentity
+from edge.contract.identity import Level, UserIdentity
 from edge.contract.ports import CookiePair, CookieService, RenewalOutcome, RenewedCookie
 from edge.contract.reasons import Reason
 from tokens.set_cookie import CookieAttributes, SetCookies
@@ -29,8 +29,19 @@ class TokensFilter:
     deadline_s = 5.0
     concurrency = 1024
 
-    def __init__(self, attributes: CookieAttributes, service: CookieService, *, wait_s: float = 0.1) -> None:
-        """Make the filter; `wait_s` is how long a finished response waits for a renewal beside it."""
+    def __init__(
+        self,
+        attributes: CookieAttributes,
+        service: CookieService,
+        *,
+        wait_s: float = 0.1,
+        is_good: Callable[[CookiePair, UserIdentity, float], bool] = lambda _pair, _user, _now: True,
+    ) -> None:
+        """Make the filter; `wait_s` is how long a finished response waits for a renewal beside it.
+
+        `is_good` tells whether a new pair is one that this edge will open, and is that user's.
+        """
+        self._is_good = is_good
         self._cookies = SetCookies(attributes)
         self._service = service
         self._wait_s = wait_s
@@ -58,9 +69,13 @@ class TokensFilter:
         trailers.remove(b"set-cookie")
 
     async def _create(self, exchange: Exchange, response: Response, user: UserIdentity) -> Verdict:
-        pair = await self._service.create(user, exchange.device)
+        # A LOW device may have been read off an open network: sealed into a new pair it would come back as HIGH.
+        device = exchange.device
+        pair = await self._service.create(user, device if device is not None and device.level >= Level.HIGH else None)
         if pair is None:
             return Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, "create_unavailable")
+        if not self._is_good(pair, user, exchange.now):
+            return Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, "create_not_ours")
         if not self._issue(response, pair, both=exchange.secure):
             return Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, "create_malformed")
         exchange.actions.append("cookie:created")

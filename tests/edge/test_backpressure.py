@@ -176,3 +176,22 @@ async def test_an_origin_that_answers_without_reading_an_upload_is_let_go_with_a
         assert (await client.response(b"POST")).status == 413
         await until(lambda: edge.engine.origin_connections == 0)
         await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_s5_an_early_answer_reaches_a_device_that_reads_it_late_and_still_sends() -> None:
+    size = 3_000_000
+
+    async def early(connection: OriginConnection) -> None:
+        await connection.request(head_only=True)
+        await connection.send(ok(b"x" * size))
+        await connection.end()
+
+    async with (
+        raw_origin(early) as origin,
+        running_edge(origin.address) as edge,
+        connected(edge.port, receive_buffer=4096) as client,
+    ):
+        await client.send(request(b"POST", b"/upload", b"Content-Length: 100000000", body=b"y" * 1000))
+        await asyncio.sleep(2.8)  # longer than the edge lingers for a device that has read everything
+        answer = await client.response(b"POST")
+        assert (answer.status, len(answer.body)) == (200, size)

@@ -1,6 +1,7 @@
 """What the relay makes of everything that a filter may answer, ask for, do to a body, or fail at."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable, Coroutine
 from typing import TypeAlias
 
@@ -699,3 +700,89 @@ async def test_a_warm_exchange_makes_no_task_no_future_no_timer_and_no_callback(
         assert made == []
         assert (await client.response()).status == 200
         await until(lambda: len(origin.requests) == 2)
+
+
+async def test_s1_a_body_given_to_a_get_is_framed() -> None:
+    def gives_a_body(exchange: Exchange) -> Verdict:
+        exchange.request.body = b"GET /admin HTTP/1.1\r\nHost: a\r\n\r\n"
+        return CONTINUE
+
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address, change=with_inbound(Inbound(gives_a_body))) as edge,
+        connected(edge.port) as client,
+    ):
+        assert (await client.ask(get())).status == 200
+        assert (await client.ask(get())).status == 200
+        assert [(seen.target, len(seen.body)) for seen in origin.requests] == [(b"/", 32), (b"/", 32)]
+
+
+async def test_a_filter_that_collects_does_not_widen_the_routes_own_limit() -> None:
+    def collects(exchange: Exchange) -> Verdict:
+        return NeedBody(100_000) if exchange.request.body is None else CONTINUE
+
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(
+            origin.address, "limits.max_request_body_bytes=1000", change=with_inbound(Inbound(collects))
+        ) as edge,
+        connected(edge.port) as client,
+    ):
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (5000, b"x" * 5000)
+        answer = await client.ask(request(b"POST", b"/upload", b"Transfer-Encoding: chunked", body=body))
+        assert (answer.status, problem(answer)["reason"]) == (413, "body_too_large")
+        assert origin.requests == []
+
+
+async def test_an_answer_keeps_nothing_of_the_body_that_nobody_reads() -> None:
+    release = asyncio.Event()
+
+    async def waits(exchange: Exchange) -> Verdict:
+        await release.wait()
+        return CONTINUE
+
+    def both(filters: Filters) -> Filters:
+        answers = Inbound(lambda _: Answer(Response(200, Headers(), b"early")))
+        return with_outbound(Outbound(waits))(with_inbound(answers)(filters))
+
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address, change=both) as edge,
+        connected(edge.port) as client,
+    ):
+        length = 64 * 1024 * 1024
+        await client.send(request(b"POST", b"/upload", b"Content-Length: %d" % length))
+        tracemalloc.start()
+        for _ in range(64):
+            await client.send(b"x" * (512 * 1024))
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held < 8 * 1024 * 1024
+        release.set()
+        answer = await client.response(b"POST")
+        assert (answer.body, answer.get(b"connection")) == (b"early", b"close")
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_f1_a_filter_whose_helper_was_cancelled_by_another_is_a_failure(later: bool) -> None:
+    def helper() -> "asyncio.Future[None]":
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        return future
+
+    async def awaits(exchange: Exchange) -> Verdict:
+        await helper()
+        return CONTINUE
+
+    def looks(exchange: Exchange) -> Verdict:
+        helper().result()
+        return CONTINUE
+
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address, change=with_inbound(Inbound(awaits if later else looks))) as edge,
+        connected(edge.port) as client,
+    ):
+        answer = await client.ask(get())
+        assert (answer.status, problem(answer)["reason"]) == (500, "filter_error")
+        assert origin.requests == []

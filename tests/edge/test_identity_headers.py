@@ -8,7 +8,7 @@ from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, OnError, Verdict
 from edge.contract.headers import Headers
 from passport.introspector import PassportIntrospector
-from tests.edge.raw import RawRequest, answering, connected, get, ok, raw_origin, request, response
+from tests.edge.raw import OriginConnection, RawRequest, answering, connected, get, ok, raw_origin, request, response
 from tests.edge.running import CONFIG, Filters, Keys, running_edge
 
 FORGED = b"forged-by-the-client"
@@ -262,3 +262,19 @@ async def test_h7_trailers_that_no_guard_could_see_do_not_pass() -> None:
         body = b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n"
         assert (await client.ask(request(b"POST", b"/upload", b"Transfer-Encoding: chunked", body=body))).status == 200
         assert (origin.requests[0].body, origin.requests[0].trailers) == (b"hello", [])
+
+
+async def test_x6_early_hints_never_carry_the_passport() -> None:
+    async def echoing(connection: OriginConnection) -> None:
+        while (seen := await connection.request()) is not None:
+            passport = seen.get(b"x-passport") or b""
+            hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: <" + passport + b">\r\nX-Passport: 1\r\n\r\n"
+            await connection.send(hints + ok(b"done"))
+
+    async with (
+        raw_origin(echoing) as origin,
+        running_edge(origin.address) as edge,
+        connected(edge.port) as client,
+    ):
+        answer = await client.ask(get())
+        assert (answer.status, answer.interim) == (200, [(103, [(b"link", b"</a>")])])

@@ -328,3 +328,15 @@ async def test_ending_the_data_plane_ends_what_is_in_flight() -> None:
             await client.send(get())
             await until(lambda: origin.requests)
         await until(lambda: origin.connections[0].ended)
+
+
+async def test_all_who_wait_hear_at_once_that_the_origin_cannot_be_reached() -> None:
+    async with raw_origin(answering(ok())) as gone:
+        address = gone.address
+    overrides = ("origins.api.max_connections=1", "origins.api.wait_timeout_s=30.0")
+    async with running_edge(address, *overrides) as edge, contextlib.AsyncExitStack() as stack:
+        devices = await clients(stack, edge.port, 4)
+        for device in devices:
+            await device.send(get())
+        for device in devices:
+            assert problem(await device.response())["reason"] == "origin_connect_failed"

@@ -216,3 +216,32 @@ async def test_a_refused_device_that_neither_reads_nor_goes_is_dropped() -> None
         await client.receive_until(b"}")
         async with asyncio.timeout(6):
             await until(lambda: not edge.engine.connections)
+
+
+async def test_the_wait_for_the_answers_head_begins_with_the_end_of_an_upload() -> None:
+    async def slow_answer(connection: OriginConnection) -> None:
+        while await connection.request() is not None:
+            await asyncio.sleep(0.3)
+            await connection.send(ok(b"done"))
+
+    async with (
+        raw_origin(slow_answer) as origin,
+        running_edge(origin.address, "timeouts.response_head_s=0.8", "timeouts.idle_s=5.0") as edge,
+        connected(edge.port) as client,
+    ):
+        await client.send(request(b"POST", b"/upload", b"Content-Length: 12"))
+        for _ in range(12):
+            await client.send(b"x")
+            await asyncio.sleep(0.1)
+        assert (await client.response()).body == b"done"
+
+
+async def test_s5_a_client_that_waits_for_a_100_hears_that_the_origin_is_silent() -> None:
+    async with (
+        raw_origin(silent) as origin,
+        running_edge(origin.address, "timeouts.response_head_s=0.2") as edge,
+        connected(edge.port) as client,
+    ):
+        await client.send(request(b"POST", b"/upload", b"Content-Length: 5", b"Expect: 100-continue"))
+        answer = await client.response(b"POST")
+        assert (answer.status, problem(answer)["reason"]) == (504, "origin_timeout")

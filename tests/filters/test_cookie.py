@@ -66,6 +66,13 @@ def test_c13_rule_13_both_halves_over_an_untrusted_transport_give_low_also_after
         assert exchange.user.level is level
 
 
+def test_c13_no_pair_gives_more_than_the_level_it_was_made_with() -> None:
+    exchange = asking(*pair_of(claims()._replace(level=1)))
+    assert a_filter().inbound(exchange) is CONTINUE
+    assert exchange.user is not None
+    assert exchange.user.level is Level.LOW
+
+
 def test_c13_the_secure_half_alone_is_nobody_and_does_not_go_on() -> None:
     exchange = asking(None, PAIR[1], others=b"a=1")
     assert a_filter().inbound(exchange) is NOT_MINE

@@ -6,7 +6,7 @@ import pytest
 
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, Refuse, Verdict
-from edge.contract.identity import Level, Source, UserIdentity
+from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
 from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie
 from edge.contract.reasons import Reason
 from filters.outbound.tokens import TokensFilter
@@ -80,6 +80,17 @@ async def test_a_sign_in_makes_both_cookies() -> None:
     assert cache_control(exchange) == [b"no-store"]
     assert edge.service.creations == [(USER, None)]
     assert exchange.actions == ["cookie:created"]
+
+
+@pytest.mark.parametrize("level", [Level.LOW, Level.HIGH])
+async def test_c13_a_sign_in_seals_no_device_that_was_only_seen_on_an_open_network(level: Level) -> None:
+    edge = Edge()
+    edge.service.created = PAIR
+    exchange = answered()
+    exchange.signed_in = USER
+    exchange.device = DeviceIdentity(Source.COOKIE_INSECURE, level, "SOMEBODYS-ESN")
+    assert await edge.run(exchange) is CONTINUE
+    assert edge.service.creations == [(USER, exchange.device if level is Level.HIGH else None)]
 
 
 async def test_a_sign_in_over_an_open_transport_never_sends_the_secure_half() -> None:

@@ -368,15 +368,22 @@ def test_s1_a_section_that_frames_a_body_is_read_anew_each_time() -> None:
     assert head_of(b"GET /a HTTP/1.1" + _SEEN).keep_alive
 
 
-def test_d7_sections_are_remembered_in_bounded_numbers_and_sizes() -> None:
-    for number in range(request._MAX_SECTIONS + 10):
+def test_d7_sections_are_remembered_in_bounded_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request, "_MAX_SECTIONS_BYTES", 1000)
+    sections = request._sections
+    for number in range(200):
         head_of(b"GET / HTTP/1.1\r\nHost: a\r\nX: %d\r\n\r\n" % number)
-    assert 0 < len(request._sections) <= request._MAX_SECTIONS
+    assert sum(map(len, sections.young)) <= 1000
+    assert sum(map(len, sections.old)) <= 1000
+    head_of(b"GET /a HTTP/1.1" + _SEEN)
+    sections.old, sections.young = sections.young, {}
+    assert head_of(b"GET /b HTTP/1.1" + _SEEN).host == b"seen.test"
+    assert _SEEN in sections.young
     long = b"\r\nHost: a\r\nX: " + b"x" * 1900 + b"\r\nY: " + b"y" * 200 + b"\r\n\r\n"
     RequestReader(HeadLimits()).feed(b"GET / HTTP/1.1" + long)
-    assert long not in request._sections
+    assert long not in sections.young
 
 
 def test_remembered_sections_show_no_values() -> None:
     head_of(b"GET /a HTTP/1.1" + _SEEN)
-    assert "a=b" not in repr(request._sections[_SEEN])
+    assert "a=b" not in repr(request._sections.young[_SEEN])

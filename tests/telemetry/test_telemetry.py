@@ -154,3 +154,11 @@ def test_an_access_log_without_a_line_writer_is_refused(metrics: WorkerMetrics, 
     with pytest.raises(ValueError, match="LineWriter"):
         Telemetry(metrics, log)
     log.close()
+
+
+def test_c5_a_bad_token_that_a_route_lets_pass_is_counted_with_its_private_reason(metrics: WorkerMetrics) -> None:
+    telemetry = Telemetry(metrics, None)
+    finish(telemetry, bad_token="bad_tag")
+    finish(telemetry, bad_token="bad_tag", reason=Reason.TOKEN_REFUSED, reason_detail="bad_tag")
+    finish(telemetry, bad_token="bad_tag", reason=Reason.AUTHENTICATION_REQUIRED, reason_detail="no_user")
+    assert metrics.refusals == {("token_refused", "bad_tag"): 3, ("authentication_required", "no_user"): 1}
