@@ -18,20 +18,32 @@ _HOST: Final = b"x-forwarded-host"
 _PROTO_FIELDS: Final = {"http": make_field(_PROTO, b"http"), "https": make_field(_PROTO, b"https")}
 # Without hyphens, so that no variant of a name stands beside the one that is written here.
 _REWRITTEN: Final = frozenset({b"xforwardedfor", b"xforwardedproto", b"xforwardedhost", b"traceparent", b"forwarded"})
+_MAX_WAYS: Final = 4096
+_ways: Final[
+    dict[tuple[str, str, bytes], tuple[Field, Field, Field]]
+] = {}  # what is the same for each request of a device
 _NO_ADDRESS: Final = b"unknown"
 
 
 def first_hop(exchange: Exchange) -> list[Field]:
     """Return the fields for a request from an untrusted peer: nobody was before it."""
     request, id_ = exchange.request, exchange.id
-    span, peer, host = id_[16:], request.peer.encode() or _NO_ADDRESS, request.authority
-    # Written out, because it is done for nearly every request and all values are of our own making.
+    way = (request.peer, request.scheme, request.authority)
+    fields = _ways.get(way)
+    if fields is None:
+        if len(_ways) >= _MAX_WAYS:
+            _ways.clear()
+        fields = _ways[way] = (
+            make_field(_FOR, request.peer.encode() or _NO_ADDRESS),
+            _PROTO_FIELDS[request.scheme],
+            make_field(_HOST, request.authority),
+        )
+    parent = b"00-%b-%b-00" % (id_, id_[16:])
+    # Written out, because it is done for nearly every request and the values are of our own making.
     return [
         (b"x-request-id", b"x-request-id: %b\r\n" % id_, id_),
-        (b"traceparent", b"traceparent: 00-%b-%b-00\r\n" % (id_, span), b"00-%b-%b-00" % (id_, span)),
-        (_FOR, b"x-forwarded-for: %b\r\n" % peer, peer),
-        _PROTO_FIELDS[request.scheme],
-        (_HOST, b"x-forwarded-host: %b\r\n" % host, host),
+        (b"traceparent", b"traceparent: %b\r\n" % parent, parent),
+        *fields,
     ]
 
 

@@ -115,6 +115,7 @@ class Exchange:
         "device",
         "expired",
         "id",
+        "identity_stripped",
         "now",
         "paired",
         "passport",
@@ -142,6 +143,7 @@ class Exchange:
         self.route = route
         self.secure = secure
         self.response: Response | None = None
+        self.identity_stripped = False  # no header that a client sent can be taken for one of ours any more
         self.stripped_headers = 0  # identity headers and trailers that the client sent and nobody saw
         # Inbound: what the authenticators found.
         self.user: UserIdentity | None = None

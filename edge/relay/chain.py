@@ -96,17 +96,17 @@ class Chain:
         if not self._until_timed:
             self._until_timed = TIMED_ONE_IN
             calls = self._timed_calls
-        index = start
+        at = None
         try:
-            for call in calls[start:]:
-                verdict = call(exchange)
+            for at in calls[start:]:
+                verdict = at(exchange)
                 if verdict is not CONTINUE and verdict is not NOT_MINE:
                     break
-                index += 1
             else:
                 return None
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, the filter did not pass it
-            verdict = self._failed(self._steps[index], Reason.FILTER_ERROR, error)
+            verdict = self._failed(self._steps[calls.index(at)], Reason.FILTER_ERROR, error)
+        index = calls.index(at)
         if not isinstance(verdict, _OUTCOMES):
             verdict = self._failed(self._steps[index], Reason.FILTER_ERROR, TypeError("not a verdict"))
         return self.run(exchange, index + 1) if isinstance(verdict, Continue | NotMine) else Stop(index, verdict)

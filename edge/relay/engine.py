@@ -152,9 +152,8 @@ class Engine:
             peer=connection.peer,
             peer_trusted=connection.peer_trusted,
         )
-        request_id = _new_id()
         secure = connection.secure or self._plain_is_secure
-        exchange = Exchange(request_id, self._wall(), request, route, secure=secure)
+        exchange = Exchange(hexlify(randbytes(16)), self._wall(), request, route, secure=secure)  # noqa: S311 - an id
         return Relay(self._context, connection, head, exchange)
 
     def _find_route(self, head: RequestHead) -> tuple[Target, Route] | BadRequestError:

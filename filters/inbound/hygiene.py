@@ -41,6 +41,7 @@ class HygieneFilter:
             request.headers.fields = fields + next_hop(exchange, believed, self._trusted_proxies)
         else:
             request.headers.fields = fields + first_hop(exchange)
+        exchange.identity_stripped = True
         return CONTINUE
 
     def trailers(self, exchange: Exchange, trailers: Headers) -> None:
