@@ -188,3 +188,14 @@ async def test_p1_a_route_that_normalises_gives_rule_and_origin_the_same_form(
         answer = await client.ask(get(target))
         assert answer.status == status
         assert [asked.target for asked in origin.requests] == ([] if seen is None else [seen])
+
+
+async def test_p14_long_targets_are_not_remembered() -> None:
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address) as edge,
+        connected(edge.port) as client,
+    ):
+        for target in (b"/short", b"/" + b"a" * 8000, b"/?" + b"q" * 300):
+            assert (await client.ask(get(target))).status == 200
+        assert [key[0] for key in edge.engine._known_targets] == [b"/short"]
