@@ -153,7 +153,7 @@ class Engine:
             peer_trusted=connection.peer_trusted,
         )
         secure = connection.secure or self._plain_is_secure
-        exchange = Exchange(hexlify(randbytes(16)), self._wall(), request, route, secure=secure)  # noqa: S311 - an id
+        exchange = Exchange(_new_id(), self._wall(), request, route, secure=secure)
         return Relay(self._context, connection, head, exchange)
 
     def _find_route(self, head: RequestHead) -> tuple[Target, Route] | BadRequestError:
