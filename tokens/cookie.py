@@ -100,11 +100,6 @@ def open_insecure(ring: KeyRing, names: CookieNames, environment: str, text: byt
     return _open(ring, names.insecure, environment, text, now)
 
 
-def open_secure(ring: KeyRing, names: CookieNames, environment: str, text: bytes, now: float) -> Claims | Refusal:
-    """Open the value of the `secure` cookie, also when it has expired. What it does not carry is 0 or empty."""
-    return _open(ring, names.secure, environment, text, now)
-
-
 def open_pair(
     ring: KeyRing, names: CookieNames, environment: str, pair: tuple[bytes, bytes], now: float
 ) -> Claims | Refusal:

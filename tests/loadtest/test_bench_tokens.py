@@ -11,7 +11,8 @@ from edgepb.kms.v1 import kms_pb2
 from loadtest.bench import jwts
 from loadtest.bench.cookies import cookie_field
 from loadtest.bench.visitors import visitors
-from tokens.cookie import Claims, CookieNames, open_insecure, open_secure
+from tests.tokens.rings import open_secure
+from tokens.cookie import Claims, CookieNames, open_insecure
 from tokens.keys.ring import KeyRing
 
 NAMES = CookieNames("EdgeId", "SecureEdgeId")

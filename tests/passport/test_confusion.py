@@ -8,7 +8,8 @@ from edgepb.kms.v1 import kms_pb2
 from passport import PassportIntrospector, PassportKeys, PassportRefused
 from passport.integrity import join_envelope, split_envelope
 from tests.passport.samples import DOMAIN, KEYS, NOW, build, key_sets, key_version
-from tokens.cookie import Claims, CookieNames, open_insecure, open_secure, seal_pair
+from tests.tokens.rings import open_secure
+from tokens.cookie import Claims, CookieNames, open_insecure, seal_pair
 from tokens.envelope import Refusal
 from tokens.keys.ring import KeyRing
 

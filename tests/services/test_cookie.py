@@ -21,7 +21,8 @@ from tests.services.subscriber import (
     Subscribers,
     subscribers_running,
 )
-from tokens.cookie import CookieNames, open_insecure, open_secure
+from tests.tokens.rings import open_secure
+from tokens.cookie import CookieNames, open_insecure
 from tokens.envelope import Refusal
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

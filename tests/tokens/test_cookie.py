@@ -6,7 +6,7 @@ from edgepb.tokens.v1.cookie_pb2 import CookieClaims
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tokens.rings import ENVIRONMENT, NAMES, NONCES, NOW, claims, ring_of, version
+from tests.tokens.rings import ENVIRONMENT, NAMES, NONCES, NOW, claims, open_secure, ring_of, version
 from tokens.cookie import (
     PURPOSE,
     Claims,
@@ -14,7 +14,6 @@ from tokens.cookie import (
     NoSealingKeyError,
     open_insecure,
     open_pair,
-    open_secure,
     seal_pair,
 )
 from tokens.envelope import Refusal, seal

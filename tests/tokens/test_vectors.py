@@ -8,8 +8,8 @@ import pytest
 from edgepb.kms.v1 import kms_pb2
 
 from tests.tokens.make_vectors import FILE, vectors
-from tests.tokens.rings import NAMES
-from tokens.cookie import Claims, open_insecure, open_secure, seal_pair
+from tests.tokens.rings import NAMES, open_secure
+from tokens.cookie import Claims, open_insecure, seal_pair
 from tokens.envelope import Refusal
 from tokens.keys.ring import KeyRing
 
