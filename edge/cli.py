@@ -12,10 +12,11 @@ import aiohttp
 import typer
 import uvloop
 
-from edge.control.errors import ConfigErrors
+from edge.control.errors import ConfigErrors, render_errors
 from edge.control.json_schema import write_json_schemas
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
+from edge.control.token_file import read_token
 from edge.supervisor.slot import WorkerCommand
 from edge.supervisor.supervisor import Plan, Supervisor
 from edge.telemetry.events import configure_events
@@ -23,6 +24,7 @@ from edge.up.agreement import disagreements
 from edge.up.run import Up, write_ready
 from edge.up.screen import Screen
 from edge.up.secrets import make_secrets
+from edge.up.service_files import service_file_errors
 from edge.up.stack import Settings, stack
 from passport.inspect import inspect_passport
 from passport.keys import PassportKeys
@@ -67,7 +69,7 @@ def up(
     screen = Screen()
     problems = disagreements(config / "cookie.yaml", snapshot)
     for problem in problems:
-        screen.line("", problem)
+        screen.line("", str(problem))
     if problems:
         raise typer.Exit(EXIT_BAD_CONFIG)
     os.umask(0o077)  # also for the children: stores and logs are for their owner only
@@ -93,7 +95,7 @@ def run(
     config: ConfigOption = CONFIG, var: VarOption = VAR, overrides: SetOption = None, ready_fd: ReadyOption = None
 ) -> None:
     """Start the edge alone: its workers and the admin listener. It needs a KMS."""
-    snapshot = _load(config, var, overrides)
+    snapshot = _load(config, var, overrides, token_files=True)
     configure_events()
     where = ("--config", str(config.absolute()), "--var", str(var.absolute()))
     sets = tuple(word for text in overrides or () for word in ("--set", text))
@@ -111,9 +113,18 @@ def run(
 
 @app.command("check-config")
 def check_config(config: ConfigOption = CONFIG, var: VarOption = VAR, overrides: SetOption = None) -> None:
-    """Check the configuration and say every error with its place."""
-    snapshot = _load(config, var, overrides)
-    typer.echo(f"{config} is valid: {len(snapshot.routes.all)} routes to {len(snapshot.origins)} origins.")
+    """Check the configuration and say every error with its place; of the services' files, those that are there."""
+    loaded = load_config(config, overrides or (), var=var)
+    errors = list(loaded.errors) if isinstance(loaded, ConfigErrors) else disagreements(config / "cookie.yaml", loaded)
+    errors += service_file_errors(config)
+    if isinstance(loaded, ConfigErrors) or errors:
+        typer.echo(render_errors(errors), err=True)
+        raise typer.Exit(EXIT_BAD_CONFIG)
+    # Token files are of the machine that runs the edge, which need not be this one.
+    with_files = load_config(config, overrides or (), var=var, token_files=True)
+    for warning in with_files.errors if isinstance(with_files, ConfigErrors) else ():
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"{config} is valid: {len(loaded.routes.all)} routes to {len(loaded.origins)} origins.")
 
 
 @app.command()
@@ -161,9 +172,9 @@ def main() -> None:
     app()
 
 
-def _load(config: Path, var: Path, overrides: list[str] | None) -> Snapshot:
+def _load(config: Path, var: Path, overrides: list[str] | None, *, token_files: bool = False) -> Snapshot:
     """Load the configuration, or say what is wrong with it and exit."""
-    loaded = load_config(config, overrides or (), var=var)
+    loaded = load_config(config, overrides or (), var=var, token_files=token_files)
     if isinstance(loaded, ConfigErrors):
         typer.echo(str(loaded), err=True)
         raise typer.Exit(EXIT_BAD_CONFIG)
@@ -175,7 +186,7 @@ async def _passport_keys(snapshot: Snapshot) -> PassportKeys | str:
     kms = snapshot.services.kms
     purposes = [purpose for purpose in kms.purposes if purpose.startswith("passport-")]
     try:
-        token = kms.token_file.read_text(encoding="ascii").strip()
+        token = read_token(kms.token_file)
         async with aiohttp.ClientSession() as session:
             answer = await KmsClient(session, kms.url, token, kms.timeout_s).key_sets(purposes)
         return PassportKeys.from_key_sets(answer.key_sets)

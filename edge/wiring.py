@@ -17,6 +17,7 @@ from edge.contract.filters import InboundFilter, OutboundFilter
 from edge.contract.identity import UserIdentity
 from edge.contract.ports import CookiePair, CookieService
 from edge.control.snapshot import Snapshot
+from edge.control.token_file import read_token
 from edge.relay.chain import inbound_chain, outbound_chain
 from edge.relay.engine import Engine
 from edge.telemetry.access_log import AccessLog
@@ -41,15 +42,10 @@ from tokens.set_cookie import CookieAttributes
 _log = structlog.get_logger("edge.worker")
 
 
-def read_secret(path: Path) -> str:
-    """Return a token from its file. Raises OSError."""
-    return path.read_text(encoding="ascii").strip()
-
-
 def key_rings(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: WorkerMetrics) -> KeyRings:
     """Return the holder of this worker's keys, not yet started."""
     kms = snapshot.services.kms
-    client = KmsClient(session, str(kms.url), read_secret(kms.token_file), kms.timeout_s)
+    client = KmsClient(session, str(kms.url), read_token(kms.token_file), kms.timeout_s)
     return KeyRings(client, kms.purposes, refresh_s=kms.refresh_s, metrics=metrics)
 
 
@@ -59,7 +55,7 @@ def cookie_service(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: 
     return CookieServiceClient(
         session,
         str(settings.url),
-        read_secret(settings.token_file),
+        read_token(settings.token_file),
         timeout_s=settings.timeout_s,
         create_timeout_s=settings.create_timeout_s,
         concurrency=settings.concurrency,
@@ -73,7 +69,7 @@ def telemetry(snapshot: Snapshot, metrics: WorkerMetrics) -> Telemetry:
     if target == "off":
         return Telemetry(metrics, None)
     # The hash key must agree between workers and mean nothing outside: it is derived from the edge's own token.
-    token = read_secret(snapshot.services.kms.token_file).encode()
+    token = read_token(snapshot.services.kms.token_file).encode()
     key = hashlib.blake2b(token, digest_size=32, person=b"edge-access-log").digest()
     return Telemetry(metrics, AccessLog(None if target == "stdout" else Path(target)), LineWriter(key))
 

@@ -14,6 +14,7 @@ from edge.control.overrides import apply_override, parse_override
 from edge.control.routing_files import DeviceTypesFile, GrantsFile, OriginsFile, RoutesFile
 from edge.control.snapshot import Snapshot
 from edge.control.source import M, Source, unknown_key
+from edge.control.token_file import check_token_files
 
 _AnySource: TypeAlias = (
     Source[EdgeFile] | Source[RoutesFile] | Source[OriginsFile] | Source[GrantsFile] | Source[DeviceTypesFile]
@@ -34,11 +35,16 @@ class _Sources:
 
 
 def load_config(
-    directory: str | os.PathLike[str], overrides: Sequence[str] = (), *, var: str | os.PathLike[str] = "var"
+    directory: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    *,
+    var: str | os.PathLike[str] = "var",
+    token_files: bool = False,
 ) -> Snapshot | ConfigErrors:
     """Read, override, check and freeze the configuration in `directory`.
 
     `overrides` are KEY=VALUE texts (`edge.control.overrides`). Relative paths of secrets and state are put under `var`.
+    With `token_files`, those that the configuration names must hold tokens, too.
     Never raises for what is in the files: all errors come back together, each with its place.
     """
     base = Path(directory)
@@ -54,10 +60,12 @@ def load_config(
     errors: list[ConfigError] = []
     unread = {id(source) for source in sources.all() if _noted(source.read(), errors)}
     _override(sources, overrides, errors)
-    return _check(sources, unread, Path(var).absolute(), errors)
+    return _check(sources, unread, Path(var).absolute(), errors, token_files=token_files)
 
 
-def _check(sources: _Sources, unread: set[int], var: Path, errors: list[ConfigError]) -> Snapshot | ConfigErrors:
+def _check(
+    sources: _Sources, unread: set[int], var: Path, errors: list[ConfigError], *, token_files: bool
+) -> Snapshot | ConfigErrors:
     def checked(source: Source[M]) -> M | None:
         if id(source) in unread:
             return None
@@ -71,6 +79,8 @@ def _check(sources: _Sources, unread: set[int], var: Path, errors: list[ConfigEr
     grants, device_types = checked(sources.grants), checked(sources.device_types)
     if edge is not None:
         _collect(sources.edge, check_edge(edge), errors)
+        if token_files:
+            _collect(sources.edge, check_token_files(edge), errors)
     if routes is not None:
         _collect(sources.routes, check_routes(routes, origins), errors)
     if grants is not None:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from edge.control.errors import ConfigError, Place, place_text
 from edge.control.snapshot import Snapshot
-from edge.control.yaml_text import Document, read_yaml
+from edge.control.yaml_text import Document, Value, read_yaml
 
 
-def disagreements(cookie_file: Path, snapshot: Snapshot) -> list[str]:
-    """Return a sentence for each value of `cookie_file` that is not the edge's.
+def disagreements(cookie_file: Path, snapshot: Snapshot) -> list[ConfigError]:
+    """Return an error for each value of `cookie_file` that is not the edge's.
 
     A value that is left out, or a file that cannot be read, is for the cookie service to judge.
     """
@@ -20,13 +21,18 @@ def disagreements(cookie_file: Path, snapshot: Snapshot) -> list[str]:
         return []
     names = found.value.get("names")
     names = names if isinstance(names, Mapping) else {}
-    pairs = [
-        ("environment", found.value.get("environment"), "edge.environment", snapshot.edge.environment),
-        ("names.insecure", names.get("insecure"), "cookies.insecure_name", snapshot.cookies.insecure_name),
-        ("names.secure", names.get("secure"), "cookies.secure_name", snapshot.cookies.secure_name),
+    pairs: list[tuple[Place, Value, str, str]] = [
+        (("environment",), found.value.get("environment"), "edge.environment", snapshot.edge.environment),
+        (("names", "insecure"), names.get("insecure"), "cookies.insecure_name", snapshot.cookies.insecure_name),
+        (("names", "secure"), names.get("secure"), "cookies.secure_name", snapshot.cookies.secure_name),
     ]
     return [
-        f"{cookie_file}: {key}: is {theirs!r}, but the edge's {edge_key} is {ours!r}: make them the same"
-        for key, theirs, edge_key, ours in pairs
+        ConfigError(
+            str(cookie_file),
+            found.line(place),
+            place_text(place),
+            f"is {theirs!r}, but the edge's {edge_key} is {ours!r}: make them the same",
+        )
+        for place, theirs, edge_key, ours in pairs
         if theirs is not None and theirs != ours
     ]

@@ -16,7 +16,7 @@ from services.cookie.renewal import Renewer
 from services.cookie.server import CookieServer
 from services.cookie.subscriber import SubscriberClient
 from services.kit.callers import Callers, read_token
-from services.kit.config import read_config
+from services.kit.config import check_config, read_config
 from services.kit.keys import fresh_ring
 from services.kit.process import MAX_BODY_BYTES, arguments, run, secrets_directory
 from tokens.cookie import PURPOSE
@@ -45,7 +45,9 @@ def main() -> int:
     parser.add_argument("--callers", default="edge", metavar="LIST", help="who may call, by commas (default: edge)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="default: cookie.token of the secrets")
     options = parser.parse_args()
-    return run("cookie", partial(build, options), options.listen, options.ready_fd)
+    if options.check_config:
+        return check_config(options.config, CookieConfig)
+    return run("cookie", partial(build, options), options)
 
 
 if __name__ == "__main__":

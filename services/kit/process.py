@@ -62,6 +62,7 @@ def arguments(name: str, default_listen: str) -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, default=Path(f"config/{name}.yaml"), metavar="FILE")
     parser.add_argument("--var", type=Path, default=Path("var"), metavar="DIR", help="state (default: var)")
     parser.add_argument("--secrets", type=Path, metavar="DIR", help="holds <identity>.token (default: VAR/secrets)")
+    parser.add_argument("--check-config", action="store_true", help="check the config file, say every error, and leave")
     return parser
 
 
@@ -71,8 +72,8 @@ def secrets_directory(options: argparse.Namespace) -> Path:
     return Path(var) / "secrets" if secrets is None else Path(secrets)
 
 
-def run(name: str, build: Build, listen: Address, ready_fd: int | None) -> int:
-    """Serve what `build` returns until SIGTERM or SIGINT; return the exit code.
+def run(name: str, build: Build, options: argparse.Namespace) -> int:
+    """Serve what `build` returns until SIGTERM or SIGINT; return the exit code. `options` are those of `arguments`.
 
     `build` enters what it opens into the exit stack it is given; that is closed after the last request.
     """
@@ -81,12 +82,12 @@ def run(name: str, build: Build, listen: Address, ready_fd: int | None) -> int:
     os.umask(0o077)
     configure_logging()
     try:
-        uvloop.run(_serve(name, build, listen, ready_fd))
+        uvloop.run(_serve(name, build, options.listen, options.ready_fd))
     except StartError as error:
         sys.stderr.write(f"{name} cannot start: {error}\n")
         return 1
     except _CannotListenError as error:
-        sys.stderr.write(f"{name} cannot listen on {listen}: {error}\n")
+        sys.stderr.write(f"{name} cannot listen on {options.listen}: {error}\n")
         return 2
     return 0
 

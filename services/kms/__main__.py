@@ -10,7 +10,7 @@ from aiohttp import web
 from sqlalchemy.exc import DatabaseError
 
 from services.kit.callers import Callers
-from services.kit.config import read_config
+from services.kit.config import check_config, read_config
 from services.kit.process import MAX_BODY_BYTES, StartError, arguments, run, secrets_directory
 from services.kms.config import KmsConfig
 from services.kms.sealing import Sealer, Unsealable, read_master_key
@@ -42,7 +42,9 @@ async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
 def main() -> int:
     """Read the arguments and serve; return the exit code."""
     options = arguments("kms", "127.0.0.1:8090").parse_args()
-    return run("kms", partial(build, options), options.listen, options.ready_fd)
+    if options.check_config:
+        return check_config(options.config, KmsConfig)
+    return run("kms", partial(build, options), options)
 
 
 if __name__ == "__main__":

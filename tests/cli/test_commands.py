@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import sys
@@ -12,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
 from typer.testing import CliRunner
 
 from edge.cli import app
@@ -26,16 +29,29 @@ CONFIG = str(REPOSITORY / "config")
 runner = CliRunner()
 
 
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Return a copy of the shipped configuration that a test may spoil."""
+    return Path(shutil.copytree(CONFIG, tmp_path / "config"))
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
 def test_version_says_which_one() -> None:
     result = runner.invoke(app, ["version"])
     assert result.exit_code == 0
     assert result.output.strip() == "0.1.0"
 
 
-def test_check_config_says_that_the_shipped_config_is_valid() -> None:
-    result = runner.invoke(app, ["check-config", "--config", CONFIG])
+def test_check_config_says_that_the_shipped_config_is_valid(tmp_path: Path) -> None:
+    make_secrets(tmp_path / "secrets")
+    result = runner.invoke(app, ["check-config", "--config", CONFIG, "--var", str(tmp_path)])
     assert result.exit_code == 0
-    assert "is valid" in result.output
+    assert result.output == f"{CONFIG} is valid: 10 routes to 1 origins.\n"
 
 
 def test_check_config_says_every_error_with_its_place() -> None:
@@ -45,6 +61,85 @@ def test_check_config_says_every_error_with_its_place() -> None:
     assert "timeouts.connect_s" in result.output
     assert "nonsense" in result.output
     assert "2 errors" in result.output
+
+
+def test_check_config_warns_of_token_files_that_are_not_there_yet(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["check-config", "--config", CONFIG, "--var", str(tmp_path)])
+    assert result.exit_code == 0
+    kms, cookie, valid = result.output.splitlines()
+    missing = f"{tmp_path}/secrets/edge.token is not there: put the edge's token there; `edge up` makes"
+    assert re.match(rf"warning: {CONFIG}/edge\.yaml:\d+: services\.kms\.token_file: {re.escape(missing)}", kms)
+    assert re.match(rf"warning: {CONFIG}/edge\.yaml:\d+: services\.cookie\.token_file: {re.escape(missing)}", cookie)
+    assert "is valid" in valid
+
+
+def test_check_config_has_the_services_check_their_files_and_compares_them_with_the_edges(directory: Path) -> None:
+    replace(directory / "cookie.yaml", "environment: local", "environment: elsewhere")
+    replace(directory / "cookie.yaml", "life_s: 14400", "life_s: 1\nlives: 9")
+    replace(directory / "kms.yaml", "purposes: [cookie]", "purposes: [cooky]")
+    replace(directory / "routes.yaml", "origin: api", "origin: apu")
+    result = runner.invoke(app, ["check-config", "--config", str(directory)])
+    assert result.exit_code == 2
+    cookie = f"{directory}/cookie.yaml"
+    assert f"{cookie}: life_s: Input should be greater than or equal to 2\n" in result.output
+    assert f"{cookie}: lives: Extra inputs are not permitted\n" in result.output
+    assert "kms.yaml: the whole file: Value error, identities.cookie is granted cooky" in result.output
+    assert "routes[0].origin" in result.output
+    assert result.output.endswith("\n4 errors in the configuration.\n")
+    replace(directory / "routes.yaml", "origin: apu", "origin: api")
+    result = runner.invoke(app, ["check-config", "--config", str(directory)])
+    assert result.exit_code == 2
+    differs = "environment: is 'elsewhere', but the edge's edge.environment is 'local': make them the same"
+    assert f"{cookie}:3: {differs}\n" in result.output
+    assert result.output.endswith("\n4 errors in the configuration.\n")
+
+
+def test_check_config_says_that_a_services_file_cannot_be_read(directory: Path) -> None:
+    (directory / "cookie.yaml").write_text("names: {")
+    (directory / "kms.yaml").unlink()
+    (directory / "kms.yaml").mkdir()
+    result = runner.invoke(app, ["check-config", "--config", str(directory)])
+    assert result.exit_code == 2
+    assert f"{directory}/cookie.yaml: is not YAML: " in result.output
+    assert f"{directory}/kms.yaml: cannot be read: Is a directory\n" in result.output
+    assert "2 errors" in result.output
+
+
+def test_check_config_does_without_the_files_of_services_that_run_elsewhere(directory: Path) -> None:
+    (directory / "cookie.yaml").unlink()
+    (directory / "kms.yaml").unlink()
+    assert runner.invoke(app, ["check-config", "--config", str(directory)]).exit_code == 0
+
+
+@pytest.mark.parametrize("token", ["", "\n", "first-part\nsecond-part", "first-part second-part", "geheimnisträger"])
+async def test_run_with_a_file_that_holds_no_token_says_so_without_its_content(tmp_path: Path, token: str) -> None:
+    make_secrets(tmp_path / "secrets", ["edge"])
+    (tmp_path / "other.token").write_text(token, encoding="utf-8")
+    said = await _refused_token_file(tmp_path)
+    assert said == (
+        "holds no token: one line of printable ASCII without blanks is expected: write the edge's token into it"
+    )
+    assert all(part not in said for part in token.split())
+
+
+async def test_run_without_a_token_file_says_so_before_any_worker_starts(tmp_path: Path) -> None:
+    make_secrets(tmp_path / "secrets", ["edge"])
+    assert (await _refused_token_file(tmp_path)).startswith("is not there: put the edge's token there; ")
+    (tmp_path / "other.token").mkdir()
+    assert (await _refused_token_file(tmp_path)).startswith("cannot be read (Is a directory): let the edge's user ")
+
+
+async def _refused_token_file(var: Path) -> str:
+    """Run with `other.token` as token file of the cookie service; return what is said of it, and that is all."""
+    named = var / "other.token"
+    where = ("--config", CONFIG, "--var", str(var))
+    code, said = await _edge("run", *where, "--set", "services.cookie.token_file=other.token")
+    assert code == 2
+    place = f"--set services.cookie.token_file: services.cookie.token_file: {named} "
+    assert said.startswith(place)
+    line, count = said.removeprefix(place).splitlines()
+    assert count == "1 error in the configuration."
+    return line
 
 
 def test_every_command_that_needs_a_config_says_what_is_wrong_with_it(tmp_path: Path) -> None:
@@ -58,9 +153,10 @@ def test_up_refuses_a_cookie_service_whose_cookies_the_edge_would_refuse(tmp_pat
     sets = ["--set", "edge.environment=other", "--set", "cookies.secure_name=Another"]
     result = runner.invoke(app, ["up", "--config", CONFIG, "--var", str(tmp_path / "var"), *sets])
     assert result.exit_code == 2
-    assert "cookie.yaml: environment: is 'local', but the edge's edge.environment is 'other'" in result.output
+    assert "cookie.yaml:3: environment: is 'local', but the edge's edge.environment is 'other'" in result.output
     assert (
-        "cookie.yaml: names.secure: is 'SecureEdgeId', but the edge's cookies.secure_name is 'Another'" in result.output
+        "cookie.yaml:6: names.secure: is 'SecureEdgeId', but the edge's cookies.secure_name is 'Another'"
+        in result.output
     )
     assert not (tmp_path / "var").exists()
 
@@ -130,6 +226,7 @@ async def test_run_serves_until_sigterm(tmp_path: Path) -> None:
 
 
 async def test_run_says_that_its_port_is_taken(tmp_path: Path) -> None:
+    make_secrets(tmp_path / "secrets")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, said = await _edge(
@@ -173,7 +270,12 @@ async def _edge(*arguments: str) -> tuple[int | None, str]:
     edge = await asyncio.create_subprocess_exec(
         *_command(*arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    said, _ = await edge.communicate()
+    try:
+        async with asyncio.timeout(30):
+            said, _ = await edge.communicate()
+    finally:
+        if edge.returncode is None:
+            edge.terminate()
     return edge.returncode, said.decode()
 
 

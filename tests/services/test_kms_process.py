@@ -52,6 +52,24 @@ async def test_a_service_says_where_it_listens_answers_health_and_ends_with_0_on
         assert kms.process.output().startswith(f"kms listening on {kms.process.address}\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        (CONFIG.read_text(), 0, "{path} is valid\n"),
+        ("key_sets: []\nsurprise: 1\n", 1, "{path}: key_sets: Tuple should have at least 1 item"),
+        ('key_sets: [cookie]\nidentities: {edge: {purposes: []}}\n"a\\nb\\e[31m": 1', 1, "{path}: a\\nb\\x1b[31m: "),
+        ("key_sets: 2024-99-99", 1, "{path}: is not YAML: month must be in 1..12\n"),
+    ],
+)
+async def test_a_service_checks_its_config_and_leaves(tmp_path: Path, text: str, code: int, said: str) -> None:
+    path = tmp_path / "kms.yaml"
+    path.write_text(text)
+    async with started("services.kms", "--check-config", "--config", str(path)) as (checking, _):
+        assert await checking.wait() == code
+        assert checking.output().startswith(said.format(path=path))
+        assert all(line.startswith(str(path)) for line in checking.output().splitlines())
+
+
 async def test_another_master_key_stops_the_start_and_changes_nothing(tmp_path: Path) -> None:
     path, sealer = tmp_path / "kms.sqlite", Sealer(b"1" * 32)
     store = Store(path, sealer, 1000, 1e9)
