@@ -64,12 +64,9 @@ def _on_free_port(part: Part) -> Part:
 
 
 def _kms(settings: Settings, at: Addresses) -> list[str]:
-    return [
-        *_module("services.kms", "kms", settings, at),
-        "--config",
-        str(settings.config / "kms.yaml"),
-        *_secrets(settings),
-    ]
+    line = [*_module("services.kms", "kms", settings, at), "--config", str(settings.config / "kms.yaml")]
+    # A line for each key fetch would hide the others; the store's access log has them all.
+    return [*line, "--log-level", "warning", *_secrets(settings)]
 
 
 def _subscriber(settings: Settings, at: Addresses) -> list[str]:

@@ -6,8 +6,11 @@ import sys
 import structlog
 
 
-def configure_logging() -> None:
-    """Send structlog's events, and what the libraries log, to stderr as JSON lines. Call once, at start."""
+def configure_logging(level: str) -> None:
+    """Send structlog's events from `level` up, and the libraries' from warning up, to stderr as JSON lines.
+
+    `level` is lower-case, such as "info". Call once, at start.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -15,6 +18,7 @@ def configure_logging() -> None:
     ]
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

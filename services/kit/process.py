@@ -63,6 +63,7 @@ def arguments(name: str, default_listen: str) -> argparse.ArgumentParser:
     parser.add_argument("--var", type=Path, default=Path("var"), metavar="DIR", help="state (default: var)")
     parser.add_argument("--secrets", type=Path, metavar="DIR", help="holds <identity>.token (default: VAR/secrets)")
     parser.add_argument("--check-config", action="store_true", help="check the config file, say every error, and leave")
+    parser.add_argument("--log-level", choices=("info", "warning"), default="info", help="what is logged at least")
     return parser
 
 
@@ -80,7 +81,7 @@ def run(name: str, build: Build, options: argparse.Namespace) -> int:
     # Keys live in this process: leave no core dump, and no file that others can read.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)
-    configure_logging()
+    configure_logging(options.log_level)
     try:
         uvloop.run(_serve(name, build, options.listen, options.ready_fd))
     except StartError as error:

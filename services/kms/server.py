@@ -134,7 +134,8 @@ class KmsServer:
     ) -> None:
         access = Access(time.time(), identity or "", request.remote or "", action, subject, outcome)
         await self._run(lambda: self._store.record(access))
-        _log.info("access", identity=access.identity, peer=access.peer, action=action, subject=subject, outcome=outcome)
+        log = _log.info if outcome is Outcome.GRANTED else _log.warning
+        log("access", identity=access.identity, peer=access.peer, action=action, subject=subject, outcome=outcome)
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -4,10 +4,12 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +96,22 @@ async def test_a_service_that_dies_is_said_and_comes_back_where_it_was(stack: St
 
     await eventually(back, "the subscriber service listens again")
     assert "subscriber was ended by signal 9; it is started again in 0.1 s" in stack.printed.read_text()
+
+
+async def test_key_fetches_are_not_printed_and_a_refused_one_is(stack: Stack) -> None:
+    store = stack.printed.parent / "var" / "kms.sqlite"
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as kept:
+        rows = kept.execute("SELECT DISTINCT identity, outcome FROM access_log").fetchall()
+    assert {("edge", "granted"), ("cookie", "granted")} <= set(rows)
+    assert '"outcome": "granted"' not in stack.printed.read_text()
+    async with aiohttp.ClientSession() as stranger, stranger.post(stack.url("kms", "/v1/key-sets")) as refused:
+        assert refused.status == 401
+
+    async def said() -> bool:
+        lines = stack.printed.read_text().splitlines()
+        return any(line.startswith("kms ") and '"outcome": "unknown_identity"' in line for line in lines)
+
+    await eventually(said, "the refused access is printed")
 
 
 def test_a2_no_secret_is_ever_printed(stack: Stack) -> None:

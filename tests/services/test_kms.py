@@ -1,5 +1,6 @@
 """The key management service as its callers see it: a real process, spoken to over its socket."""
 
+import json
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
@@ -105,6 +106,8 @@ async def test_every_access_leaves_a_row_and_a_log_line_without_secrets(kms: Kms
     ]
     output = kms.process.output()
     assert output.count('"event": "access"') == lines_before + 5
+    lines = [json.loads(line) for line in output.splitlines() if '"event": "access"' in line]
+    assert {(line["level"], line["outcome"] == "granted") for line in lines} == {("info", True), ("warning", False)}
     assert kms.token("edge") not in output
     assert kms.token("edge").encode() not in stored_bytes(kms.var)
     assert answer.key_sets[0].versions[0].material.hex() not in output

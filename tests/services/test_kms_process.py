@@ -6,8 +6,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
 from edgepb.kms.v1 import kms_pb2
 
+from passport.kms import KmsClient, KmsRefused
 from services.kit.callers import Callers, read_token
 from services.kit.config import read_config
 from services.kit.process import Address, StartError
@@ -16,7 +18,7 @@ from services.kms.config import KmsConfig
 from services.kms.sealing import Sealer, Unsealable, read_master_key
 from services.kms.states import NEXT, State, may_move
 from services.kms.store import Store
-from tests.processes import make_secrets, started, write_secret
+from tests.processes import make_secrets, process, started, write_secret
 from tests.services.kms_calls import CONFIG, PURPOSES, kms_arguments, kms_running
 
 
@@ -50,6 +52,21 @@ async def test_a_service_says_where_it_listens_answers_health_and_ends_with_0_on
             assert f"kms cannot listen on {kms.process.address}: the port is taken" in second.output()
         assert await kms.process.stop() == 0
         assert kms.process.output().startswith(f"kms listening on {kms.process.address}\n")
+
+
+async def test_a_service_told_to_log_warnings_only_leaves_routine_accesses_to_its_store(tmp_path: Path) -> None:
+    secrets = make_secrets(tmp_path / "secrets")
+    arguments = [*kms_arguments(secrets, tmp_path), "--log-level", "warning"]
+    async with process("services.kms", *arguments) as quiet, ClientSession() as session:
+        edge = KmsClient(session, quiet.url, read_token(secrets / "edge.token"))
+        await edge.key_sets(PURPOSES)
+        with pytest.raises(KmsRefused):
+            await KmsClient(session, quiet.url, "x" * 43).key_sets(PURPOSES)
+        await quiet.said('"outcome": "unknown_identity"')
+        assert "granted" not in quiet.output()
+    with closing(sqlite3.connect(tmp_path / "kms.sqlite")) as connection:
+        kept = connection.execute("SELECT identity, outcome FROM access_log ORDER BY id").fetchall()
+    assert kept == [("edge", "granted"), ("", "unknown_identity")]
 
 
 @pytest.mark.parametrize(
