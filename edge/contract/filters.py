@@ -75,10 +75,25 @@ class OnError(StrEnum):
 class Filter(Protocol):
     """What every filter declares. `id` is its file name, config key, metric label and docs heading."""
 
-    id: str
-    on_error: OnError
-    deadline_s: float  # for one asynchronous call
-    concurrency: int  # asynchronous calls at a time, per worker; one more is an error
+    @property
+    def id(self) -> str:
+        """Lower-case with underscores."""
+        ...
+
+    @property
+    def on_error(self) -> OnError:
+        """Closed unless the docs say why not."""
+        ...
+
+    @property
+    def deadline_s(self) -> float:
+        """For one asynchronous call."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """Asynchronous calls at a time, per worker; one more is an error."""
+        ...
 
 
 class InboundFilter(Filter, Protocol):

@@ -1,5 +1,7 @@
 """authorise: the route's required levels against who was found to be asking."""
 
+from typing import ClassVar
+
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, OnError, Refuse, Verdict
 from edge.contract.identity import DeviceIdentity, Level, UserIdentity
@@ -9,10 +11,10 @@ from edge.contract.reasons import Reason
 class AuthoriseFilter:
     """Refuses whoever is not known well enough for the route: the user first, then the device."""
 
-    id = "authorise"
-    on_error = OnError.CLOSED
-    deadline_s = 1.0
-    concurrency = 1
+    id: ClassVar[str] = "authorise"
+    on_error: ClassVar[OnError] = OnError.CLOSED
+    deadline_s: ClassVar[float] = 1.0
+    concurrency: ClassVar[int] = 1
 
     def inbound(self, exchange: Exchange) -> Verdict:
         """Compare levels; UNSPECIFIED on a route asks for nothing, on an identity satisfies nothing."""

@@ -5,7 +5,7 @@ Our cookies end here: they are taken off the request whatever they turn out to b
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import ClassVar, Final
 
 from edge.contract.exchange import Exchange, TokenKind
 from edge.contract.filters import CONTINUE, NOT_MINE, OnError, Refuse, Verdict
@@ -63,10 +63,10 @@ class CookieFilter:
     was refused is never kept. So are whole `Cookie` lines, for the device that sends the very line it sent before.
     """
 
-    id = "cookie"
-    on_error = OnError.CLOSED
-    deadline_s = 1.0
-    concurrency = 1
+    id: ClassVar[str] = "cookie"
+    on_error: ClassVar[OnError] = OnError.CLOSED
+    deadline_s: ClassVar[float] = 1.0
+    concurrency: ClassVar[int] = 1
 
     def __init__(
         self,

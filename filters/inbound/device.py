@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, OnError, Verdict
@@ -13,10 +14,10 @@ _UNKNOWN_TYPE = 0
 class DeviceFilter:
     """Settles which device is asking, whatever becomes of its user."""
 
-    id = "device"
-    on_error = OnError.CLOSED
-    deadline_s = 1.0
-    concurrency = 1
+    id: ClassVar[str] = "device"
+    on_error: ClassVar[OnError] = OnError.CLOSED
+    deadline_s: ClassVar[float] = 1.0
+    concurrency: ClassVar[int] = 1
 
     def __init__(self, device_types: Mapping[int, str]) -> None:
         """`device_types` is the registry of config/device_types.yaml: type to name."""

@@ -4,7 +4,7 @@ Runs first, so that no later filter, and no error path, sees a client's identity
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, OnError, Verdict
@@ -18,10 +18,10 @@ _BELIEVED: Final = frozenset({NameClass.FORWARDED, NameClass.MESH})
 class HygieneFilter:
     """Strips identity, forwarding and override headers; adds request id, trace parent and forwarding headers."""
 
-    id = "hygiene"
-    on_error = OnError.CLOSED
-    deadline_s = 1.0
-    concurrency = 1
+    id: ClassVar[str] = "hygiene"
+    on_error: ClassVar[OnError] = OnError.CLOSED
+    deadline_s: ClassVar[float] = 1.0
+    concurrency: ClassVar[int] = 1
 
     def __init__(self, trusted_proxies: Sequence[Network] = ()) -> None:
         """`trusted_proxies` tells which addresses in a trusted peer's X-Forwarded-For are proxies of ours too."""

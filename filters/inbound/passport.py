@@ -4,7 +4,7 @@ Runs for every request, also when nobody is known: an absent identity is signed 
 """
 
 from binascii import b2a_base64
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, Continue, OnError, Refuse
@@ -37,10 +37,10 @@ class PassportKeySource(Protocol):
 class PassportFilter:
     """Signs with the primary keys of this moment; keeps the encoded parts of identities that come again."""
 
-    id = "passport"
-    on_error = OnError.CLOSED
-    deadline_s = 1.0
-    concurrency = 1
+    id: ClassVar[str] = "passport"
+    on_error: ClassVar[OnError] = OnError.CLOSED
+    deadline_s: ClassVar[float] = 1.0
+    concurrency: ClassVar[int] = 1
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ them can cancel it by going away. What a renewal brings is checked here before a
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Final
+from typing import ClassVar, Final
 
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, OnError, Verdict
@@ -26,10 +26,10 @@ _LINGERS: Final = frozenset((RenewalOutcome.RENEWED, RenewalOutcome.NOT_A_MEMBER
 class RenewFilter:
     """Renews tokens that the cookie filter found to be expired (waits) or due (beside the origin call)."""
 
-    id = "renew"
-    on_error = OnError.CLOSED
-    deadline_s = 5.0  # above every `wait_s`: a slow renewal is an outcome here, not an error
-    concurrency = 8192  # above `max_waiting`, for the same reason
+    id: ClassVar[str] = "renew"
+    on_error: ClassVar[OnError] = OnError.CLOSED
+    deadline_s: ClassVar[float] = 5.0  # above every `wait_s`: a slow renewal is an outcome here, not an error
+    concurrency: ClassVar[int] = 8192  # above `max_waiting`, for the same reason
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 A refused action is noted in `exchange.actions` as `refused:<reason>` and changes nothing; the response goes on.
 """
 
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from edge.contract.exchange import Exchange, Response
 from edge.contract.filters import CONTINUE, Continue, OnError
@@ -26,10 +26,10 @@ class PassportKeySource(Protocol):
 class PassportActionsFilter:
     """Turns an accepted action into `exchange.signed_in` or `exchange.user_cleared`."""
 
-    id = "passport_actions"
-    on_error = OnError.CLOSED
-    deadline_s = 1.0
-    concurrency = 1
+    id: ClassVar[str] = "passport_actions"
+    on_error: ClassVar[OnError] = OnError.CLOSED
+    deadline_s: ClassVar[float] = 1.0
+    concurrency: ClassVar[int] = 1
 
     def __init__(self, source: PassportKeySource, grants: Grants) -> None:
         """Check actions against `grants` (key purpose to grant) with the keys of `source`."""

@@ -1,6 +1,6 @@
 """scrub: nothing internal reaches a device: not on success, not on an error page, not in trailers (THREATS X6)."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, OnError, Verdict
@@ -17,10 +17,10 @@ _NOT_IN_ANY_VALUE: Final = b"\n"
 class ScrubFilter:
     """Removes internal headers in every spelling, and any field that carries this exchange's Passport."""
 
-    id = "scrub"
-    on_error = OnError.CLOSED
-    deadline_s = 1.0
-    concurrency = 1
+    id: ClassVar[str] = "scrub"
+    on_error: ClassVar[OnError] = OnError.CLOSED
+    deadline_s: ClassVar[float] = 1.0
+    concurrency: ClassVar[int] = 1
 
     def outbound(self, exchange: Exchange) -> Verdict:
         """Clean the response's head, whoever made it."""

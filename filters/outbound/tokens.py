@@ -5,7 +5,7 @@ A new sign-in comes before everything else, a sign-out before a renewal: what th
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Final
+from typing import ClassVar, Final
 
 from edge.contract.exchange import Exchange, Response
 from edge.contract.filters import CONTINUE, OnError, Refuse, Verdict
@@ -24,10 +24,10 @@ _DEFINITIVE: Final = frozenset((RenewalOutcome.NOT_A_MEMBER, RenewalOutcome.REVO
 class TokensFilter:
     """Sets, renews and clears the cookie pair. No other party's `Set-Cookie` of our names passes."""
 
-    id = "tokens"
-    on_error = OnError.CLOSED
-    deadline_s = 5.0
-    concurrency = 1024
+    id: ClassVar[str] = "tokens"
+    on_error: ClassVar[OnError] = OnError.CLOSED
+    deadline_s: ClassVar[float] = 5.0
+    concurrency: ClassVar[int] = 1024
 
     def __init__(
         self,
