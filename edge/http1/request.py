@@ -30,7 +30,6 @@ _USUAL_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"DELETE"})
 _USUAL_HOP_FIELDS: Final = frozenset({b"host", b"connection"})
 _PRINTABLE: Final = re.compile(rb"[!-~]+").fullmatch
 _MAX_SECTION_BYTES: Final = 2048
-_MAX_SECTIONS_BYTES: Final = 8 * 1024 * 1024
 
 
 class RequestHead:
@@ -83,12 +82,13 @@ class _Section(NamedTuple):
 
 
 class _Sections:
-    """Sections seen of late, in two generations of at most `_MAX_SECTIONS_BYTES` of keys each.
+    """Sections seen of late, in two generations of at most `max_bytes` of keys each.
 
     When the young one is full it becomes the old one, whose entries are forgotten unless they come again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self.young: dict[bytes, _Section] = {}  # read directly on the fast path
         self.old: dict[bytes, _Section] = {}
         self.young_bytes = 0
@@ -102,13 +102,13 @@ class _Sections:
 
     def put(self, key: bytes, section: _Section) -> None:
         """Remember a section."""
-        if self.young_bytes + len(key) > _MAX_SECTIONS_BYTES:
+        if self.young_bytes + len(key) > self._max_bytes:
             self.old, self.young, self.young_bytes = self.young, {}, 0
         self.young[key] = section
         self.young_bytes += len(key)
 
 
-_sections: Final = _Sections()
+_sections: Final = _Sections(8 * 1024 * 1024)
 
 
 class RequestReader:
@@ -133,12 +133,12 @@ class RequestReader:
         """
         held = self._held
         if not held:
-            line_end = data.find(b"\r\n")
             stop = data.find(b"\r\n\r\n") + 4
-            key = data[line_end:stop]
-            section = _sections.young.get(key) or _sections.revive(key)
-            if section is not None and stop <= self._limits.max_head_bytes:
-                head = self._recognise(data[:line_end], section)
+            if 4 <= stop <= self._limits.max_head_bytes:
+                line_end = data.find(b"\r\n")
+                key = data[line_end:stop]
+                section = _sections.young.get(key) or _sections.revive(key)
+                head = None if section is None else self._recognise(data[:line_end], section)
                 if head is not None:
                     return head, data[stop:]
             if data[0] in b"\r\n":

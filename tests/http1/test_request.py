@@ -368,17 +368,16 @@ def test_s1_a_section_that_frames_a_body_is_read_anew_each_time() -> None:
     assert head_of(b"GET /a HTTP/1.1" + _SEEN).keep_alive
 
 
-def test_d7_sections_are_remembered_in_bounded_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request, "_MAX_SECTIONS_BYTES", 1000)
-    sections = request._sections
+def test_d7_sections_are_remembered_in_bounded_amounts() -> None:
+    sections = request._Sections(max_bytes=1000)
     for number in range(200):
-        head_of(b"GET / HTTP/1.1\r\nHost: a\r\nX: %d\r\n\r\n" % number)
+        sections.put(b"\r\nHost: a\r\nX: %d\r\n\r\n" % number, request._Section([], b"a", b"a", keep_alive=True))
     assert sum(map(len, sections.young)) <= 1000
     assert sum(map(len, sections.old)) <= 1000
     head_of(b"GET /a HTTP/1.1" + _SEEN)
-    sections.old, sections.young = sections.young, {}
+    request._sections.old, request._sections.young = request._sections.young, {}
     assert head_of(b"GET /b HTTP/1.1" + _SEEN).host == b"seen.test"
-    assert _SEEN in sections.young
+    assert _SEEN in request._sections.young
     long = b"\r\nHost: a\r\nX: " + b"x" * 1900 + b"\r\nY: " + b"y" * 200 + b"\r\n\r\n"
     RequestReader(HeadLimits()).feed(b"GET / HTTP/1.1" + long)
     assert long not in sections.young
