@@ -39,7 +39,7 @@ class WorkerCommand:
     def line(self, slot: int, listen_fd: int, control_fd: int) -> Sequence[str]:
         """Return the argument vector."""
         fds = ("--listen-fd", str(listen_fd), "--control-fd", str(control_fd))
-        return (sys.executable, "-m", self.module, "--slot", str(slot), *fds, *self.arguments)
+        return (sys.executable, "-P", "-m", self.module, "--slot", str(slot), *fds, *self.arguments)
 
 
 class Slot:
