@@ -17,6 +17,7 @@ from edge.control.json_schema import write_json_schemas
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
+from edge.relay import relay
 from edge.supervisor.slot import WorkerCommand
 from edge.supervisor.supervisor import Plan, Supervisor
 from edge.telemetry.events import configure_events
@@ -136,8 +137,9 @@ def schema(out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where
 
 @app.command()
 def version() -> None:
-    """Print the version."""
-    typer.echo(distribution_version("edge-passport"))
+    """Print the version, and whether the hot modules are compiled."""
+    compiled = not str(relay.__file__).endswith(".py")
+    typer.echo(f"{distribution_version('edge-passport')}, {'compiled' if compiled else 'interpreted'}")
 
 
 @app.command(

@@ -11,6 +11,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from loadtest.bench.contenders import NAMES
+from loadtest.bench.edges import wants_compiled
 from loadtest.bench.failure import BenchError
 from loadtest.bench.report import as_json, write
 from loadtest.bench.session import measure
@@ -18,6 +19,7 @@ from loadtest.bench.settings import Settings
 from loadtest.bench.table import show
 from loadtest.bench.tools import find_tools
 from loadtest.bench.verdicts import verdicts
+from loadtest.compiled import CompileError, compiled_packages
 
 T = TypeVar("T")
 INTERRUPTED = 130
@@ -29,8 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = settings_from(arguments)
     try:
         tools = find_tools(console.print)
-        found, context = asyncio.run(_until_terminated(measure(settings, tools, console.print)))
-    except BenchError as failure:
+        packages = compiled_packages(settings.var / "compiled", console.print) if wants_compiled(settings) else None
+        found, context = asyncio.run(_until_terminated(measure(settings, tools, packages, console.print)))
+    except (BenchError, CompileError) as failure:
         console.print(f"The bench could not measure. {failure}", style="red", markup=False, highlight=False)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):

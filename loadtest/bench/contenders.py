@@ -13,7 +13,8 @@ NAMES = {
     "nginx": "nginx proxy_pass",
     "edge_access_log": "edge, access log on",
     "edge_no_cookie": "edge, no cookie",
-}  # in the order of a round: the three that use one program are kept apart
+    "edge_interpreted": "edge, not compiled",
+}  # in the order of a round: edges are kept apart
 
 
 @dataclass(slots=True, frozen=True)

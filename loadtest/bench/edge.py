@@ -82,13 +82,23 @@ async def kms(seat: Seat, config: Path) -> AsyncIterator[Program]:
 
 
 @asynccontextmanager
-async def edge(name: str, seat: Seat, command: list[str]) -> AsyncIterator[Program]:
-    """Run an edge until left; raises `BenchError` when one of its processes may leave its core."""
-    async with running(name, seat.core, command, seat.home) as program:
+async def edge(name: str, seat: Seat, command: list[str], packages: Path | None) -> AsyncIterator[Program]:
+    """Run an edge until left: the compiled `packages`, or the sources as they are.
+
+    Raises `BenchError` when one of its processes may leave its core, or runs what it should not.
+    """
+    env = None if packages is None else {"PYTHONPATH": str(packages)}
+    async with running(name, seat.core, command, seat.home, env) as program:
         await wait_until_listening(program, seat.port)
         if program.cores() != {seat.core}:
             raise BenchError(f"{name} runs on the cores {sorted(program.cores())}, not on {seat.core} alone")
+        if any(_is_compiled(process.pid) for process in program.tree()) is not (packages is not None):
+            raise BenchError(f"{name} runs {'the sources' if packages else 'compiled modules'}")
         yield program
+
+
+def _is_compiled(pid: int) -> bool:
+    return "__mypyc." in Path(f"/proc/{pid}/maps").read_text()
 
 
 def _as_yaml(value: object) -> str:

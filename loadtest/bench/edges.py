@@ -1,4 +1,4 @@
-"""The edge in the ways it is measured: without a log, with one, and for requests that carry no cookie."""
+"""The edge in the ways it is measured: compiled or not, with a log or without, for requests that carry no cookie."""
 
 import time
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from loadtest.bench.checks import check_relay, check_tokens
 from loadtest.bench.cookies import cookie_field
 from loadtest.bench.passport_check import PassportCheck
 from loadtest.bench.processes import Program, Seat, free_port
+from loadtest.bench.settings import Settings
 from loadtest.bench.stage import Stage
 from loadtest.bench.visitors import Visitor
 from passport import DEVICE_PURPOSE, USER_PURPOSE, PassportKeys
@@ -20,7 +21,12 @@ from tokens.cookie import CookieNames
 from tokens.keys.ring import KeyRing
 
 SIGNED_IN_PATH, PUBLIC_PATH = "/browse", "/"
-IDS = ("edge", "edge_no_cookie", "edge_access_log")
+IDS = ("edge", "edge_no_cookie", "edge_access_log", "edge_interpreted")
+
+
+def wants_compiled(settings: Settings) -> bool:
+    """Return whether a row is wanted that the compiled edge gives."""
+    return any(settings.wants(name) for name in IDS if name != "edge_interpreted")
 
 
 @dataclass(slots=True, frozen=True)
@@ -46,22 +52,25 @@ class RunningEdge:
 
 
 async def start_edges(stage: Stage, people: list[Visitor]) -> None:
-    """Start the KMS and one edge, or two where one has to log, and see that each ends cookies and sends Passports."""
+    """Start the KMS and the edges that are wanted, and see that each ends cookies and sends Passports."""
     settings = stage.settings
     if not any(settings.wants(name) for name in IDS):
         return
-    stage.say("Starting the KMS and the edge")
+    stage.say("Starting the KMS and the edges")
     issued = await _issue(stage, people)
     if settings.wants("edge") or settings.wants("edge_no_cookie"):
-        quiet = await _start(stage, issued, "edge", access_log="off")
+        quiet = await _start(stage, issued, "edge", stage.packages, access_log="off")
         if settings.wants("edge"):
             await _signed_in(stage, issued, "edge", quiet)
         if settings.wants("edge_no_cookie"):
             contender = stage.add("edge_no_cookie", quiet.program, quiet.url(PUBLIC_PATH), [""])
             await check_relay(contender.target, stage.session, stage.seen, None)
     if settings.wants("edge_access_log"):
-        logging = await _start(stage, issued, "edge_access_log", access_log="access.log")
+        logging = await _start(stage, issued, "edge_access_log", stage.packages, access_log="access.log")
         await _signed_in(stage, issued, "edge_access_log", logging)
+    if settings.wants("edge_interpreted"):
+        interpreted = await _start(stage, issued, "edge_interpreted", None, access_log="off")
+        await _signed_in(stage, issued, "edge_interpreted", interpreted)
 
 
 async def _issue(stage: Stage, people: list[Visitor]) -> Issued:
@@ -81,11 +90,11 @@ def _cookies(answer: kms_pb2.GetKeySetsResponse, people: list[Visitor]) -> list[
     return [cookie_field(ring, names, edge.ENVIRONMENT, visitor, now) for visitor in people]
 
 
-async def _start(stage: Stage, issued: Issued, name: str, access_log: str) -> RunningEdge:
+async def _start(stage: Stage, issued: Issued, name: str, packages: Path | None, access_log: str) -> RunningEdge:
     ports = edge.EdgePorts(free_port(), free_port(), issued.kms_port, stage.origin_port)
     values = edge.overrides(ports, stage.settings.tokens, access_log)
     command = edge.edge_command(stage.settings.config, issued.var, values)
-    running = edge.edge(name, Seat(stage.cores.proxy, ports.listen, issued.var), command)
+    running = edge.edge(name, Seat(stage.cores.proxy, ports.listen, issued.var), command, packages)
     return RunningEdge(await stage.stack.enter_async_context(running), ports)
 
 

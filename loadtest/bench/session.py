@@ -21,7 +21,9 @@ from loadtest.bench.tools import Tools
 from loadtest.bench.visitors import visitors
 
 
-async def measure(settings: Settings, tools: Tools, say: Callable[[str], None]) -> tuple[Report, dict[str, object]]:
+async def measure(
+    settings: Settings, tools: Tools, packages: Path | None, say: Callable[[str], None]
+) -> tuple[Report, dict[str, object]]:
     """Start, check, measure and stop everything; return what was found and what it was found on.
 
     Raises `BenchError` when something does not start, does not do its job, or refuses good requests.
@@ -32,7 +34,7 @@ async def measure(settings: Settings, tools: Tools, say: Callable[[str], None]) 
         session = await stack.enter_async_context(aiohttp.ClientSession())
         port = free_port()
         async with check_origin(port) as seen:
-            stage = Stage(settings, tools, cores, home, session, stack, seen, port, say)
+            stage = Stage(settings, tools, cores, home, session, stack, seen, port, packages, say)
             await _start_all(stage)
         # The same port as the origin that looked: the proxies measured are the very ones checked.
         seat = Seat(cores.origin, port, home / "origin")

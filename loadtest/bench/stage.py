@@ -17,7 +17,10 @@ from loadtest.bench.tools import Tools
 
 @dataclass(slots=True, frozen=True)
 class Stage:
-    """Shared by all contenders of a run. `seen` is what the origin that looks, on `origin_port`, received."""
+    """Shared by all contenders of a run. `seen` is what the origin that looks, on `origin_port`, received.
+
+    `packages` is where the compiled packages are, None when no edge that runs them is wanted.
+    """
 
     settings: Settings
     tools: Tools
@@ -27,6 +30,7 @@ class Stage:
     stack: AsyncExitStack
     seen: Seen
     origin_port: int
+    packages: Path | None
     say: Callable[[str], None]
     contenders: list[Contender] = field(default_factory=list)
 

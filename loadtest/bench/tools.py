@@ -4,13 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.bench.failure import BenchError
 
-DEBIAN_PACKAGES = {"wrk": "wrk", "nginx": "nginx-light"}
+DEBIAN_PACKAGES = {"wrk": ["wrk"], "nginx": ["nginx-light"], "gcc": ["gcc", "libc6-dev"]}
+PYTHON_HEADERS = ["python3-dev"]
 SYSTEM_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where nginx is, and a user's PATH often ends before
 
 
@@ -24,10 +26,15 @@ class Tools:
 
 
 def find_tools(say: Callable[[str], None]) -> Tools:
-    """Return where wrk, nginx and Envoy are, after installing from Debian what is missing and may be installed."""
-    missing = [name for name in DEBIAN_PACKAGES if find(name) is None]
+    """Return where wrk, nginx and Envoy are, after installing from Debian what is missing and may be installed.
+
+    A C compiler and Python's headers are among it: the edge is measured compiled.
+    """
+    missing = [package for name, packages in DEBIAN_PACKAGES.items() if find(name) is None for package in packages]
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        missing += PYTHON_HEADERS
     if missing:
-        install([DEBIAN_PACKAGES[name] for name in missing], say)
+        install(missing, say)
     return Tools(wrk=_found("wrk"), nginx=_found("nginx"), envoy=_envoy())
 
 
