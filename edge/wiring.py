@@ -1,6 +1,7 @@
-"""The composition root of a worker: builds filters, chains, clients and engine from one snapshot.
+"""The composition root of a worker. The only module that imports filters.
 
-The only module that imports filters.
+Two lives: what belongs to the worker (keys, sessions, clients, recorder, engine) goes on for as long as it does; what
+follows from a snapshot (filters, chains, routes, pools) is built anew for each, and swapped by `Engine.adopt`.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from edge.contract.identity import UserIdentity
 from edge.contract.ports import CookiePair, CookieService
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
-from edge.relay.chain import inbound_chain, outbound_chain
+from edge.relay.chain import Chain, inbound_chain, outbound_chain
 from edge.relay.engine import Engine
 from edge.telemetry.access_log import AccessLog
 from edge.telemetry.log_line import LineWriter
@@ -119,6 +120,17 @@ def build_filters(
     return [inbound[kind] for kind, _ in order.INBOUND], [outbound[kind] for kind, _ in order.OUTBOUND]
 
 
+def chains(
+    snapshot: Snapshot, filters: tuple[list[InboundFilter], list[OutboundFilter]], metrics: WorkerMetrics
+) -> tuple[Chain, Chain]:
+    """Return both chains over the filters of one snapshot; what filters cost goes on being counted in one place."""
+    inbound, outbound = filters
+    return (
+        inbound_chain(inbound, snapshot.filters, metrics.filter_cost, report_failure),
+        outbound_chain(outbound, snapshot.filters, metrics.filter_cost, report_failure),
+    )
+
+
 def build_engine(
     snapshot: Snapshot,
     filters: tuple[list[InboundFilter], list[OutboundFilter]],
@@ -127,11 +139,11 @@ def build_engine(
 ) -> Engine:
     """Return the data plane of one worker."""
     metrics = recorder.metrics
-    inbound, outbound = filters
+    inbound, outbound = chains(snapshot, filters, metrics)
     engine = Engine(
         snapshot,
-        inbound=inbound_chain(inbound, snapshot.filters, metrics.filter_cost, report_failure),
-        outbound=outbound_chain(outbound, snapshot.filters, metrics.filter_cost, report_failure),
+        inbound=inbound,
+        outbound=outbound,
         telemetry=recorder,
         loop=loop,
         clock=time.monotonic,

@@ -7,7 +7,7 @@ from edge.contract.route import AuthPolicy, Route
 from edge.control.edge_file import EdgeFile, FilterLimits
 from edge.control.routes import Entry, RouteTable
 from edge.control.routing_files import LEVELS, DeviceTypesFile, GrantsFile, OriginRow, OriginsFile, RouteRow, RoutesFile
-from edge.control.snapshot import AccessLogTarget, FilterOverride, Grant, Origin, Snapshot
+from edge.control.snapshot import AccessLogTarget, FilterOverride, Grant, MadeOf, Origin, Snapshot
 
 
 def assemble(
@@ -18,6 +18,7 @@ def assemble(
     device_types: DeviceTypesFile,
     *,
     var: Path,
+    made_of: MadeOf,
 ) -> Snapshot:
     """Build the snapshot of models that have passed every check."""
     return Snapshot(
@@ -38,6 +39,7 @@ def assemble(
         ),
         device_types=MappingProxyType(dict(device_types.device_types)),
         var=var,
+        made_of=made_of,
     )
 
 

@@ -1,7 +1,7 @@
 """From a directory of YAML files to one snapshot, or to every error in them at once."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -12,7 +12,7 @@ from edge.control.edge_file import EdgeFile
 from edge.control.errors import ConfigError, ConfigErrors
 from edge.control.overrides import apply_override, parse_override
 from edge.control.routing_files import DeviceTypesFile, GrantsFile, OriginsFile, RoutesFile
-from edge.control.snapshot import Snapshot
+from edge.control.snapshot import MadeOf, Snapshot
 from edge.control.source import M, Source, unknown_key
 from edge.control.token_file import check_token_files
 
@@ -40,15 +40,17 @@ def load_config(
     *,
     var: str | os.PathLike[str] = "var",
     token_files: bool = False,
+    texts: Mapping[str, str] | None = None,
 ) -> Snapshot | ConfigErrors:
     """Read, override, check and freeze the configuration in `directory`.
 
     `overrides` are KEY=VALUE texts (`edge.control.overrides`). Relative paths of secrets and state are put under `var`.
-    With `token_files`, those that the configuration names must hold tokens, too.
+    With `token_files`, those that the configuration names must hold tokens, too. With `texts`, the files are those, by
+    name, and not what the disk holds by now.
     Never raises for what is in the files: all errors come back together, each with its place.
     """
     base = Path(directory)
-    if not base.is_dir():
+    if texts is None and not base.is_dir():
         return ConfigErrors((ConfigError(str(base), 0, "", "is not a directory: name one with --config"),))
     sources = _Sources(
         Source(base / "edge.yaml", EdgeFile),
@@ -58,13 +60,14 @@ def load_config(
         Source(base / "device_types.yaml", DeviceTypesFile),
     )
     errors: list[ConfigError] = []
-    unread = {id(source) for source in sources.all() if _noted(source.read(), errors)}
+    unread = {id(source) for source in sources.all() if _noted(source.read(texts), errors)}
     _override(sources, overrides, errors)
-    return _check(sources, unread, Path(var).absolute(), errors, token_files=token_files)
+    made_of = MadeOf({source.path.name: source.text for source in sources.all()}, tuple(overrides))
+    return _check(sources, unread, Path(var).absolute(), made_of, errors, token_files=token_files)
 
 
 def _check(
-    sources: _Sources, unread: set[int], var: Path, errors: list[ConfigError], *, token_files: bool
+    sources: _Sources, unread: set[int], var: Path, made_of: MadeOf, errors: list[ConfigError], *, token_files: bool
 ) -> Snapshot | ConfigErrors:
     def checked(source: Source[M]) -> M | None:
         if id(source) in unread:
@@ -89,7 +92,7 @@ def _check(
         _collect(sources.device_types, check_device_types(device_types), errors)
     if errors or not (edge and routes and origins and grants and device_types):
         return ConfigErrors(tuple(errors))
-    return assemble(edge, routes, origins, grants, device_types, var=var)
+    return assemble(edge, routes, origins, grants, device_types, var=var, made_of=made_of)
 
 
 def _override(sources: _Sources, overrides: Sequence[str], errors: list[ConfigError]) -> None:

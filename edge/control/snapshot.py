@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +44,21 @@ class Origin:
     connect_timeout_s: float
 
 
+class MadeOf(NamedTuple):
+    """What a snapshot was made of: the texts of the files by name, and the overrides."""
+
+    texts: Mapping[str, str]
+    overrides: tuple[str, ...]
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hex digits that tell one configuration from another."""
+        digest = blake2b(digest_size=8)
+        for part in (*(part for item in sorted(self.texts.items()) for part in item), *self.overrides):
+            digest.update(len(part).to_bytes(8) + part.encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
 @dataclass(slots=True, frozen=True)
 class Snapshot:
     """A whole, valid configuration. `var` is the directory of state and secrets."""
@@ -62,3 +78,4 @@ class Snapshot:
     grants: Mapping[str, Grant]
     device_types: Mapping[int, str]
     var: Path
+    made_of: MadeOf

@@ -44,18 +44,19 @@ class Source(Generic[M]):
     raw: dict[str | int, Value] = field(default_factory=dict)
     document: Document = field(default_factory=lambda: Document(None, {}))
     overridden: dict[Place, str] = field(default_factory=dict)
+    text: str = ""
 
-    def read(self) -> ConfigError | None:
-        """Read the file from disk; return why that did not work, if it did not."""
+    def read(self, texts: Mapping[str, str] | None = None) -> ConfigError | None:
+        """Read the file from disk, or from `texts` by its name; return why that did not work, if it did not."""
         try:
-            text = self.path.read_bytes().decode("utf-8")
-        except FileNotFoundError:
+            self.text = self.path.read_bytes().decode("utf-8") if texts is None else texts[self.path.name]
+        except (FileNotFoundError, KeyError):
             return self._whole("not found: every config directory needs this file")
         except UnicodeDecodeError as error:
             return self._whole(f"is not UTF-8 text (byte {error.start})")
         except OSError as error:
             return self._whole(f"cannot be read: {error.strerror}")
-        parsed = read_yaml(text)
+        parsed = read_yaml(self.text)
         if isinstance(parsed, YamlProblem):
             return ConfigError(str(self.path), parsed.line, place_text(parsed.place), parsed.message)
         if parsed.value is None:

@@ -1,4 +1,4 @@
-"""What every exchange of a worker shares."""
+"""What the exchanges that began under one configuration share."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge.contract.exchange import Exchange
+from edge.control.snapshot import Snapshot
 from edge.relay.chain import Chain
 from edge.upstream.pool import OriginPool
 
@@ -38,10 +39,11 @@ class Spawn(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Context:
-    """The parts of one worker. `clock` tells monotonic seconds, `wall` epoch seconds."""
+    """Made of one snapshot, kept by every exchange until its end. `clock` tells monotonic seconds, `wall` epoch's."""
 
+    snapshot: Snapshot
     inbound: Chain
     outbound: Chain
     pools: Mapping[str, OriginPool]

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import ipaddress
 from binascii import hexlify
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from random import randbytes
+from weakref import WeakSet
 
 from edge.contract.exchange import Exchange, Request
 from edge.contract.reasons import Reason
 from edge.contract.route import Route
-from edge.control.snapshot import Snapshot
+from edge.control.snapshot import Origin, Snapshot
 from edge.http1 import write
 from edge.http1.errors import BadRequestError
 from edge.http1.limits import HeadLimits
@@ -35,7 +36,11 @@ _ROUTE_STATUS = {Reason.NO_ROUTE: 404, Reason.METHOD_NOT_ALLOWED: 405, Reason.AM
 
 
 class Engine:
-    """Everything one worker needs to serve; made by `edge.wiring` from one config snapshot."""
+    """Everything one worker needs to serve; made by `edge.wiring`.
+
+    Connections, tasks and time belong to the worker. What follows from the configuration is a `Context`: `prepare`
+    makes another one beside the one that serves, `adopt` puts it in its place. Exchanges end on the one they began on.
+    """
 
     def __init__(
         self,
@@ -49,42 +54,76 @@ class Engine:
         wall: Callable[[], float],
         report: Callable[[str, BaseException], None],
     ) -> None:
-        limits, timeouts = snapshot.limits, snapshot.timeouts
-        self.limits = HeadLimits(limits.max_target_bytes, limits.max_head_bytes, limits.max_headers)
-        self.head_read_s = timeouts.head_read_s
-        self.keep_alive_idle_s = timeouts.keep_alive_idle_s
-        self.idle_s = timeouts.idle_s
         self.write_buffer_bytes = 65536
         self.draining = False
         self.clock = clock
         self.connections: set[Downstream] = set()
-        self._known_targets: dict[tuple[bytes, bytes, bytes], tuple[Target, Route]] = {}
-        self._snapshot = snapshot
-        self._routes = snapshot.routes
         self._telemetry = telemetry
         self._loop = loop
         self._wall = wall
+        self._report = report
         self._tasks: set[asyncio.Task[None]] = set()
-        self._max_connections = limits.max_connections
-        self._trusted = snapshot.listener.trusted_proxies
-        self._plain_is_secure = snapshot.listener.local_plain_http
         self._emptied = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
-        self._pools = {origin_id: self._pool(origin_id) for origin_id in snapshot.origins}
-        self._context = Context(
+        self._contexts: WeakSet[Context] = WeakSet()  # those that an exchange or this engine still holds
+        self._retired: list[OriginPool] = []  # of origins that a reload has changed or removed
+        self._install(self._made(snapshot, inbound, outbound, {}))
+
+    # Configuration.
+
+    def prepare(self, snapshot: Snapshot, inbound: Chain, outbound: Chain) -> Context:
+        """Return what would serve `snapshot`, with the pools of unchanged origins; changes nothing."""
+        serving, kept = self._context, {}
+        if _head_limits(snapshot) == self.limits:
+            before = serving.snapshot.origins
+            kept = {name: serving.pools[name] for name in before if snapshot.origins.get(name) == before[name]}
+        return self._made(snapshot, inbound, outbound, kept)
+
+    def adopt(self, context: Context) -> None:
+        """Serve what comes from now on with `context`. On the loop's thread, between two callbacks: none sees half."""
+        self._retired += [pool for pool in self._pools.values() if pool not in context.pools.values()]
+        self._install(context)
+
+    def discard(self, context: Context) -> None:
+        """Let go of what was prepared and will not serve."""
+        for pool in context.pools.values():
+            if pool not in self._pools.values():
+                pool.close()
+
+    def _made(self, snapshot: Snapshot, inbound: Chain, outbound: Chain, kept: Mapping[str, OriginPool]) -> Context:
+        limits = _head_limits(snapshot)
+        pools = {name: kept.get(name) or self._pool(each, limits) for name, each in snapshot.origins.items()}
+        return Context(
+            snapshot=snapshot,
             inbound=inbound,
             outbound=outbound,
-            pools=self._pools,
-            finished=telemetry.finished,
+            pools=pools,
+            finished=self._telemetry.finished,
             spawn=self.spawn,
-            report=report,
-            clock=clock,
-            wall=wall,
-            max_buffered_body_bytes=limits.max_buffered_body_bytes,
+            report=self._report,
+            clock=self.clock,
+            wall=self._wall,
+            max_buffered_body_bytes=snapshot.limits.max_buffered_body_bytes,
         )
 
-    def _pool(self, origin_id: str) -> OriginPool:
-        origin = self._snapshot.origins[origin_id]
+    def _install(self, context: Context) -> None:
+        snapshot = context.snapshot
+        context.draining = self.draining
+        self._contexts.add(context)
+        self._context = context
+        self._pools = context.pools
+        self._routes = snapshot.routes
+        self._known_targets: dict[tuple[bytes, bytes, bytes], tuple[Target, Route]] = {}
+        self._trusted = snapshot.listener.trusted_proxies
+        self._plain_is_secure = snapshot.listener.local_plain_http
+        self._max_connections = snapshot.limits.max_connections
+        # Read by connections; those that are open keep the limits that they began with.
+        self.limits = _head_limits(snapshot)
+        self.head_read_s = snapshot.timeouts.head_read_s
+        self.keep_alive_idle_s = snapshot.timeouts.keep_alive_idle_s
+        self.idle_s = snapshot.timeouts.idle_s
+
+    def _pool(self, origin: Origin, limits: HeadLimits) -> OriginPool:
         settings = PoolSettings(
             addresses=tuple((address.host, address.port) for address in origin.addresses),
             max_connections=origin.max_connections,
@@ -94,7 +133,7 @@ class Engine:
             connect_timeout_s=origin.connect_timeout_s,
             write_buffer_bytes=self.write_buffer_bytes,
         )
-        return OriginPool(settings, self.limits, self._loop, self.spawn)
+        return OriginPool(settings, limits, self._loop, self.spawn)
 
     # Connections.
 
@@ -203,7 +242,7 @@ class Engine:
             self._tasks.discard(ended)
             error = None if ended.cancelled() else ended.exception()
             if isinstance(error, Exception):
-                self._context.report("task", error)
+                self._report("task", error)
                 if failed is not None:
                     failed(error)
 
@@ -220,13 +259,23 @@ class Engine:
             connection.sweep(now)
         for pool in self._pools.values():
             pool.sweep(now)
+        for pool in tuple(self._retired):
+            self._sweep_retired(pool, now)
         self._telemetry.sweep()
         self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+
+    def _sweep_retired(self, pool: OriginPool, now: float) -> None:
+        """Keep a replaced pool going for the exchanges that began with it; close it after the last."""
+        pool.sweep(now)
+        if not any(pool in context.pools.values() for context in self._contexts):
+            pool.close()
+            if not pool.open_connections:
+                self._retired.remove(pool)
 
     @property
     def origin_connections(self) -> int:
         """How many origin connections are open."""
-        return sum(pool.open_connections for pool in self._pools.values())
+        return sum(pool.open_connections for pool in (*self._pools.values(), *self._retired))
 
     async def drain(self, at_most_s: float) -> None:
         """Tell every client with its next answer to close, then close who is idle, then wait for who is not.
@@ -234,7 +283,9 @@ class Engine:
         A client that closes because it was told to loses nothing; one whose idle connection is closed under the
         request that it is just sending does.
         """
-        self.draining = self._context.draining = True
+        self.draining = True
+        for context in self._contexts:
+            context.draining = True
         grace_s = min(IDLE_GRACE_S, at_most_s / 2)
         await self._emptied_within(grace_s)
         for connection in tuple(self.connections):
@@ -252,12 +303,17 @@ class Engine:
             self._sweeper.cancel()
         for connection in tuple(self.connections):
             connection.reset()
-        for pool in self._pools.values():
+        for pool in (*self._pools.values(), *self._retired):
             pool.close()
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _head_limits(snapshot: Snapshot) -> HeadLimits:
+    limits = snapshot.limits
+    return HeadLimits(limits.max_target_bytes, limits.max_head_bytes, limits.max_headers)
 
 
 def _new_id() -> bytes:
