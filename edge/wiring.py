@@ -19,6 +19,7 @@ from edge.contract.identity import UserIdentity
 from edge.contract.ports import CookiePair, CookieService
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
+from edge.guard.shedding import PARTS
 from edge.relay.chain import Chain, inbound_chain, outbound_chain
 from edge.relay.engine import Engine
 from edge.telemetry.access_log import AccessLog
@@ -151,11 +152,13 @@ def build_engine(
         report=report_failure,
     )
 
-    def count_connections(into: WorkerMetrics) -> None:
+    def gauges(into: WorkerMetrics) -> None:
         into.connections["device"] = len(engine.connections)
         into.connections["origin"] = engine.origin_connections
+        shedding = engine.load.shedding
+        into.load = {"overall": shedding.score, **dict(zip(PARTS, shedding.parts, strict=True))}
 
-    metrics.sources.append(count_connections)
+    metrics.sources.append(gauges)
     return engine
 
 

@@ -1,7 +1,7 @@
 """What a route says to the filters and the relay. Built once per config snapshot by `edge.control`."""
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from edge.contract.identity import Level
 
@@ -11,6 +11,15 @@ class OnBadToken(StrEnum):
 
     REFUSE = "refuse"
     ANONYMOUS = "anonymous"
+
+
+class Priority(IntEnum):
+    """How long a route's requests are served under overload: the greater the number, the sooner they are shed."""
+
+    CRITICAL = 0
+    DEGRADED = 1
+    BEST_EFFORT = 2
+    BULK = 3
 
 
 @dataclass(slots=True, frozen=True)
@@ -34,3 +43,4 @@ class Route:
     request_timeout_s: float
     response_head_timeout_s: float
     idle_timeout_s: float
+    priority: Priority = Priority.DEGRADED

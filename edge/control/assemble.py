@@ -3,7 +3,7 @@
 from pathlib import Path
 from types import MappingProxyType
 
-from edge.contract.route import AuthPolicy, Route
+from edge.contract.route import AuthPolicy, Priority, Route
 from edge.control.edge_file import EdgeFile, FilterLimits
 from edge.control.routes import Entry, RouteTable
 from edge.control.routing_files import LEVELS, DeviceTypesFile, GrantsFile, OriginRow, OriginsFile, RouteRow, RoutesFile
@@ -27,6 +27,7 @@ def assemble(
         admin=edge.admin,
         limits=edge.limits,
         timeouts=edge.timeouts,
+        shedding=edge.shedding,
         cookies=edge.cookies,
         passport=edge.passport,
         services=edge.services,
@@ -74,6 +75,7 @@ def _entry(row: RouteRow, edge: EdgeFile) -> Entry:
         request_timeout_s=_or(row.request_timeout_s, edge.timeouts.request_s),
         response_head_timeout_s=_or(row.response_head_timeout_s, edge.timeouts.response_head_s),
         idle_timeout_s=_or(row.idle_timeout_s, edge.timeouts.idle_s),
+        priority=Priority[row.priority.upper()],
     )
     return Entry(
         route,

@@ -132,6 +132,22 @@ class Timeouts(Section):
     drain_s: Annotated[Seconds, Field(description="For what is in flight when the edge stops.")] = 10
 
 
+class Shedding(Section):
+    """What one worker may carry before it sheds requests, by the priority of their routes."""
+
+    enabled: Annotated[Flag, Field(description="Shed load; false still measures it.")] = True
+    max_loop_lag_s: Annotated[
+        Seconds, Field(description="Lateness of the event loop at which the load's score is 1.")
+    ] = 0.1
+    max_in_flight: Annotated[
+        Count, Field(description="Requests waiting for their answer, in each worker, at which the score is 1.")
+    ] = 2048
+    max_cpu_share: Annotated[
+        float,
+        Field(strict=True, gt=0, le=1, description="Share of a core at which a worker counts as fully used."),
+    ] = 1.0
+
+
 class Cookies(Section):
     """The pair of cookies that devices hold."""
 
@@ -258,6 +274,7 @@ class EdgeFile(Section):
     admin: Admin = Admin()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    shedding: Shedding = Shedding()
     cookies: Cookies = Cookies()
     passport: Passport = Passport()
     services: Services

@@ -69,6 +69,11 @@ class RouteRow(Section):
         Seconds | None, Field(description="Between two pieces of a body. null: timeouts.idle_s.")
     ] = None
 
+    priority: Annotated[
+        Literal["critical", "degraded", "best_effort", "bulk"],
+        Field(description="Under overload bulk is shed first, then best_effort, degraded, and critical last."),
+    ] = "degraded"
+
     @field_validator("path")
     @classmethod
     def _plain(cls, path: str) -> str:

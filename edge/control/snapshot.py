@@ -6,7 +6,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.control.edge_file import Admin, Cookies, Edge, Limits, Listener, Passport, Services, Timeouts
+from edge.control.edge_file import Admin, Cookies, Edge, Limits, Listener, Passport, Services, Shedding, Timeouts
 from edge.control.routes import RouteTable
 from edge.control.values import Address
 
@@ -68,6 +68,7 @@ class Snapshot:
     admin: Admin
     limits: Limits
     timeouts: Timeouts
+    shedding: Shedding
     cookies: Cookies
     passport: Passport
     services: Services

@@ -54,3 +54,5 @@ class Context:
     wall: Callable[[], float]
     max_buffered_body_bytes: int
     draining: bool = False
+    waiting: int = 0
+    """Requests that wait for their answer with nothing more to come from their device: counted by each sweep."""

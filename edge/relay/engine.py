@@ -10,8 +10,9 @@ from weakref import WeakSet
 
 from edge.contract.exchange import Exchange, Request
 from edge.contract.reasons import Reason
-from edge.contract.route import Route
+from edge.contract.route import Priority, Route
 from edge.control.snapshot import Origin, Snapshot
+from edge.guard.shedding import NOTHING_SHED
 from edge.http1 import write
 from edge.http1.errors import BadRequestError
 from edge.http1.limits import HeadLimits
@@ -21,9 +22,11 @@ from edge.net.downstream import Downstream
 from edge.net.roles import StreamHandler
 from edge.relay.chain import Chain
 from edge.relay.context import Context
+from edge.relay.load import Load
 from edge.relay.problem import problem_response, whole
 from edge.relay.refusal import EarlyRefusal
 from edge.relay.relay import Relay
+from edge.relay.shed import Shed
 from edge.telemetry.telemetry import Telemetry
 from edge.upstream.pool import OriginPool, PoolSettings
 
@@ -32,6 +35,7 @@ IDLE_GRACE_S = 1.0  # of a drain
 
 _MAX_KNOWN_TARGETS = 4096
 _MAX_KNOWN_TARGET_BYTES = 256
+_PRIORITY_NAMES = tuple(priority.name.lower() for priority in Priority)
 _ROUTE_STATUS = {Reason.NO_ROUTE: 404, Reason.METHOD_NOT_ALLOWED: 405, Reason.AMBIGUOUS_PATH: 400}
 
 
@@ -65,6 +69,8 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._emptied = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
+        self.load = Load(SWEEP_INTERVAL_S, clock)
+        self._shed = 0
         self._contexts: WeakSet[Context] = WeakSet()  # those that an exchange or this engine still holds
         self._retired: list[OriginPool] = []  # of origins that a reload has changed or removed
         self._install(self._made(snapshot, inbound, outbound, {}))
@@ -117,6 +123,8 @@ class Engine:
         self._trusted = snapshot.listener.trusted_proxies
         self._plain_is_secure = snapshot.listener.local_plain_http
         self._max_connections = snapshot.limits.max_connections
+        self._shed_from: int = NOTHING_SHED  # until the next sweep
+        self.load.limit(snapshot.shedding)
         # Read by connections; those that are open keep the limits that they began with.
         self.limits = _head_limits(snapshot)
         self.head_read_s = snapshot.timeouts.head_read_s
@@ -180,6 +188,10 @@ class Engine:
         if target.authority is not None and target.authority.lower() != head.authority:
             error = BadRequestError(400, Reason.BAD_HOST, "absolute-form differs from Host")
             return EarlyRefusal(self, connection, head, error)
+        if route.priority >= self._shed_from and self.load.shedding.rejects(route.priority):
+            self._shed += 1
+            self._telemetry.shed(route.id, _PRIORITY_NAMES[route.priority])
+            return Shed(connection, head, turn=self._shed, draining=self.draining)
         request = Request(
             head.method,
             target.origin_form,
@@ -251,10 +263,13 @@ class Engine:
 
     def start(self) -> None:
         """Start the sweep that keeps every deadline."""
+        self.load.start()
         self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
     def _sweep(self) -> None:
         now = self.clock()
+        for context in self._contexts:
+            context.waiting = 0
         for connection in tuple(self.connections):
             connection.sweep(now)
         for pool in self._pools.values():
@@ -262,6 +277,7 @@ class Engine:
         for pool in tuple(self._retired):
             self._sweep_retired(pool, now)
         self._telemetry.sweep()
+        self._shed_from = self.load.measure(now, sum(context.waiting for context in self._contexts))
         self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
     def _sweep_retired(self, pool: OriginPool, now: float) -> None:

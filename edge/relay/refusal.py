@@ -1,4 +1,4 @@
-"""The answer to a request that is well framed and has no route."""
+"""The answer to a request that is well framed and has no route, and what all answers on the head alone share."""
 
 from typing import Protocol
 
@@ -19,26 +19,10 @@ class Answerer(Protocol):
         ...
 
 
-class EarlyRefusal:
-    """Answers a well-framed request that has no route: its connection may go on."""
+class Ended:
+    """A stream handler whose answer is one write at the start."""
 
-    __slots__ = ("_connection", "_engine", "_error", "_head")
-
-    def __init__(self, engine: Answerer, connection: Downstream, head: RequestHead, error: BadRequestError) -> None:
-        self._engine = engine
-        self._connection = connection
-        self._head = head
-        self._error = error
-
-    def start(self) -> None:
-        """Answer; keep the connection only where nothing about the request was in doubt."""
-        head = self._head
-        keep_alive = (
-            self._error.status in {404, 405} and head.keep_alive and head.body is None and not self._engine.draining
-        )
-        line = (write.KEEP_ALIVE if head.http10 else b"") if keep_alive else write.CLOSE
-        self._engine.answer_early(self._connection, self._error, to_head=head.method == b"HEAD", line=line)
-        self._connection.finish(keep_alive=keep_alive)
+    __slots__ = ()
 
     def request_body(self, piece: bytes) -> None:
         """Nothing is read of it."""
@@ -60,3 +44,25 @@ class EarlyRefusal:
 
     def sweep(self, now: float) -> None:
         """It has ended before any sweep."""
+
+
+class EarlyRefusal(Ended):
+    """Answers a well-framed request that has no route: its connection may go on."""
+
+    __slots__ = ("_connection", "_engine", "_error", "_head")
+
+    def __init__(self, engine: Answerer, connection: Downstream, head: RequestHead, error: BadRequestError) -> None:
+        self._engine = engine
+        self._connection = connection
+        self._head = head
+        self._error = error
+
+    def start(self) -> None:
+        """Answer; keep the connection only where nothing about the request was in doubt."""
+        head = self._head
+        keep_alive = (
+            self._error.status in {404, 405} and head.keep_alive and head.body is None and not self._engine.draining
+        )
+        line = (write.KEEP_ALIVE if head.http10 else b"") if keep_alive else write.CLOSE
+        self._engine.answer_early(self._connection, self._error, to_head=head.method == b"HEAD", line=line)
+        self._connection.finish(keep_alive=keep_alive)

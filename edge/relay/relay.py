@@ -93,6 +93,8 @@ class Relay(Answering):
         """Enforce the deadlines of the request and of its bodies."""
         route = self.exchange.route
         waiting_for_body = self._inlet is not None and not self._inlet.ended and not self._head.expect_continue
+        if not self._delivered and not waiting_for_body:
+            self._context.waiting += 1
         if now - self._started > route.request_timeout_s:
             self._fail(504, Reason.REQUEST_TIMEOUT, "request_timeout_s")
         elif self._progress != self._progress_seen or self._task is not None:

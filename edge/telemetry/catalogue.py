@@ -103,6 +103,13 @@ METRICS: Final = (
     Metric("edge_filter_calls_total", Kind.COUNTER, ("filter",), "Calls of each filter."),
     Metric("edge_connections", Kind.GAUGE, ("side",), "Connections open now, by side."),
     Metric(
+        "edge_load_score",
+        Kind.GAUGE,
+        ("part",),
+        "What load shedding goes by, 0 to 1, overall and by part; of several workers, the highest.",
+        Merge.MAX,
+    ),
+    Metric(
         "edge_key_ring_revision",
         Kind.GAUGE,
         (),

@@ -63,6 +63,7 @@ class WorkerMetrics:
         self.origin_seconds = Histograms()
         self.filter_costs: dict[str, list[float]] = {}  # filter → [calls, seconds]
         self.connections: dict[str, int] = {}  # side → open now
+        self.load: dict[str, float] = {}  # part of the load's score → 0 to 1
         self.stripped_headers = 0
         self.log_lines = 0
         self.log_dropped = 0
@@ -96,6 +97,7 @@ class WorkerMetrics:
             "edge_filter_calls_total": [((name,), cost[0]) for name, cost in self.filter_costs.items()],
             "edge_filter_seconds_total": [((name,), cost[1]) for name, cost in self.filter_costs.items()],
             "edge_connections": [((side,), number) for side, number in self.connections.items()],
+            "edge_load_score": [((part,), value) for part, value in self.load.items()],
             "edge_stripped_headers_total": [((), self.stripped_headers)],
             "edge_access_log_lines_total": [((), self.log_lines)],
             "edge_access_log_dropped_total": [((), self.log_dropped)],

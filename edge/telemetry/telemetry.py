@@ -79,6 +79,11 @@ class Telemetry:
             self.metrics.log_lines += 1
             self._log.line(self._lines.early_line(now, peer, status, reason, detail))
 
+    def shed(self, route: str, priority: str) -> None:
+        """Count a request that was shed. No line is written for it: the log is not to grow with an overload."""
+        count(self.metrics.requests, (route, 503, "shed"))
+        count(self.metrics.refusals, (Reason.OVERLOADED, priority))
+
     def sweep(self) -> None:
         """Hand gathered log lines to the writer; called about once a second."""
         if self._log is not None:

@@ -1,0 +1,64 @@
+"""Load shedding by priority. Pure: measurements in, decisions out.
+
+Theory of operation: a score from 0 to 1 says how loaded the worker is: the worst of three parts (lateness of the event
+loop, requests in flight, processor time), smoothed so that one long call sheds nothing. Each priority has a band of
+the score in which the rejected share of its requests rises with the cube, from none at its beginning to all at its
+end, so that shedding sets in gently and a less important class is all but gone when the next one begins. After
+"Keeping Netflix Reliable Using Prioritized Load Shedding".
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from edge.contract.route import Priority
+
+NOTHING_SHED: Final = len(Priority)
+BANDS: Final = ((0.9, 1.1), (0.8, 0.95), (0.6, 0.8), (0.5, 0.7))
+"""By priority. The last of critical's band is out of reach: seven in eight are served whatever the load."""
+CPU_CEILING: Final = 0.8
+"""The score of a worker that is busy all the time but late with nothing: short of what sheds degraded requests."""
+PARTS: Final = ("loop_lag", "in_flight", "cpu")
+_SMOOTHING: Final = 0.4
+
+
+def rejected_share(score: float, priority: int) -> float:
+    """Return the share of a priority's requests, 0 to 1, that is rejected at a score."""
+    begin, end = BANDS[priority]
+    return min(max((score - begin) / (end - begin), 0.0), 1.0) ** 3
+
+
+class Shedding:
+    """Decides for one worker. `random` returns 0 to 1. Nothing is shed before the first sample."""
+
+    __slots__ = ("_limits", "_random", "_shares", "parts", "score", "shed_from")
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._limits = (1.0, 1.0, 1.0)
+        self._random = random
+        self._shares = [0.0] * len(Priority)
+        self.parts = [0.0] * len(PARTS)
+        self.score = 0.0
+        self.shed_from: int = NOTHING_SHED
+        """The most important priority of which anything is shed; what is more important needs no further question."""
+
+    def limit(self, max_lag_s: float, max_in_flight: int, max_cpu_share: float) -> None:
+        """Say at which lateness in seconds, requests in flight and share of a core a part counts as full."""
+        self._limits = (max_lag_s, float(max_in_flight), max_cpu_share)
+
+    def sample(self, lag_s: float, in_flight: int, cpu_share: float) -> None:
+        """Take the measurements of one interval; call it a few times a second."""
+        max_lag_s, max_in_flight, max_cpu_share = self._limits
+        busy = min(cpu_share / max_cpu_share, 1.0)
+        now = (min(lag_s / max_lag_s, 1.0), min(in_flight / max_in_flight, 1.0), busy * busy * CPU_CEILING)
+        for index, value in enumerate(now):
+            self.parts[index] += (value - self.parts[index]) * _SMOOTHING
+        self.score = max(self.parts)
+        self._shares = [rejected_share(self.score, priority) for priority in range(len(Priority))]
+        self.shed_from = next((index for index, share in enumerate(self._shares) if share), NOTHING_SHED)
+
+    def rejects(self, priority: int) -> bool:
+        """Decide for one request."""
+        return self._random() < self._shares[priority]
+
+    def __repr__(self) -> str:
+        return f"Shedding(score {self.score:.2f}, shed from {self.shed_from})"

@@ -1,0 +1,128 @@
+"""Overload on a real socket: what is not important is answered on its head alone, what is goes on."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from edge.guard.shedding import NOTHING_SHED, PARTS
+from tests.edge.raw import OriginConnection, connected, get, ok, raw_origin, request, until
+from tests.edge.running import RunningEdge, running_edge
+
+PRIORITIES = (
+    "routes.account.priority=critical",
+    "routes.account.auth.user=none",
+    "routes.browse.priority=best_effort",
+    "routes.browse.auth.user=none",
+    "routes.echo.priority=bulk",
+)
+CRITICAL, DEGRADED, BEST_EFFORT, BULK = b"/account", b"/", b"/browse", b"/echo"
+
+
+class Gate:
+    """An origin's script: answers everything at once, but /slow when it is told to."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+    async def __call__(self, connection: OriginConnection) -> None:
+        while (asked := await connection.request()) is not None:
+            if asked.target == b"/slow":
+                await self.opened.wait()
+            await connection.send(ok())
+
+
+@asynccontextmanager
+async def overloaded(*overrides: str, requests: int = 10) -> AsyncIterator[tuple[RunningEdge, Gate]]:
+    """Run an edge with as many requests in flight as it may have."""
+    gate = Gate()
+    settings = (f"shedding.max_in_flight={requests}", *PRIORITIES, *overrides)
+    async with AsyncExitStack() as stack:
+        origin = await stack.enter_async_context(raw_origin(gate))
+        edge = await stack.enter_async_context(running_edge(origin.address, *settings))
+        for _ in range(requests):
+            client = await stack.enter_async_context(connected(edge.port))
+            await client.send(get(b"/slow"))
+        await until(lambda: edge.engine.load.shedding.parts[PARTS.index("in_flight")] > 0.97)
+        yield edge, gate
+
+
+async def test_l1_the_less_important_is_shed_and_the_critical_is_served() -> None:
+    async with overloaded() as (edge, _), connected(edge.port) as client:
+        for target in (DEGRADED, BEST_EFFORT, BULK):
+            assert (await client.ask(get(target))).status == 503
+        assert 200 in [(await client.ask(get(CRITICAL))).status for _ in range(5)]
+
+
+async def test_l1_what_was_shed_is_served_again_after_the_overload() -> None:
+    async with overloaded() as (edge, gate), connected(edge.port) as client:
+        assert (await client.ask(get(BULK))).status == 503
+        gate.opened.set()
+        await until(lambda: edge.engine.load.shedding.shed_from == NOTHING_SHED)
+        assert (await client.ask(get(BULK))).status == 200
+
+
+async def test_l1_a_rejection_says_why_and_when_to_come_back_and_keeps_the_connection() -> None:
+    async with overloaded() as (edge, _), connected(edge.port) as client:
+        waits = []
+        for _ in range(6):
+            answer = await client.ask(get(BULK))
+            page = json.loads(answer.body)
+            assert (answer.status, page["status"], page["reason"]) == (503, 503, "overloaded")
+            assert answer.get(b"cache-control") == b"no-store"
+            waits.append(int(answer.get(b"retry-after") or 0))
+        assert set(waits) == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        (get(BULK, b"Connection: close"), b"close"),
+        (request(b"POST", BULK, b"Content-Length: 5", body=b"hello"), b"close"),
+        (request(b"POST", BULK, b"Transfer-Encoding: chunked", b"Expect: 100-continue"), b"close"),
+        (b"GET /echo HTTP/1.0\r\n\r\n", b"close"),
+        (b"GET /echo HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", b"keep-alive"),
+        (request(b"HEAD", BULK), None),
+    ],
+)
+async def test_a_rejection_is_well_framed_for_every_kind_of_request(asked: bytes, line: bytes | None) -> None:
+    async with overloaded() as (edge, _), connected(edge.port) as client:
+        answer = await client.ask(asked)
+        assert (answer.status, answer.get(b"connection"), answer.interim) == (503, line, [])
+        assert bool(answer.body) == (not asked.startswith(b"HEAD"))
+        if line == b"close":
+            assert await client.rest() == b""
+        else:
+            assert (await client.ask(get(BULK))).status == 503
+
+
+async def test_what_was_shed_is_counted_by_priority_and_route() -> None:
+    async with overloaded() as (edge, _), connected(edge.port) as client:
+        for target in (BULK, BULK, BEST_EFFORT):
+            await client.ask(get(target))
+        assert edge.metrics.refusals == {("overloaded", "bulk"): 2, ("overloaded", "best_effort"): 1}
+        assert edge.metrics.requests == {("echo", 503, "shed"): 2, ("browse", 503, "shed"): 1}
+        values = dict(edge.metrics.snapshot(0.0).values["edge_load_score"])
+        assert values["overall",] == values["in_flight",] > 0.9
+        assert values.keys() == {("overall",), ("loop_lag",), ("in_flight",), ("cpu",)}
+
+
+async def test_load_is_measured_and_nothing_shed_where_shedding_is_off() -> None:
+    async with overloaded("shedding.enabled=false") as (edge, _), connected(edge.port) as client:
+        assert (await client.ask(get(BULK))).status == 200
+
+
+async def test_m1_uploads_that_are_slow_to_come_shed_nobody_else() -> None:
+    async with AsyncExitStack() as stack:
+        origin = await stack.enter_async_context(raw_origin(Gate()))
+        edge = await stack.enter_async_context(running_edge(origin.address, "shedding.max_in_flight=4", *PRIORITIES))
+        for _ in range(8):
+            client = await stack.enter_async_context(connected(edge.port))
+            await client.send(request(b"POST", b"/upload", b"Content-Length: 10", body=b"half"))
+        for _ in range(6):
+            swept_at = edge.engine.load._swept_at
+            await until(lambda before=swept_at: edge.engine.load._swept_at > before)  # type: ignore[misc]
+        assert len(edge.engine.connections) == 8
+        assert edge.engine.load.shedding.parts[PARTS.index("in_flight")] == 0
