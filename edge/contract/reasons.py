@@ -62,3 +62,5 @@ class Reason(StrEnum):
     DRAINING = "draining", "The edge is shutting down."
     # Not answers: how an exchange can end without one.
     CLIENT_GONE = "client_gone", "The client closed the connection."
+    UPGRADE_IDLE = "upgrade_idle", "Nothing passed over the upgraded connection."
+    UPGRADE_EXPIRED = "upgrade_expired", "The upgraded connection was open for as long as it may be."

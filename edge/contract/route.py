@@ -32,6 +32,15 @@ class AuthPolicy:
 
 
 @dataclass(slots=True, frozen=True)
+class UpgradePolicy:
+    """Which protocols a route lets its clients upgrade to, in lower case, and for how long. Times in seconds."""
+
+    protocols: frozenset[bytes]
+    idle_timeout_s: float
+    life_s: float
+
+
+@dataclass(slots=True, frozen=True)
 class Route:
     """One row of config/routes.yaml. Times in seconds, sizes in bytes."""
 
@@ -44,3 +53,4 @@ class Route:
     response_head_timeout_s: float
     idle_timeout_s: float
     priority: Priority = Priority.DEGRADED
+    upgrade: UpgradePolicy | None = None

@@ -3,7 +3,7 @@
 from pathlib import Path
 from types import MappingProxyType
 
-from edge.contract.route import AuthPolicy, Priority, Route
+from edge.contract.route import AuthPolicy, Priority, Route, UpgradePolicy
 from edge.control.edge_file import EdgeFile, FilterLimits
 from edge.control.routes import Entry, RouteTable
 from edge.control.routing_files import LEVELS, DeviceTypesFile, GrantsFile, OriginRow, OriginsFile, RouteRow, RoutesFile
@@ -76,6 +76,7 @@ def _entry(row: RouteRow, edge: EdgeFile) -> Entry:
         response_head_timeout_s=_or(row.response_head_timeout_s, edge.timeouts.response_head_s),
         idle_timeout_s=_or(row.idle_timeout_s, edge.timeouts.idle_s),
         priority=Priority[row.priority.upper()],
+        upgrade=_upgrade(row, edge),
     )
     return Entry(
         route,
@@ -83,6 +84,16 @@ def _entry(row: RouteRow, edge: EdgeFile) -> Entry:
         exact=row.match == "exact",
         hosts=None if row.hosts is None else tuple(host.encode() for host in row.hosts),
         methods=None if row.methods is None else tuple(method.encode() for method in row.methods),
+    )
+
+
+def _upgrade(row: RouteRow, edge: EdgeFile) -> UpgradePolicy | None:
+    if not row.upgrade:
+        return None
+    return UpgradePolicy(
+        frozenset(protocol.encode() for protocol in row.upgrade),
+        idle_timeout_s=_or(row.upgrade_idle_timeout_s, edge.timeouts.upgrade_idle_s),
+        life_s=_or(row.upgrade_life_s, edge.timeouts.upgrade_life_s),
     )
 
 

@@ -129,6 +129,13 @@ class Timeouts(Section):
         Seconds, Field(description="From the request's end to the response's head. A route may say otherwise.")
     ] = 15
     request_s: Annotated[Seconds, Field(description="A whole exchange. A route may say otherwise.")] = 300
+    upgrade_idle_s: Annotated[
+        Seconds, Field(description="An upgraded connection without a byte. A route may say otherwise.")
+    ] = 300
+    upgrade_life_s: Annotated[
+        Seconds,
+        Field(description="A whole upgraded connection, checked at its start only. A route may say otherwise."),
+    ] = 14400
     drain_s: Annotated[Seconds, Field(description="For what is in flight when the edge stops.")] = 10
 
 

@@ -14,6 +14,10 @@ from edge.control.values import ConnectAddress, Count, Flag, ListOf, Seconds, Se
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._~-]+\Z")
 _HOST: Final = r"^((\*\.)?[a-z0-9]([a-z0-9._-]{0,250}[a-z0-9])?|\[[0-9a-f:.]+\])$"
 
+# A protocol that carries requests would take them past the filters.
+_CARRIES_REQUESTS: Final = re.compile(r"(h2c?|h3|http|tls)(/|\Z)")
+_PROTOCOL: Final = r"^[a-z0-9!#$%&'*+.^_`|~-]{1,32}(/[a-z0-9.]{1,8})?$"
+
 LevelName = Literal["none", "low", "high", "highest"]
 LEVELS: Final[Mapping[LevelName, Level]] = {
     "none": Level.UNSPECIFIED,
@@ -68,6 +72,17 @@ class RouteRow(Section):
     idle_timeout_s: Annotated[
         Seconds | None, Field(description="Between two pieces of a body. null: timeouts.idle_s.")
     ] = None
+    upgrade: Annotated[
+        tuple[Annotated[str, Field(pattern=_PROTOCOL)], ...],
+        Field(description="Protocols that a client may upgrade to, such as websocket; [] means none."),
+        ListOf,
+    ] = ()
+    upgrade_idle_timeout_s: Annotated[
+        Seconds | None, Field(description="An upgraded connection without a byte. null: timeouts.upgrade_idle_s.")
+    ] = None
+    upgrade_life_s: Annotated[
+        Seconds | None, Field(description="A whole upgraded connection. null: timeouts.upgrade_life_s.")
+    ] = None
 
     priority: Annotated[
         Literal["critical", "degraded", "best_effort", "bulk"],
@@ -103,6 +118,13 @@ class RouteRow(Section):
         if methods is not None and {"CONNECT", "TRACE"} & set(methods):
             raise ValueError("must not name CONNECT or TRACE: they are never relayed")
         return methods
+
+    @field_validator("upgrade")
+    @classmethod
+    def _opaque(cls, protocols: tuple[str, ...]) -> tuple[str, ...]:
+        if any(_CARRIES_REQUESTS.match(protocol) for protocol in protocols):
+            raise ValueError("must not name HTTP or TLS in any version: requests inside would pass the filters unseen")
+        return protocols
 
 
 class OriginRow(Section):

@@ -77,6 +77,16 @@ class UntilCloseBody:
         return True
 
 
+class TunnelBody(UntilCloseBody):
+    """What follows a 101: the bytes of `protocol` (lower case), until this side says that it sends no more."""
+
+    __slots__ = ("protocol",)
+
+    def __init__(self, protocol: bytes) -> None:
+        super().__init__()
+        self.protocol = protocol
+
+
 class ChunkedBody:
     """A chunked body (RFC 9112 §7.1), read without any leniency; raises BadChunkingError."""
 

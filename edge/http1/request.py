@@ -37,7 +37,8 @@ class RequestHead:
 
     `headers` are the end-to-end fields; hop-by-hop ones, and those that `Connection` names, are gone. `authority`
     is the Host value in lower case (empty for an HTTP/1.0 request without one), `host` the same without port.
-    `body` reads the body, None when there is none; `length` is its announced length, None when chunked.
+    `body` reads the body, None when there is none; `length` is its announced length, None when chunked. `upgrade`
+    names the protocols that the client would rather speak, in lower case and in its order.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class RequestHead:
         "length",
         "method",
         "target",
+        "upgrade",
     )
 
     def __init__(self, method: bytes, target: bytes, headers: Headers) -> None:
@@ -64,6 +66,7 @@ class RequestHead:
         self.expect_continue = False
         self.body: BodyReader | None = None
         self.length: int | None = 0
+        self.upgrade: tuple[bytes, ...] = ()
 
     def __repr__(self) -> str:
         return f"RequestHead({self.method.decode('latin-1')}, {len(self.headers)} headers)"
@@ -208,6 +211,8 @@ class RequestReader:
         if len(hop) > 1 or head.http10:  # one of them is Host, which HTTP/1.0 can do without
             _judge_framing(head, hop, limits)
             _judge_expectation(head, hop.get(b"expect"))
+            if b"upgrade" in hop:
+                _judge_upgrade(head, hop)
             if head.body is not None:
                 self._validator = None  # it waits for a body that our own readers take
         if hop.keys() <= _USUAL_HOP_FIELDS and not head.http10 and head.method in _USUAL_METHODS:
@@ -254,8 +259,15 @@ def _judge_framing(head: RequestHead, hop: dict[bytes, list[bytes]], limits: Hea
         head.length = int(digits)
         if head.length:
             head.body = LengthBody(head.length)
-    if b"upgrade" in hop and head.body is not None:
+
+
+def _judge_upgrade(head: RequestHead, hop: dict[bytes, list[bytes]]) -> None:
+    """Which protocols are asked for (RFC 9110 §7.8): by a GET, of this hop. One with a body is refused (THREATS S6)."""
+    if head.body is not None:
         raise BadRequestError(400, Reason.AMBIGUOUS_FRAMING, "Upgrade with a body")
+    if head.method == b"GET" and not head.http10 and b"upgrade" in list_tokens(hop.get(b"connection", [])):
+        names = [name.strip(b" \t").lower() for value in hop[b"upgrade"] for name in value.split(b",")]
+        head.upgrade = tuple(filter(None, names))
 
 
 def _judge_expectation(head: RequestHead, values: list[bytes] | None) -> None:

@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 import httptools
 
 from edge.contract.headers import Field, Headers
-from edge.http1.body import BodyReader, ChunkedBody, LengthBody, UntilCloseBody
+from edge.http1.body import BodyReader, ChunkedBody, LengthBody, TunnelBody, UntilCloseBody
 from edge.http1.errors import BadResponseError
-from edge.http1.fields import connection_options, split_head
+from edge.http1.fields import connection_options, list_tokens, split_head
 from edge.http1.limits import HeadLimits
 from edge.http1.lines import split_fields
 
@@ -20,7 +20,8 @@ class ResponseHead:
 
     `body` reads the body, None when the response has none, or when all of it came with the head: then it is in
     `whole`. `length` is the announced length, also where there is no body to it (HEAD, 304), and None when the head
-    names none. `reusable` says whether the connection may carry another request once this response is complete.
+    names none. `reusable` says whether the connection may carry another request once this response is complete. The
+    body of a 101 is a `TunnelBody`.
     """
 
     __slots__ = ("body", "headers", "length", "reusable", "status", "whole")
@@ -57,9 +58,12 @@ class _Last(NamedTuple):
 
 
 class ResponseReader:
-    """Reads the response heads of one origin connection. Set `method` to that of each request first."""
+    """Reads the response heads of one origin connection. Set `method` to that of each request first.
 
-    __slots__ = ("_held", "_hop", "_last", "_limits", "_validator", "method")
+    A 101 is refused unless `upgrade` is set: it answers a request that asked for another protocol.
+    """
+
+    __slots__ = ("_held", "_hop", "_last", "_limits", "_validator", "method", "upgrade")
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
@@ -67,6 +71,7 @@ class ResponseReader:
         self._held = b""
         self._hop: dict[bytes, list[bytes]] = {}
         self._last: _Last | None = None
+        self.upgrade = False
         self.method = b""  # of the request that the next response answers: a HEAD's has no body
 
     def feed(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
@@ -87,7 +92,9 @@ class ResponseReader:
             validator = self._validator = httptools.HttpResponseParser(None)
         try:
             validator.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except httptools.HttpParserUpgrade:
+            pass  # it waits for another protocol; whether that was asked for is judged with the rest
+        except httptools.HttpParserError as error:
             raise BadResponseError(type(error).__name__) from None
         if not ended:
             self._held = section
@@ -111,8 +118,7 @@ class ResponseReader:
         if (version != b"HTTP/1.1" and not http10) or not digits.isdigit():
             raise BadResponseError("status line")
         status = int(digits)
-        if not 100 <= status <= 599 or status == 101:
-            # No upgrade was asked for, so a 101 answers nothing.
+        if not 100 <= status <= 599 or (status == 101 and (http10 or not self.upgrade)):
             raise BadResponseError("status")
         self._hop = {}
         head = ResponseHead(status, Headers(split_fields(lines, self._hop)))
@@ -124,7 +130,16 @@ class ResponseReader:
                 head.reusable = False
         elif b"content-length" in self._hop or b"transfer-encoding" in self._hop:
             raise BadResponseError("an interim response with a body")
+        elif status == 101:
+            self._judge_upgrade(head)
         return head
+
+    def _judge_upgrade(self, head: ResponseHead) -> None:
+        """The one protocol that a 101 switches to, for this hop (RFC 9110 §7.8)."""
+        protocols = self._hop.get(b"upgrade", [])
+        if len(protocols) != 1 or b"upgrade" not in list_tokens(self._hop.get(b"connection", [])):
+            raise BadResponseError("a 101 that switches to nothing")
+        head.body, head.reusable = TunnelBody(protocols[0].lower()), False
 
     def _judge_connection(self, head: ResponseHead, *, http10: bool) -> None:
         options = connection_options(self._hop.get(b"connection"))

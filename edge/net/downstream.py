@@ -7,21 +7,19 @@ half-closed first and drained for a moment, lest the kernel's reset destroys the
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable
 from typing import Final, cast
 
 from edge.contract.reasons import Reason
-from edge.http1.body import BodyReader
+from edge.http1.body import BodyReader, TunnelBody
 from edge.http1.errors import BadChunkingError, BadRequestError
 from edge.http1.request import RequestReader
+from edge.net.reset import reset_on_close
 from edge.net.roles import StreamHandler, Worker
 
 _HELD: Final = 1  # reasons to pause reading, as bits
 _HANDLER: Final = 2
 _LINGER_S: Final = 2.0
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class Downstream(asyncio.Protocol):
@@ -98,6 +96,9 @@ class Downstream(asyncio.Protocol):
             return False
         if self._body is None:
             return True
+        if isinstance(self._body, TunnelBody):
+            self._handler.request_end(None)
+            return self._transport.can_write_eof()
         self._lose_client()
         return False
 
@@ -131,6 +132,24 @@ class Downstream(asyncio.Protocol):
     def resume_reading(self) -> None:
         """Take the request body again."""
         self._resume(_HANDLER)
+
+    def upgrade(self, protocol: bytes) -> None:
+        """Read `protocol` from now on: each byte goes to the handler, what was held first, until the device's end."""
+        handler = self._handler
+        self._body = TunnelBody(protocol)
+        data, self._held = self._held, b""
+        self._resume(_HELD)
+        if data:
+            self._consume(data)
+        if self._ended and handler is not None:
+            handler.request_end(None)
+
+    def half_close(self) -> bool:
+        """Say that nothing more will be sent; return whether the connection can stay open without."""
+        possible = not self._closing and self._transport.can_write_eof()
+        if possible:
+            self._transport.write_eof()
+        return possible
 
     def finish(self, *, keep_alive: bool) -> None:
         """End the exchange: its response is written."""
@@ -167,9 +186,7 @@ class Downstream(asyncio.Protocol):
         """Break the connection off, so that a half-sent response can't be taken for a whole one."""
         self._closing = True
         self._lose_client()
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        reset_on_close(self._transport)
         self._transport.abort()
 
     # What the worker calls.

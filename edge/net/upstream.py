@@ -6,10 +6,11 @@ from typing import Final, Protocol, cast
 
 from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
-from edge.http1.body import BodyReader, LengthBody
+from edge.http1.body import BodyReader, LengthBody, TunnelBody
 from edge.http1.errors import BadChunkingError, BadResponseError
 from edge.http1.limits import HeadLimits
 from edge.http1.response import ResponseHead, ResponseReader
+from edge.net.reset import reset_on_close
 
 _CLIENT: Final = 1  # reasons to pause reading, as bits
 _CHAIN: Final = 2
@@ -139,6 +140,29 @@ class Upstream(asyncio.Protocol):
         """The outbound filters are through."""
         self._resume(_CHAIN)
 
+    # What the handler of an upgrade calls.
+
+    def allow_upgrade(self) -> None:
+        """Take a 101 for an answer to the request that comes next."""
+        self._reader.upgrade = True
+
+    def half_close(self) -> bool:
+        """Say that nothing more will be sent; return whether the connection can stay open without."""
+        possible = self.state is not State.CLOSED and self._transport.can_write_eof()
+        if possible:
+            self._transport.write_eof()
+        return possible
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether nothing waits to be written."""
+        return self.state is State.CLOSED or not self._transport.get_write_buffer_size()
+
+    def reset(self) -> None:
+        """Break off with a TCP reset, lest the origin takes what it got for all there is."""
+        reset_on_close(self._transport)
+        self.close()
+
     def close(self) -> None:
         """Break off whatever is in progress; the handler hears no more."""
         self._handler = None
@@ -168,9 +192,13 @@ class Upstream(asyncio.Protocol):
         if self._handler is handler:
             handler.flush()
 
-    def eof_received(self) -> None:
-        """Carry no other request: the transport closes itself next."""
+    def eof_received(self) -> bool:
+        """Carry no other request; stay open only for the other direction of an upgraded connection."""
+        if self._handler is not None and isinstance(self._body, TunnelBody) and self._transport.can_write_eof():
+            self._handler.response_end(None, reusable=False)
+            return True
         self.state = State.CLOSED
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell a clean end of a body that only the close ends from a cut one."""
@@ -201,7 +229,7 @@ class Upstream(asyncio.Protocol):
         if read is None:
             return b""
         head, rest = read
-        if head.status < 200:
+        if head.status < 200 and head.body is None:
             handler.interim(head)
             return rest
         self._body, self._reusable = head.body, head.reusable

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from edge.contract.exchange import Exchange
 from edge.control.snapshot import Snapshot
 from edge.relay.chain import Chain
+from edge.telemetry.metrics import UpgradeMetrics
 from edge.upstream.pool import OriginPool
 
 
@@ -53,6 +55,8 @@ class Context:
     clock: Callable[[], float]
     wall: Callable[[], float]
     max_buffered_body_bytes: int
+    upgrades: UpgradeMetrics
     draining: bool = False
     waiting: int = 0
     """Requests that wait for their answer with nothing more to come from their device: counted by each sweep."""
+    drain_ends_at: float = inf  # on `clock`

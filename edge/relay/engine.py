@@ -27,6 +27,7 @@ from edge.relay.problem import problem_response, whole
 from edge.relay.refusal import EarlyRefusal
 from edge.relay.relay import Relay
 from edge.relay.shed import Shed
+from edge.relay.upgrade import UpgradeRelay
 from edge.telemetry.telemetry import Telemetry
 from edge.upstream.pool import OriginPool, PoolSettings
 
@@ -110,6 +111,7 @@ class Engine:
             clock=self.clock,
             wall=self._wall,
             max_buffered_body_bytes=snapshot.limits.max_buffered_body_bytes,
+            upgrades=self._telemetry.metrics.upgrades,
         )
 
     def _install(self, context: Context) -> None:
@@ -205,6 +207,12 @@ class Engine:
         )
         secure = connection.secure or self._plain_is_secure
         exchange = Exchange(_new_id(), self._wall(), request, route, secure=secure)
+        if head.upgrade and route.upgrade is not None:
+            for protocol in head.upgrade:
+                if protocol in route.upgrade.protocols:
+                    return UpgradeRelay(
+                        self._context, connection, head, exchange, protocol=protocol, policy=route.upgrade
+                    )
         return Relay(self._context, connection, head, exchange)
 
     def _find_route(self, head: RequestHead) -> tuple[Target, Route] | BadRequestError:
@@ -301,7 +309,7 @@ class Engine:
         """
         self.draining = True
         for context in self._contexts:
-            context.draining = True
+            context.draining, context.drain_ends_at = True, self.clock() + at_most_s
         grace_s = min(IDLE_GRACE_S, at_most_s / 2)
         await self._emptied_within(grace_s)
         for connection in tuple(self.connections):

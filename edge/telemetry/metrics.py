@@ -50,6 +50,33 @@ class Histograms:
         row[-1] += seconds
 
 
+class UpgradeMetrics:
+    """Upgraded connections by route: each may last for hours, so its bytes are counted while it does."""
+
+    __slots__ = ("bytes", "ended", "open")
+
+    def __init__(self) -> None:
+        self.open: dict[str, int] = {}  # route → open now
+        self.ended: Series = {}  # route, cause
+        self.bytes: Series = {}  # route, in or out
+
+    def opened(self, route: str) -> None:
+        """Count a connection that device and origin have agreed to upgrade."""
+        self.open[route] = self.open.get(route, 0) + 1
+
+    def relayed(self, route: str, bytes_in: int, bytes_out: int) -> None:
+        """Count bytes from the device, and to it."""
+        if bytes_in:
+            count(self.bytes, (route, "in"), bytes_in)
+        if bytes_out:
+            count(self.bytes, (route, "out"), bytes_out)
+
+    def closed(self, route: str, cause: str) -> None:
+        """Count the end of a connection; `cause` is `closed`, or a reason id."""
+        self.open[route] -= 1
+        count(self.ended, (route, cause))
+
+
 class WorkerMetrics:
     """Everything one worker counts. Not for use by more than one thread."""
 
@@ -64,6 +91,7 @@ class WorkerMetrics:
         self.filter_costs: dict[str, list[float]] = {}  # filter → [calls, seconds]
         self.connections: dict[str, int] = {}  # side → open now
         self.load: dict[str, float] = {}  # part of the load's score → 0 to 1
+        self.upgrades = UpgradeMetrics()
         self.stripped_headers = 0
         self.log_lines = 0
         self.log_dropped = 0
@@ -98,6 +126,9 @@ class WorkerMetrics:
             "edge_filter_seconds_total": [((name,), cost[1]) for name, cost in self.filter_costs.items()],
             "edge_connections": [((side,), number) for side, number in self.connections.items()],
             "edge_load_score": [((part,), value) for part, value in self.load.items()],
+            "edge_upgrades_open": [((route,), number) for route, number in self.upgrades.open.items()],
+            "edge_upgrades_total": _rows(self.upgrades.ended),
+            "edge_upgrade_bytes_total": _rows(self.upgrades.bytes),
             "edge_stripped_headers_total": [((), self.stripped_headers)],
             "edge_access_log_lines_total": [((), self.log_lines)],
             "edge_access_log_dropped_total": [((), self.log_dropped)],

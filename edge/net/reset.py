@@ -1,0 +1,15 @@
+"""TCP resets: how an end is told from a clean one."""
+
+import asyncio
+import socket
+import struct
+from typing import Final
+
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+
+
+def reset_on_close(transport: asyncio.Transport) -> None:
+    """Have the kernel send a reset, not an end, when `transport` closes."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
