@@ -102,6 +102,13 @@ METRICS: Final = (
     Metric("edge_filter_seconds_total", Kind.COUNTER, ("filter",), "Time spent in each filter."),
     Metric("edge_filter_calls_total", Kind.COUNTER, ("filter",), "Calls of each filter."),
     Metric("edge_connections", Kind.GAUGE, ("side",), "Connections open now, by side."),
+    Metric(
+        "edge_load_score",
+        Kind.GAUGE,
+        ("part",),
+        "What load shedding goes by, 0 to 1, overall and by part; of several workers, the highest.",
+        Merge.MAX,
+    ),
     Metric("edge_upgrades_open", Kind.GAUGE, ("route",), "Upgraded connections open now."),
     Metric("edge_upgrades_total", Kind.COUNTER, ("route", "cause"), "Upgraded connections that ended, by cause."),
     Metric(
@@ -109,13 +116,6 @@ METRICS: Final = (
         Kind.COUNTER,
         ("route", "direction"),
         "Bytes relayed over upgraded connections, from devices (in) and to them (out).",
-    ),
-    Metric(
-        "edge_load_score",
-        Kind.GAUGE,
-        ("part",),
-        "What load shedding goes by, 0 to 1, overall and by part; of several workers, the highest.",
-        Merge.MAX,
     ),
     Metric(
         "edge_key_ring_revision",
