@@ -7,6 +7,7 @@ follows from a snapshot (filters, chains, routes, pools) is built anew for each,
 import asyncio
 import hashlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
@@ -20,11 +21,13 @@ from edge.contract.ports import CookiePair, CookieService
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
 from edge.guard.shedding import PARTS
+from edge.net.certificate_watch import Certificates, CertificateWatch
+from edge.net.tls_listener import ListenerCertificates
 from edge.relay.chain import Chain, inbound_chain, outbound_chain
 from edge.relay.engine import Engine
 from edge.telemetry.access_log import AccessLog
 from edge.telemetry.log_line import LineWriter
-from edge.telemetry.metrics import WorkerMetrics
+from edge.telemetry.metrics import WorkerMetrics, count
 from edge.telemetry.telemetry import Telemetry
 from filters import order
 from filters.inbound.authorise import AuthoriseFilter
@@ -160,6 +163,43 @@ def build_engine(
 
     metrics.sources.append(gauges)
     return engine
+
+
+def listener_certificates(snapshot: Snapshot) -> ListenerCertificates | None:
+    """Return the certificates that devices are shown, or None when the listener speaks plain HTTP.
+
+    Raises BadCertificateError.
+    """
+    settings = snapshot.listener.tls.settings(snapshot.timeouts.tls_handshake_s)
+    return None if settings is None else ListenerCertificates(settings)
+
+
+def certificate_watch(snapshot: Snapshot, watched: Sequence[Certificates], metrics: WorkerMetrics) -> CertificateWatch:
+    """Return what loads changed certificates, with its metrics and its log."""
+    watch = CertificateWatch(watched, _CertificateLog(metrics), interval_s=snapshot.edge.certificate_check_s)
+
+    def expiries(into: WorkerMetrics) -> None:
+        into.certificate_expiries = {str(path): when for path, when in watch.expiries.items()}
+
+    metrics.sources.append(expiries)
+    return watch
+
+
+class _CertificateLog:
+    def __init__(self, metrics: WorkerMetrics) -> None:
+        self._metrics = metrics
+
+    def certificates_loaded(self, files: Sequence[Path]) -> None:
+        self._count(files, "loaded")
+        _log.info("certificates_loaded", files=[str(path) for path in files])
+
+    def certificates_kept(self, files: Sequence[Path], problem: str) -> None:
+        self._count(files, "kept")
+        _log.error("certificates_kept", problem=problem, hint="the old ones are still used: mend the files")
+
+    def _count(self, files: Sequence[Path], result: str) -> None:
+        for path in files:
+            count(self._metrics.certificate_reloads, (str(path), result))
 
 
 def report_failure(where: str, error: BaseException) -> None:

@@ -23,6 +23,8 @@ from edge import wiring
 from edge.control.errors import ConfigErrors, render_errors
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
+from edge.net.listening import listen
+from edge.net.tls_listener import ListenerCertificates
 from edge.relay.engine import Engine
 from edge.telemetry.control_channel import WorkerChannel
 from edge.telemetry.metrics import WorkerMetrics
@@ -72,15 +74,19 @@ async def _serve(snapshot: Snapshot, listen_fd: int, control_fd: int) -> int:
         try:
             cookies = wiring.cookie_service(snapshot, session, metrics)
             recorder = wiring.telemetry(snapshot, metrics)
+            certificates = wiring.listener_certificates(snapshot)
         except (OSError, ValueError) as problem:
             _log.error("file_unusable", problem=str(problem), hint="the config names a file that cannot be used")
             channel.close()
             return 2
         engine = wiring.build_engine(snapshot, wiring.build_filters(snapshot, keys, cookies), recorder, loop)
         _settle_memory()
+        watch = wiring.certificate_watch(snapshot, [each for each in (certificates,) if each is not None], metrics)
+        watching = asyncio.create_task(watch.run())
         if not stop.is_set():
-            await _accept(engine, listen_fd, snapshot.listener.backlog, channel, stop)
+            await _accept(engine, listen_fd, snapshot, certificates, channel=channel, stop=stop)
             await engine.drain(snapshot.timeouts.drain_s)
+        watching.cancel()
         await engine.close()
         await keys.close()
         recorder.close()
@@ -88,10 +94,17 @@ async def _serve(snapshot: Snapshot, listen_fd: int, control_fd: int) -> int:
     return 0
 
 
-async def _accept(engine: Engine, listen_fd: int, backlog: int, channel: WorkerChannel, stop: asyncio.Event) -> None:
+async def _accept(
+    engine: Engine,
+    listen_fd: int,
+    snapshot: Snapshot,
+    certificates: ListenerCertificates | None,
+    *,
+    channel: WorkerChannel,
+    stop: asyncio.Event,
+) -> None:
     """Take connections until `stop` is set."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(engine.accept, sock=socket.socket(fileno=listen_fd), backlog=backlog)
+    server = await listen(engine.accept, socket.socket(fileno=listen_fd), snapshot.listener.backlog, certificates)
     engine.start()
     channel.ready()
     await stop.wait()

@@ -21,7 +21,12 @@ class NameClass(Enum):
 
 _NOT_ALPHANUMERIC: Final = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalnum())
 
-_INTERNAL_PREFIXES: Final = (b"xpassport", b"passport", b"xedge", b"xesn", b"xdevicetype", b"xdeviceesn")
+_INTERNAL_PREFIXES: Final = (
+    *(b"xpassport", b"passport", b"xedge", b"xesn", b"xdevicetype", b"xdeviceesn"),
+    # A certificate proves something in a handshake only; in a field, in these usual names of it, it proves nothing.
+    *(b"clientcert", b"xclientcert", b"sslclient", b"xsslclient", b"xssl", b"xtlsclient", b"xforwardedclientcert"),
+    *(b"xforwardedtlsclient", b"xarrclientcert", b"xamznmtls"),
+)
 _FORWARDED: Final = frozenset(
     {
         *(b"forwarded", b"xrealip", b"xclientip", b"clientip", b"trueclientip", b"xclusterclientip"),

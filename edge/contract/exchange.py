@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from edge.contract.headers import Headers
-from edge.contract.identity import DeviceIdentity, UserIdentity
+from edge.contract.identity import ClientCertificate, DeviceIdentity, UserIdentity
 from edge.contract.ports import RenewedCookie
 from edge.contract.route import Route
 
@@ -112,6 +112,7 @@ class Exchange:
     __slots__ = (
         "actions",
         "bad_token",
+        "client_certificate",
         "device",
         "expired",
         "id",
@@ -142,6 +143,7 @@ class Exchange:
         self.request = request
         self.route = route
         self.secure = secure
+        self.client_certificate: ClientCertificate | None = None  # of the TLS connection itself, never of a header
         self.response: Response | None = None
         self.identity_stripped = False  # no header that a client sent can be taken for one of ours any more
         self.stripped_headers = 0  # identity headers and trailers that the client sent and nobody saw

@@ -51,3 +51,21 @@ class DeviceIdentity:
 
     def __repr__(self) -> str:
         return f"DeviceIdentity({self.source.name}, {self.level.name}, type {self.device_type})"
+
+
+@dataclass(slots=True, frozen=True)
+class ClientCertificate:
+    """The certificate that a device proved to hold in its TLS handshake, verified against the listener's CAs.
+
+    `subject` is a distinguished name as RFC 4514 writes it; `fingerprint` the SHA-256 of the DER form, 64 lower-case
+    hex digits; `not_after` in epoch seconds. The repr names nobody.
+    """
+
+    subject: str
+    dns_names: tuple[str, ...]
+    uris: tuple[str, ...]
+    fingerprint: str
+    not_after: int
+
+    def __repr__(self) -> str:
+        return f"ClientCertificate({len(self.dns_names)} DNS names, {len(self.uris)} URIs)"

@@ -9,6 +9,7 @@ from edgepb.passport.v1 import passport_pb2
 from edge.control.edge_file import EdgeFile
 from edge.control.errors import Place
 from edge.control.routing_files import DeviceTypesFile, GrantsFile, OriginsFile, RouteRow, RoutesFile
+from edge.control.tls import check_listener_tls
 
 Problem = tuple[Place, str]
 
@@ -23,6 +24,10 @@ def check_edge(file: EdgeFile) -> Iterator[Problem]:
     if file.limits.max_target_bytes > file.limits.max_head_bytes:
         yield ("limits", "max_target_bytes"), "must not exceed limits.max_head_bytes: the target is part of the head"
     yield from _check_prefix(file)
+    for place, problem in check_listener_tls(file.listener.tls):
+        yield ("listener", "tls", *place), problem
+    if file.listener.tls.certificates and file.listener.local_plain_http:
+        yield ("listener", "local_plain_http"), "must be false: listener.address speaks TLS, not plain HTTP"
 
 
 def _check_prefix(file: EdgeFile) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from edge.control.tls import ListenerTls
 from edge.control.values import (
     Count,
     Flag,
@@ -42,6 +43,9 @@ class Edge(Section):
     workers: Annotated[
         int, Field(strict=True, ge=0, le=1024, description="Worker processes; 0 means one for each core.")
     ] = 0
+    certificate_check_s: Annotated[
+        Seconds, Field(description="Between two looks at the certificate files, whether they have changed.")
+    ] = 5
 
 
 class Listener(Section):
@@ -66,6 +70,7 @@ class Listener(Section):
             description="Treat plain HTTP as if it were TLS and make cookies without Secure. Loopback listeners only."
         ),
     ] = False
+    tls: ListenerTls = ListenerTls()
 
     @field_validator("local_plain_http")
     @classmethod
@@ -124,6 +129,7 @@ class Timeouts(Section):
     head_read_s: Annotated[Seconds, Field(description="From the first byte of a request head to its last.")] = 10
     keep_alive_idle_s: Annotated[Seconds, Field(description="A device's connection between two requests.")] = 60
     idle_s: Annotated[Seconds, Field(description="Between two pieces of a body. A route may say otherwise.")] = 30
+    tls_handshake_s: Annotated[Seconds, Field(description="The TLS handshake of a device.")] = 5
     connect_s: Annotated[Seconds, Field(description="To an origin. An origin may say otherwise.")] = 0.5
     response_head_s: Annotated[
         Seconds, Field(description="From the request's end to the response's head. A route may say otherwise.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from edge.control.assemble import assemble
+from edge.control.certificate_files import check_edge_certificates
 from edge.control.checks import Problem, check_device_types, check_edge, check_grants, check_routes
 from edge.control.edge_file import EdgeFile
 from edge.control.errors import ConfigError, ConfigErrors
@@ -45,8 +46,8 @@ def load_config(
     """Read, override, check and freeze the configuration in `directory`.
 
     `overrides` are KEY=VALUE texts (`edge.control.overrides`). Relative paths of secrets and state are put under `var`.
-    With `token_files`, those that the configuration names must hold tokens, too. With `texts`, the files are those, by
-    name, and not what the disk holds by now.
+    With `token_files`, those that the configuration names must hold tokens, and its certificate files certificates.
+    With `texts`, the files are those, by name, and not what the disk holds by now.
     Never raises for what is in the files: all errors come back together, each with its place.
     """
     base = Path(directory)
@@ -84,6 +85,7 @@ def _check(
         _collect(sources.edge, check_edge(edge), errors)
         if token_files:
             _collect(sources.edge, check_token_files(edge), errors)
+            _collect(sources.edge, check_edge_certificates(edge), errors)
     if routes is not None:
         _collect(sources.routes, check_routes(routes, origins), errors)
     if grants is not None:

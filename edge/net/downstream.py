@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
+from edge.contract.identity import ClientCertificate
 from edge.contract.reasons import Reason
 from edge.http1.body import BodyReader, TunnelBody
 from edge.http1.errors import BadChunkingError, BadRequestError
@@ -40,6 +41,7 @@ class Downstream(asyncio.Protocol):
         "_reader",
         "_transport",
         "_worker",
+        "client_certificate",
         "peer",
         "peer_trusted",
         "secure",
@@ -65,6 +67,7 @@ class Downstream(asyncio.Protocol):
         self.secure = secure
         self.peer = ""
         self.peer_trusted = False
+        self.client_certificate: ClientCertificate | None = None
 
     # Callbacks of the event loop.
 
@@ -76,7 +79,8 @@ class Downstream(asyncio.Protocol):
         stream.set_write_buffer_limits(high=self._worker.write_buffer_bytes)
         self._deadline = self._worker.clock() + self._worker.head_read_s
         self._worker.connections.add(self)
-        if not self._worker.admit(self, transport.get_extra_info("peername")):
+        session = transport.get_extra_info("ssl_object") if self.secure else None
+        if not self._worker.admit(self, transport.get_extra_info("peername"), session):
             self.reset()
 
     def data_received(self, data: bytes) -> None:

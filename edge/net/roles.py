@@ -60,8 +60,8 @@ class Worker(Protocol):
     clock: Callable[[], float]
     connections: set["Downstream"]
 
-    def admit(self, connection: "Downstream", peername: object) -> bool:
-        """Name the peer of a new connection; return whether it may stay."""
+    def admit(self, connection: "Downstream", peername: object, session: object) -> bool:
+        """Name the peer of a new connection, by its TLS session too, if it has one; return whether it may stay."""
         ...
 
     def forget(self, connection: "Downstream") -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ipaddress
+import ssl
 from binascii import hexlify
 from collections.abc import Callable, Coroutine, Mapping
 from random import randbytes
@@ -18,6 +19,7 @@ from edge.http1.errors import BadRequestError
 from edge.http1.limits import HeadLimits
 from edge.http1.request import RequestHead
 from edge.http1.target import Target, check_target, normalise_target
+from edge.net.client_certificate import client_certificate
 from edge.net.downstream import Downstream
 from edge.net.roles import StreamHandler
 from edge.relay.chain import Chain
@@ -28,6 +30,7 @@ from edge.relay.refusal import EarlyRefusal
 from edge.relay.relay import Relay
 from edge.relay.shed import Shed
 from edge.relay.upgrade import UpgradeRelay
+from edge.telemetry.metrics import count
 from edge.telemetry.telemetry import Telemetry
 from edge.upstream.pool import OriginPool, PoolSettings
 
@@ -149,12 +152,27 @@ class Engine:
 
     def accept(self, *, secure: bool = False) -> Downstream:
         """Return the protocol of a new connection: the listener's factory."""
+        if secure:
+            count(self._telemetry.metrics.tls_handshakes, ("device", "started"))
         return Downstream(self, secure=secure)
 
-    def admit(self, connection: Downstream, peername: object) -> bool:
+    def admit(self, connection: Downstream, peername: object, session: object) -> bool:
         """Name the peer of a new connection; return False when the worker holds as many as it may."""
         connection.peer, connection.peer_trusted = self._peer(peername)
+        if isinstance(session, ssl.SSLObject) and not self._handshaken(connection, session):
+            return False
         return len(self.connections) <= self._max_connections
+
+    def _handshaken(self, connection: Downstream, session: ssl.SSLObject) -> bool:
+        """Name the client certificate, if there is one; return False when it cannot be read."""
+        count(self._telemetry.metrics.tls_handshakes, ("device", "completed"))
+        certificate = session.getpeercert(binary_form=True)
+        if certificate is not None:
+            try:
+                connection.client_certificate = client_certificate(certificate)
+            except ValueError:
+                return False
+        return True
 
     def _peer(self, peername: object) -> tuple[str, bool]:
         """Return the peer's address in its one spelling, IPv4-mapped ones as IPv4, and whether it is trusted."""
@@ -213,6 +231,7 @@ class Engine:
                     return UpgradeRelay(
                         self._context, connection, head, exchange, protocol=protocol, policy=route.upgrade
                     )
+        exchange.client_certificate = connection.client_certificate
         return Relay(self._context, connection, head, exchange)
 
     def _find_route(self, head: RequestHead) -> tuple[Target, Route] | BadRequestError:

@@ -118,6 +118,32 @@ METRICS: Final = (
         "Bytes relayed over upgraded connections, from devices (in) and to them (out).",
     ),
     Metric(
+        "edge_load_score",
+        Kind.GAUGE,
+        ("part",),
+        "What load shedding goes by, 0 to 1, overall and by part; of several workers, the highest.",
+        Merge.MAX,
+    ),
+    Metric(
+        "edge_tls_handshakes_total",
+        Kind.COUNTER,
+        ("side", "result"),
+        "TLS handshakes with devices and origins, by how they went.",
+    ),
+    Metric(
+        "edge_certificate_expires_seconds",
+        Kind.GAUGE,
+        ("file",),
+        "Time until the certificate in a file expires; below 0 once it has.",
+        Merge.MIN,
+    ),
+    Metric(
+        "edge_certificate_reloads_total",
+        Kind.COUNTER,
+        ("file", "result"),
+        "Changed certificate files that were loaded, or were unusable so that the old ones were kept.",
+    ),
+    Metric(
         "edge_key_ring_revision",
         Kind.GAUGE,
         (),

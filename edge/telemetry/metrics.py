@@ -89,6 +89,9 @@ class WorkerMetrics:
         self.edge_seconds = Histograms()
         self.origin_seconds = Histograms()
         self.filter_costs: dict[str, list[float]] = {}  # filter → [calls, seconds]
+        self.tls_handshakes: Series = {}  # side, result
+        self.certificate_reloads: Series = {}  # file, result
+        self.certificate_expiries: dict[str, float] = {}  # file → epoch seconds
         self.connections: dict[str, int] = {}  # side → open now
         self.load: dict[str, float] = {}  # part of the load's score → 0 to 1
         self.upgrades = UpgradeMetrics()
@@ -129,6 +132,11 @@ class WorkerMetrics:
             "edge_upgrades_open": [((route,), number) for route, number in self.upgrades.open.items()],
             "edge_upgrades_total": _rows(self.upgrades.ended),
             "edge_upgrade_bytes_total": _rows(self.upgrades.bytes),
+            "edge_tls_handshakes_total": _rows(self.tls_handshakes),
+            "edge_certificate_reloads_total": _rows(self.certificate_reloads),
+            "edge_certificate_expires_seconds": [
+                ((file,), when - now) for file, when in self.certificate_expiries.items()
+            ],
             "edge_stripped_headers_total": [((), self.stripped_headers)],
             "edge_access_log_lines_total": [((), self.log_lines)],
             "edge_access_log_dropped_total": [((), self.log_dropped)],

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -161,14 +162,28 @@ class RawClient:
 
 
 @asynccontextmanager
-async def connected(port: int, *, receive_buffer: int | None = None) -> AsyncIterator[RawClient]:
-    """Connect to 127.0.0.1; a small `receive_buffer` makes a device that holds little."""
+async def connected(
+    port: int,
+    *,
+    receive_buffer: int | None = None,
+    tls: ssl.SSLContext | None = None,
+    server_name: str = "localhost",
+    preamble: bytes = b"",
+) -> AsyncIterator[RawClient]:
+    """Connect to 127.0.0.1; a small `receive_buffer` makes a device that holds little, `tls` a handshake.
+
+    `preamble` is sent before all else.
+    """
     sock = socket.socket()
     sock.setblocking(False)
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-    reader, writer = await asyncio.open_connection(sock=sock)
+    if preamble:
+        await asyncio.get_running_loop().sock_sendall(sock, preamble)
+    reader, writer = await asyncio.open_connection(
+        sock=sock, ssl=tls, server_hostname=server_name if tls is not None else None
+    )
     client = RawClient(reader, writer)
     try:
         yield client
@@ -302,13 +317,13 @@ class RawOrigin:
             writer.close()
 
     @asynccontextmanager
-    async def listening(self, receive_buffer: int | None) -> AsyncIterator["RawOrigin"]:
+    async def listening(self, receive_buffer: int | None, tls: ssl.SSLContext | None) -> AsyncIterator["RawOrigin"]:
         """Listen on a free port until the block ends; a script that failed fails the block."""
         sock = socket.socket()
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.bind(("127.0.0.1", 0))
-        server = await asyncio.start_server(self._serve, sock=sock, limit=self._limit)
+        server = await asyncio.start_server(self._serve, sock=sock, limit=self._limit, ssl=tls)
         self.address = f"127.0.0.1:{sock.getsockname()[1]}"
         try:
             yield self
@@ -326,10 +341,10 @@ class RawOrigin:
 
 @asynccontextmanager
 async def raw_origin(
-    script: Script, *, receive_buffer: int | None = None, limit: int = 65536
+    script: Script, *, receive_buffer: int | None = None, limit: int = 65536, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[RawOrigin]:
-    """Run an origin; `receive_buffer` and `limit` bound what it holds unread."""
-    async with RawOrigin(script, limit).listening(receive_buffer) as origin:
+    """Run an origin; `receive_buffer` and `limit` bound what it holds unread; `tls` makes it speak that."""
+    async with RawOrigin(script, limit).listening(receive_buffer, tls) as origin:
         yield origin
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from edge.contract.identity import DeviceIdentity, UserIdentity
 from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
+from edge.net.listening import listen
 from edge.relay.engine import Engine
 from edge.telemetry.metrics import WorkerMetrics
 from edge.telemetry.telemetry import Telemetry
@@ -133,11 +135,16 @@ async def running_edge(
     keys, service, metrics = Keys(), CookieServiceDouble(), WorkerMetrics()
     filters = change(wiring.build_filters(snapshot, keys, service))  # type: ignore[arg-type]
     engine = wiring.build_engine(snapshot, filters, Telemetry(metrics, None), loop)
-    server = await loop.create_server(engine.accept, "127.0.0.1", 0)
+    certificates = wiring.listener_certificates(snapshot)
+    watch = wiring.certificate_watch(snapshot, [] if certificates is None else [certificates], metrics)
+    watching = asyncio.create_task(watch.run())
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = await listen(engine.accept, listening, 100, certificates)
     engine.start()
     try:
-        yield RunningEdge(server.sockets[0].getsockname()[1], engine, keys, metrics, service)
+        yield RunningEdge(listening.getsockname()[1], engine, keys, metrics, service)
     finally:
+        watching.cancel()
         server.close()
         await engine.close()
         await server.wait_closed()

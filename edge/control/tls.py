@@ -1,0 +1,88 @@
+"""The TLS sections of edge.yaml and origins.yaml. Paths are relative to --var, as those of secrets are."""
+
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from edge.control.errors import Place
+from edge.control.values import ListOf, Section, VarPath
+from edge.net.tls import KeyPair, Trust
+from edge.net.tls_listener import ServerCertificate, TlsSettings
+
+_LABEL: Final = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
+_SERVER_NAME: Final = rf"^(\*\.)?{_LABEL}(\.{_LABEL})*$"
+
+_Version = Annotated[Literal["1.2", "1.3"], Field(description="The oldest version of TLS that is spoken.")]
+_Problem = tuple[Place, str]
+
+
+class CertificateRow(Section):
+    """A certificate that the listener shows."""
+
+    certificate_file: Annotated[VarPath, Field(description="PEM: the certificate, then its intermediates.")]
+    key_file: Annotated[VarPath, Field(description="PEM: its private key, without a password.")]
+    server_names: Annotated[
+        tuple[Annotated[str, Field(pattern=_SERVER_NAME)], ...],
+        Field(description="Lower-case names, or *.suffix, that it is shown for; none: the DNS names it holds."),
+        ListOf,
+    ] = ()
+
+
+class ListenerTls(Section):
+    """How devices connect with TLS. Without a certificate there is none."""
+
+    certificates: Annotated[
+        tuple[CertificateRow, ...],
+        Field(description="The first is shown to a device that asks for no name, or for one that none has."),
+        ListOf,
+    ] = ()
+    min_version: _Version = "1.2"
+    client_certificates: Annotated[
+        Literal["none", "optional", "required"],
+        Field(description="Whether devices are asked for a certificate, and may go on without one."),
+    ] = "none"
+    client_ca_file: Annotated[
+        VarPath | None, Field(description="PEM: the CAs whose client certificates are good; no others are.")
+    ] = None
+    client_crl_file: Annotated[
+        VarPath | None, Field(description="PEM: what these CAs have revoked. With it, each issuing CA needs its list.")
+    ] = None
+
+    def settings(self, handshake_timeout_s: float) -> TlsSettings | None:
+        """Return what the listener is built from, or None when it speaks no TLS."""
+        if not self.certificates:
+            return None
+        return TlsSettings(
+            certificates=tuple(
+                ServerCertificate(KeyPair(row.certificate_file, row.key_file), row.server_names)
+                for row in self.certificates
+            ),
+            client_certificates=self.client_certificates,
+            client_trust=Trust(self.client_ca_file, self.client_crl_file) if self.client_ca_file else None,
+            min_version=self.min_version,
+            handshake_timeout_s=handshake_timeout_s,
+        )
+
+
+def check_listener_tls(tls: ListenerTls) -> Iterator[_Problem]:
+    """Check what the keys say of each other; places are relative to the section."""
+    given = set(tls.model_fields_set) - {"certificates"}
+    if not tls.certificates:
+        for name in sorted(given):
+            yield (name,), "means nothing without a certificate: add one to certificates, or remove this"
+        return
+    if tls.client_certificates != "none" and tls.client_ca_file is None:
+        yield (
+            ("client_ca_file",),
+            f"is missing, and client_certificates is {tls.client_certificates}: say whose",
+        )
+    if tls.client_certificates == "none":
+        for name in sorted(given & {"client_ca_file", "client_crl_file"}):
+            yield (name,), "means nothing while client_certificates is none"
+    seen: dict[str, int] = {}
+    for index, row in enumerate(tls.certificates):
+        for name in row.server_names:
+            if name in seen:
+                yield ("certificates", index, "server_names"), f"names {name}, which certificates[{seen[name]}] has too"
+            seen.setdefault(name, index)

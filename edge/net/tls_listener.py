@@ -1,0 +1,80 @@
+"""TLS termination: which certificate a device is shown, by the name it asks for.
+
+One context listens for as long as the worker lives and keeps the key of its session tickets; its callback puts the
+newest context of the asked name in its own place. So certificates change without a connection, a ticket or the
+listening socket being touched.
+"""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edge.net.tls import KeyPair, MinVersion, Trust, Verification, dns_names, server_context
+
+
+@dataclass(slots=True, frozen=True)
+class ServerCertificate:
+    """A certificate and the names it is shown for: host names or `*.suffix`; none: the DNS names it holds."""
+
+    pair: KeyPair
+    server_names: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
+class TlsSettings:
+    """How a listener speaks TLS. The first certificate is shown to who asks for no name, or one that none has."""
+
+    certificates: tuple[ServerCertificate, ...]
+    client_certificates: Verification = "none"
+    client_trust: Trust | None = None
+    min_version: MinVersion = "1.2"
+    handshake_timeout_s: float = 5.0
+
+
+class ListenerCertificates:
+    """The contexts of a listener; `load` replaces them all, or none."""
+
+    def __init__(self, settings: TlsSettings) -> None:
+        """Load the certificates; raises BadCertificateError."""
+        self._settings = settings
+        self.handshake_timeout_s = settings.handshake_timeout_s
+        trust = settings.client_trust or Trust()
+        self.files = (
+            *(path for each in settings.certificates for path in (each.pair.certificate_file, each.pair.key_file)),
+            *(path for path in (trust.ca_file, trust.crl_file) if path is not None),
+        )
+        self.certificate_files = tuple(each.pair.certificate_file for each in settings.certificates)
+        self._default, self._by_name = self._contexts()
+        self.context = self._context(settings.certificates[0].pair)
+        self.context.sni_callback = self._choose
+
+    def load(self) -> None:
+        """Read all files again; raises BadCertificateError, and keeps what it had."""
+        self._default, self._by_name = self._contexts()
+
+    def _contexts(self) -> tuple[ssl.SSLContext, Mapping[str, ssl.SSLContext]]:
+        by_name: dict[str, ssl.SSLContext] = {}
+        contexts = []
+        for certificate in self._settings.certificates:
+            context = self._context(certificate.pair)
+            contexts.append(context)
+            for name in certificate.server_names or dns_names(certificate.pair.certificate_file):
+                by_name.setdefault(name, context)
+        return contexts[0], by_name
+
+    def _context(self, pair: KeyPair) -> ssl.SSLContext:
+        settings = self._settings
+        return server_context(
+            pair,
+            min_version=settings.min_version,
+            clients=settings.client_certificates,
+            trust=settings.client_trust,
+        )
+
+    def _choose(self, session: ssl.SSLObject, server_name: str | None, _: ssl.SSLContext) -> None:
+        """Set the session's context: that of the exact name, of the wildcard one label up, or the default."""
+        name = (server_name or "").lower()
+        found = self._by_name.get(name)
+        if found is None:
+            found = self._by_name.get("*." + name.partition(".")[2], self._default)
+        session.context = found

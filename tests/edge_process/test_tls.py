@@ -1,0 +1,49 @@
+"""TLS in a real worker process."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from cryptography import x509
+
+from tests.certificates import TestAuthority
+from tests.edge.raw import answering, connected, get, ok, raw_origin
+from tests.edge_process.worker import running_worker, started_worker
+from tests.services.kms_calls import Kms, kms_running
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kms(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kms]:
+    async with kms_running(tmp_path_factory.mktemp("tls")) as running:
+        yield running
+
+
+async def test_a_worker_ends_tls_and_loads_new_certificates(kms: Kms, tmp_path: Path) -> None:
+    authority = TestAuthority(tmp_path)
+    pair = authority.issue("edge", ["localhost"])
+    settings = ("listener.local_plain_http=false", f"listener.tls.certificates=[{{{pair}}}]")
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_worker(kms, origin.address, *settings, "edge.certificate_check_s=0.05") as worker,
+    ):
+        async with connected(worker.port, tls=authority.client()) as client:
+            assert (await client.ask(get())).status == 200
+        authority.issue("edge", ["localhost"])
+        await worker.process.said("certificates_loaded")
+        async with connected(worker.port, tls=authority.client()) as client:
+            assert (await client.ask(get())).status == 200
+            der = client.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        assert x509.load_der_x509_certificate(der).serial_number == authority.serial("edge")
+        expiries = (await worker.metrics()).values["edge_certificate_expires_seconds"]
+        assert list(expiries) == [(str(tmp_path / "edge.crt"),)]
+
+
+async def test_a_worker_whose_certificate_cannot_be_used_says_so_and_leaves(kms: Kms, tmp_path: Path) -> None:
+    pair = '"certificate_file": "/nowhere/edge.crt", "key_file": "/nowhere/edge.key"'
+    settings = ("listener.local_plain_http=false", f"listener.tls.certificates=[{{{pair}}}]")
+    async with started_worker(kms.process.url, kms.secrets.parent, *settings) as worker:
+        assert await worker.process.wait() == 2
+        assert "/nowhere/edge.crt cannot be read" in worker.process.output()
