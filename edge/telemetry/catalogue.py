@@ -118,13 +118,6 @@ METRICS: Final = (
         "Bytes relayed over upgraded connections, from devices (in) and to them (out).",
     ),
     Metric(
-        "edge_load_score",
-        Kind.GAUGE,
-        ("part",),
-        "What load shedding goes by, 0 to 1, overall and by part; of several workers, the highest.",
-        Merge.MAX,
-    ),
-    Metric(
         "edge_tls_handshakes_total",
         Kind.COUNTER,
         ("side", "result"),
