@@ -56,6 +56,8 @@ def _origin(name: str, row: OriginRow, edge: EdgeFile) -> Origin:
     return Origin(
         id=name,
         addresses=row.addresses,
+        discovery=row.discovery.dns or row.discovery.file,
+        health_check=row.health_check,
         max_connections=row.max_connections,
         max_waiting=row.max_waiting,
         wait_timeout_s=row.wait_timeout_s,

@@ -66,6 +66,19 @@ def _check_overlap(row: RouteRow, index: int, taken: dict[tuple[str, str, str], 
         yield ("routes", index, "path"), f"is already taken by routes[{other}] for the same host and method"
 
 
+def check_origins(file: OriginsFile) -> Iterator[Problem]:
+    """Check origins.yaml: one place that each origin's addresses come from."""
+    for name, row in file.origins.items():
+        place = ("origins", name, "discovery")
+        found = [key for key in ("dns", "file") if getattr(row.discovery, key) is not None]
+        if not found and not row.addresses:
+            yield ("origins", name, "addresses"), "must have at least one entry, unless discovery says where to look"
+        elif found and row.addresses:
+            yield (*place, found[0]), "finds the addresses: leave out addresses, or this"
+        elif len(found) > 1:
+            yield (*place, found[1]), f"must not stand beside {found[0]}: addresses come from one place"
+
+
 def check_grants(file: GrantsFile, purposes: Collection[str] | None) -> Iterator[Problem]:
     """Check grants.yaml: keys this edge has, known actions on a part the key may replace, none for the edge's own keys.
 

@@ -1,7 +1,8 @@
 """The tables of docs/configuration.md: every key with its default and meaning, from the schema itself."""
 
 from collections.abc import Iterator, Mapping
-from typing import get_args, get_origin
+from types import NoneType, UnionType
+from typing import Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -38,7 +39,9 @@ def _section(annotation: object) -> tuple[type[BaseModel] | None, str]:
         if isinstance(only, type) and issubclass(only, BaseModel):
             return only, ".<name>"
         return annotation, ""
-    arguments = [argument for argument in get_args(annotation) if argument is not Ellipsis]
+    arguments = [argument for argument in get_args(annotation) if argument not in {Ellipsis, NoneType}]
+    if get_origin(annotation) in {Union, UnionType}:
+        return _section(arguments[0])
     if get_origin(annotation) is Mapping:
         return _section(arguments[1])[0], ".<number>" if int in get_args(arguments[0]) else ".<name>"
     if get_origin(annotation) is tuple and _section(arguments[0])[0] is not None:

@@ -4,11 +4,24 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from edge.contract.identity import Level
 from edge.contract.route import OnBadToken
-from edge.control.values import ConnectAddress, Count, Flag, ListOf, Seconds, Section, Size, Slug, as_tuple
+from edge.control.values import (
+    ConnectAddress,
+    Count,
+    DnsName,
+    Flag,
+    ListOf,
+    NameServer,
+    Seconds,
+    Section,
+    Size,
+    Slug,
+    VarPath,
+    as_tuple,
+)
 
 # Unreserved characters: others have an escaped spelling that origins take for the same, and routes would not.
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._~-]+\Z")
@@ -127,14 +140,92 @@ class RouteRow(Section):
         return protocols
 
 
+class DnsDiscovery(Section):
+    """Addresses from DNS."""
+
+    name: Annotated[DnsName, Field(description="NAME:PORT. Every address of the name is an instance.")]
+    record_types: Annotated[
+        tuple[Literal["A", "AAAA"], ...],
+        Field(min_length=1, description="A for IPv4, AAAA for IPv6."),
+        ListOf,
+    ] = ("A", "AAAA")
+    servers: Annotated[
+        tuple[NameServer, ...],
+        Field(description="IP:PORT of the name servers; none: those of /etc/resolv.conf, with its search list."),
+        ListOf,
+    ] = ()
+    timeout_s: Annotated[Seconds, Field(description="For an answer, all tries at all name servers together.")] = 2
+    min_refresh_s: Annotated[
+        Seconds, Field(description="Shortest wait between two look-ups, whatever the time to live says.")
+    ] = 5
+    max_refresh_s: Annotated[
+        Seconds, Field(validate_default=True, description="Longest wait between two look-ups.")
+    ] = 60
+
+    @field_validator("max_refresh_s")
+    @classmethod
+    def _not_below(cls, value: float, info: ValidationInfo) -> float:
+        if value < info.data.get("min_refresh_s", 0):
+            raise ValueError("must not be below min_refresh_s")
+        return value
+
+
+class FileDiscovery(Section):
+    """Addresses from a file."""
+
+    path: Annotated[
+        VarPath, Field(description="File with the addresses (docs/resilience.md, Discovery); relative to --var.")
+    ]
+    poll_s: Annotated[Seconds, Field(description="Between two looks whether the file has changed.")] = 1
+
+
+class Discovery(Section):
+    """Where the addresses of an origin are found: dns or file."""
+
+    dns: DnsDiscovery | None = None
+    file: FileDiscovery | None = None
+
+
+class HealthCheck(Section):
+    """A GET that tells whether an instance can serve."""
+
+    path: Annotated[
+        str,
+        Field(pattern=r"^/[!-\"$-~]*$", max_length=2048, description="Target of the GET, such as /health."),
+    ]
+    host: Annotated[
+        str | None, Field(pattern=r"^[A-Za-z0-9._:\[\]-]{1,255}$", description="Host header; null: the address.")
+    ] = None
+    interval_s: Annotated[Seconds, Field(description="Between two checks of an address, for each worker.")] = 5
+    jitter_share: Annotated[
+        float, Field(strict=True, ge=0, le=0.5, description="Share of interval_s by which a wait is longer or shorter.")
+    ] = 0.2
+    timeout_s: Annotated[Seconds, Field(description="One check, from connecting to the answer's head.")] = 1
+    healthy_after: Annotated[Count, Field(description="Good checks in a row until an address gets requests again.")] = 2
+    unhealthy_after: Annotated[Count, Field(description="Bad checks in a row until an address gets none.")] = 3
+    min_status: Annotated[int, Field(strict=True, ge=200, le=599, description="Lowest status that is good.")] = 200
+    max_status: Annotated[
+        int, Field(strict=True, ge=200, le=599, validate_default=True, description="Highest status that is good.")
+    ] = 299
+
+    @field_validator("max_status")
+    @classmethod
+    def _not_below(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("min_status", 0):
+            raise ValueError("must not be below min_status")
+        return value
+
+
 class OriginRow(Section):
     """One origin: a service behind the edge and where it listens."""
 
     addresses: Annotated[
         tuple[ConnectAddress, ...],
-        Field(min_length=1, description="HOST:PORT of every instance."),
+        Field(description="HOST:PORT of every instance; needed unless there is discovery."),
         ListOf,
-    ]
+    ] = ()
+    discovery: Discovery = Discovery()
+    health_check: HealthCheck | None = None
     max_connections: Annotated[
         Count, Field(description="Connections at a time to all its addresses, for each worker.")
     ] = 256

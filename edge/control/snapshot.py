@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from edge.control.edge_file import Admin, Cookies, Edge, Limits, Listener, Passport, Services, Shedding, Timeouts
 from edge.control.routes import RouteTable
+from edge.control.routing_files import DnsDiscovery, FileDiscovery, HealthCheck
 from edge.control.values import Address
 
 
@@ -33,10 +34,15 @@ class AccessLogTarget(NamedTuple):
 
 @dataclass(slots=True, frozen=True)
 class Origin:
-    """One origin with every default filled in. Times in seconds."""
+    """One origin with every default filled in. Times in seconds.
+
+    It has `addresses`, or a `discovery` that says where to look for them.
+    """
 
     id: str
     addresses: tuple[Address, ...]
+    discovery: DnsDiscovery | FileDiscovery | None
+    health_check: HealthCheck | None
     max_connections: int
     max_waiting: int
     wait_timeout_s: float

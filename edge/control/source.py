@@ -113,18 +113,23 @@ def keys_at(model: type[BaseModel], place: Place) -> list[str]:
     for part in place:
         if isinstance(at, type) and issubclass(at, BaseModel):
             known = at.model_fields.get(str(part))
-            at = known.annotation if known is not None else None
+            at = _needed(known.annotation) if known is not None else None
         else:
             at = _item(at)
     return list(at.model_fields) if isinstance(at, type) and issubclass(at, BaseModel) else []
 
 
 def _item(annotation: object) -> object:
-    """Return what a mapping, list or optional holds."""
-    inner = [argument for argument in get_args(annotation) if argument not in {type(None), Ellipsis}]
-    if get_origin(annotation) in {Union, UnionType} and inner:
-        return _item(inner[0])
-    return inner[-1] if inner else None
+    """Return what a mapping or list holds."""
+    inner = [argument for argument in get_args(annotation) if argument is not Ellipsis]
+    return _needed(inner[-1]) if inner else None
+
+
+def _needed(annotation: object) -> object:
+    """Return what an optional value is when it is there."""
+    if get_origin(annotation) not in {Union, UnionType}:
+        return annotation
+    return next(argument for argument in get_args(annotation) if argument is not type(None))
 
 
 def _echo(detail: "ErrorDetails", found: list["ErrorDetails"]) -> bool:

@@ -89,6 +89,23 @@ def _connect(address: Address) -> Address:
     return address
 
 
+def parse_connect_address(value: object) -> Address:
+    """Read HOST:PORT with a port that can be connected to; raises ValueError that says what is expected."""
+    return _connect(parse_address(value))
+
+
+def _dns_name(address: Address) -> Address:
+    if is_ip(address.host):
+        raise ValueError("must be NAME:PORT with a host name: an IP address goes into addresses")
+    return address
+
+
+def _name_server(address: Address) -> Address:
+    if not is_ip(address.host):
+        raise ValueError("must be an IP address and port, such as 10.0.0.2:53: a name would have to be looked up")
+    return address
+
+
 def _network(value: object) -> IPv4Network | IPv6Network:
     if not isinstance(value, str) or "%" in value:
         raise ValueError("must be a network such as 10.0.0.0/8 or fd00::/8, without a scope")
@@ -150,9 +167,9 @@ _ADDRESS_SCHEMA: Final = _schema(r"^(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+):[0-9]{1,5}$",
 ListenAddress: TypeAlias = Annotated[
     Address, PlainValidator(parse_address), AfterValidator(_listen), _AS_TEXT, _ADDRESS_SCHEMA
 ]
-ConnectAddress: TypeAlias = Annotated[
-    Address, PlainValidator(parse_address), AfterValidator(_connect), _AS_TEXT, _ADDRESS_SCHEMA
-]
+ConnectAddress: TypeAlias = Annotated[Address, PlainValidator(parse_connect_address), _AS_TEXT, _ADDRESS_SCHEMA]
+DnsName: TypeAlias = Annotated[ConnectAddress, AfterValidator(_dns_name)]
+NameServer: TypeAlias = Annotated[ConnectAddress, AfterValidator(_name_server)]
 TrustedNetwork: TypeAlias = Annotated[
     IPv4Network | IPv6Network, PlainValidator(_network), _AS_TEXT, _schema(r"^[0-9A-Fa-f:.]+(/[0-9]+)?$", "10.0.0.0/8")
 ]

@@ -95,6 +95,10 @@ class WorkerMetrics:
         self.connections: dict[str, int] = {}  # side → open now
         self.load: dict[str, float] = {}  # part of the load's score → 0 to 1
         self.upgrades = UpgradeMetrics()
+        self.discovery_refreshes: Series = {}  # origin, result
+        self.discovered: dict[str, tuple[int, float]] = {}  # origin → addresses known, age in seconds
+        self.health_checks: Series = {}  # origin, result
+        self.health: dict[tuple[str, str], bool] = {}  # origin, address → healthy
         self.stripped_headers = 0
         self.log_lines = 0
         self.log_dropped = 0
@@ -137,6 +141,11 @@ class WorkerMetrics:
             "edge_certificate_expires_seconds": [
                 ((file,), when - now) for file, when in self.certificate_expiries.items()
             ],
+            "edge_discovery_addresses": [((name,), known) for name, (known, _) in self.discovered.items()],
+            "edge_discovery_age_seconds": [((name,), age) for name, (_, age) in self.discovered.items()],
+            "edge_discovery_refreshes_total": _rows(self.discovery_refreshes),
+            "edge_origin_healthy": [(key, int(healthy)) for key, healthy in self.health.items()],
+            "edge_health_checks_total": _rows(self.health_checks),
             "edge_stripped_headers_total": [((), self.stripped_headers)],
             "edge_access_log_lines_total": [((), self.log_lines)],
             "edge_access_log_dropped_total": [((), self.log_dropped)],

@@ -47,7 +47,7 @@ def stack(settings: Settings) -> list[Part]:
     """Return the parts in the order of their waves; each listens where the config looks for it."""
     services, snapshot = settings.snapshot.services, settings.snapshot
     origin = next((origin for name, origin in snapshot.origins.items() if name == "api"), None)
-    api = origin.addresses[0] if origin is not None else Address(_LOOPBACK, 8094)
+    api = origin.addresses[0] if origin is not None and origin.addresses else Address(_LOOPBACK, 8094)
     parts = [
         Part("kms", "keys", 0, _of_url(services.kms.url), _kms),
         Part("subscriber", "who is a member", 0, Address(_LOOPBACK, SUBSCRIBER_PORT), _subscriber),

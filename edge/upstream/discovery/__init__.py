@@ -1,0 +1,1 @@
+"""Where an origin listens, when the configuration leaves that to a file or to DNS. docs/resilience.md, Discovery."""
