@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run demo test test-quick test-compiled check wheel bench proto schema clean help
+.PHONY: run demo test test-quick test-compiled check wheel bench chaos proto schema clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -55,6 +55,9 @@ wheel: $(STAMP) ## Build the wheel to deploy, with the hot modules compiled; nee
 
 bench: $(BENCH_STAMP) ## Measure the edge beside Envoy and nginx on this machine
 	$(BIN)/python -m loadtest.bench
+
+chaos: $(STAMP) ## Harm the edge under load and see what is lost; S=name for one scenario, A=--quick to be short
+	$(BIN)/python -m loadtest.chaos $(S) $(A)
 
 clean: ## Remove the virtual environment and everything the embedded default stored
 	rm -rf $(VENV) var

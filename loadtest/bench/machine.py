@@ -16,7 +16,7 @@ def context(settings: Settings, cores: Cores, tools: Tools) -> dict[str, object]
     """Return what a reader needs to compare two reports: when, where, with what versions and settings."""
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": _cpu(), "kernel": platform.release(), "cores": asdict(cores)},
+        "machine": {"cpu": cpu_name(), "kernel": platform.release(), "cores": asdict(cores)},
         "versions": {
             "python": platform.python_version(),
             **{name: installed(name) for name in LIBRARIES},
@@ -34,6 +34,7 @@ def context(settings: Settings, cores: Cores, tools: Tools) -> dict[str, object]
     }
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
+    """Return the processor's name as the kernel gives it."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,166 @@
+"""An origin as a process: answers with the id it was asked with, and keeps a log of every request.
+
+    python -m loadtest.chaos.origin PORT CONTROL_PORT SEED LOG [CERTIFICATE KEY]
+
+The query of a request says how it is answered: `id`, `size` (bytes of the body), `wait_ms`, `chunked=1`. A command on
+the control port sets the moods: `errors`, the share of answers that are 500; `early`, the share of requests with a body
+that are answered 413 at once; `leave`, the share of answers after which the connection is closed within `leave_ms`,
+though nothing announced it.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import ssl
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+from urllib.parse import parse_qsl
+
+import httptools
+import uvloop
+
+from loadtest.chaos.control import Command, serve_control
+
+MOODS = ("errors", "early", "leave", "leave_ms")
+
+
+class Origin:
+    """What all connections share."""
+
+    def __init__(self, log: Path, seed: int) -> None:
+        self.moods = dict.fromkeys(MOODS, 0.0)
+        self.chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        self.served = 0
+        self.open = 0
+        self._log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def note(self, what: str, request_id: str, method: str) -> None:
+        """Write a line at once: it must survive a SIGKILL."""
+        os.write(self._log, f"{what}\t{request_id}\t{method}\t{time.monotonic():.6f}\n".encode())
+
+    def strikes(self, mood: str) -> bool:
+        """Return whether a mood strikes this time."""
+        share = self.moods[mood]
+        return share > 0 and self.chance.random() < share
+
+    async def handle(self, command: Command) -> Mapping[str, object]:
+        """Set the moods that a command names."""
+        for name, value in command.items():
+            if name not in self.moods:
+                raise KeyError(name)
+            self.moods[name] = float(str(value))
+        return {"served": self.served, "open": self.open}
+
+
+class Connection(asyncio.Protocol):
+    """One connection; the edge sends one request after the other."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._url = b""
+        self._query: dict[str, str] = {}
+        self._method = ""
+        self._answered = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._origin.open += 1
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """End."""
+        self._origin.open -= 1
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; what cannot be parsed ends the connection."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            if self._transport is not None:
+                self._transport.close()
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        self._url, self._answered = b"", False
+
+    def on_url(self, url: bytes) -> None:
+        """Collect the target."""
+        self._url += url
+
+    def on_headers_complete(self) -> None:
+        """Note the request; answer early if the mood is so."""
+        self._method = self._parser.get_method().decode()
+        self._query = dict(parse_qsl(self._url.partition(b"?")[2].decode()))
+        self._origin.note("b", self._id, self._method)
+        if self._method == "POST" and self._origin.strikes("early"):
+            self._answered = True
+            self._answer(413, self._id, self._method, {}, close=True)
+
+    def on_message_complete(self) -> None:
+        """Answer, after the time that the request asks for."""
+        if self._answered:
+            return
+        self._origin.served += 1
+        status = 500 if self._origin.strikes("errors") else 200
+        arguments = (status, self._id, self._method, self._query)
+        wait_s = float(self._query.get("wait_ms", 0)) / 1000
+        if wait_s:
+            self._loop.call_later(wait_s, self._answer, *arguments)
+        else:
+            self._answer(*arguments)
+
+    @property
+    def _id(self) -> str:
+        return self._query.get("id", "-")
+
+    def _answer(
+        self, status: int, request_id: str, method: str, query: Mapping[str, str], *, close: bool = False
+    ) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        head = f"HTTP/1.1 {status} Chaos\r\nx-chaos-id: {request_id}\r\n"
+        head += "connection: close\r\n" if close else ""
+        body = (request_id + "\n").encode().ljust(int(query.get("size", 64)), b".")
+        if query.get("chunked"):
+            half = len(body) // 2
+            framed = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:half], body[half:]))
+            transport.write(head.encode() + b"transfer-encoding: chunked\r\n\r\n" + framed + b"0\r\n\r\n")
+        else:
+            transport.write(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+        self._origin.note("e", request_id, method)
+        if close:
+            transport.close()
+        elif self._origin.strikes("leave"):
+            delay_s = self._origin.chance.random() * self._origin.moods["leave_ms"] / 1000
+            self._loop.call_later(delay_s, transport.close)
+
+
+async def serve(port: int, control_port: int, origin: Origin, context: ssl.SSLContext | None) -> None:
+    """Serve until SIGTERM."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, done.set)
+    await serve_control(control_port, origin.handle)
+    await loop.create_server(lambda: Connection(origin), "127.0.0.1", port, backlog=1024, ssl=context)
+    await done.wait()
+
+
+def main() -> None:
+    """Run as the command line says."""
+    port, control_port, seed, log, *tls = sys.argv[1:]
+    context = None
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls[0], tls[1])
+    uvloop.run(serve(int(port), int(control_port), Origin(Path(log), int(seed)), context))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Everything that runs for one scenario: origins, the fault proxy, the edge; and the means to harm them."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from loadtest.bench.edge import EdgePorts, edge_command, overrides
+from loadtest.bench.failure import BenchError
+from loadtest.bench.processes import Program, free_port, running, stop, wait_until_listening
+from loadtest.chaos.base import VISITORS, Base
+from loadtest.chaos.control import call
+from loadtest.chaos.faults import Fault
+from loadtest.chaos.load import Load, stopped_afterwards
+from loadtest.chaos.monitor import Monitor
+from loadtest.chaos.outcomes import Sighting, read_sightings
+from loadtest.chaos.plan import Plan, Stream
+from loadtest.chaos.settings import Phases, Settings
+from loadtest.chaos.setup import Setup, write_config
+
+READY_S = 40.0
+START_AHEAD_S = 1.5
+FOREVER_S = 900.0
+
+
+class Stage:
+    """One scenario's processes. Origins are numbered: those of `faulty` first, then the one of `calm`."""
+
+    def __init__(self, base: Base, setup: Setup, home: Path, stack: AsyncExitStack) -> None:
+        self.base = base
+        self.setup = setup
+        self.home = home
+        self.config = home / "config"
+        self.port, self.admin_port = free_port(), free_port()
+        self.origin_ports = [free_port() for _ in range(setup.addresses + 1)]
+        self.gate_ports = [free_port() for _ in range(setup.addresses)] if setup.through_proxy else []
+        self.edge_program: Program | None = None
+        self.monitor = Monitor(self._edge_processes)
+        self._stack = stack
+        self._origins: dict[int, Program] = {}
+        self._origin_controls = [free_port() for _ in self.origin_ports]
+        self._gate_control = free_port()
+        self._clients = 0
+
+    @property
+    def settings(self) -> Settings:
+        """The run's."""
+        return self.base.settings
+
+    @property
+    def phases(self) -> Phases:
+        """The run's."""
+        return self.base.settings.phases
+
+    # Starting.
+
+    async def start(self) -> None:
+        """Start everything."""
+        await asyncio.gather(*(self.start_origin(number) for number in range(len(self.origin_ports))))
+        if self.gate_ports:
+            pairs = [f"{gate}={port}" for gate, port in zip(self.gate_ports, self.origin_ports, strict=False)]
+            arguments = (str(self._gate_control), str(self.settings.seed), *pairs)
+            proxy = await self._run("fault_proxy", "loadtest.chaos.fault_proxy", *arguments)
+            await wait_until_listening(proxy, self._gate_control)
+        faulty = [f"127.0.0.1:{port}" for port in self.gate_ports or self.origin_ports[:-1]]
+        calm = [f"127.0.0.1:{self.origin_ports[-1]}"]
+        write_config(self.setup, self.settings.config, self.config, faulty, calm)
+        await self.start_edge()
+        self._stack.push_async_callback(self.monitor.stop)
+        self.monitor.start()
+
+    async def start_origin(self, number: int) -> None:
+        """Start an origin, or start it again."""
+        ports = (str(self.origin_ports[number]), str(self._origin_controls[number]))
+        seed = str(self.settings.seed + number)
+        arguments = (*ports, seed, str(self.origin_log(number)))
+        program = await self._run(f"origin-{number}", "loadtest.chaos.origin", *arguments)
+        await wait_until_listening(program, self.origin_ports[number])
+        self._origins[number] = program
+
+    async def start_edge(self) -> None:
+        """Start the edge and wait until all its workers serve."""
+        workers = self.setup.workers or self.settings.workers
+        values = {
+            **overrides(EdgePorts(self.port, self.admin_port, self.base.kms_port, 9), VISITORS, "off"),
+            "edge.workers": workers,
+            **self.setup.edge,
+        }
+        del values["origins.api.addresses"]
+        command = edge_command(self.config, self.base.home, values)
+        if self.setup.fd_limit is not None:
+            command = ["prlimit", f"--nofile={self.setup.fd_limit}:{self.setup.fd_limit}", *command]
+        env = None if self.base.packages is None else {"PYTHONPATH": str(self.base.packages)}
+        core = self.base.cores.edge
+        self.edge_program = await self._stack.enter_async_context(running("edge", core, command, self.home, env))
+        await self.until_ready(workers)
+
+    async def until_ready(self, workers: int, without: int | None = None) -> None:
+        """Wait until so many workers serve, the process `without` not counted."""
+        deadline = time.monotonic() + READY_S
+        while len(set(await self.worker_pids()) - {without}) < workers:
+            if self.edge.process.returncode is not None or time.monotonic() > deadline:
+                raise BenchError(f"The edge does not serve:\n{self.edge.tail()}")
+            await asyncio.sleep(0.02)
+
+    async def _run(self, name: str, module: str, *arguments: str) -> Program:
+        command = [sys.executable, "-m", module, *arguments]
+        return await self._stack.enter_async_context(running(name, self.base.cores.rest, command, self.home))
+
+    # Load.
+
+    @asynccontextmanager
+    async def load(self, *streams: Stream, ca: str | None = None, max_connections: int = 4000) -> AsyncIterator[Load]:
+        """Run a client until the block ends; its outcomes are there afterwards."""
+        self._clients += 1
+        name = f"client-{self._clients}"
+        log, started = self.home / f"{name}.outcomes", time.monotonic() + START_AHEAD_S
+        plan = Plan(
+            self.port, started, FOREVER_S, self.settings.seed, streams, str(self.base.cookies), str(log), ca,
+            max_connections=max_connections,
+        )  # fmt: skip
+        plan.write(self.home / f"{name}.plan")
+        command = [sys.executable, "-m", "loadtest.chaos.client", str(self.home / f"{name}.plan")]
+        async with (
+            running(name, self.base.cores.rest, command, self.home) as program,
+            stopped_afterwards(Load(log, program, started)) as load,
+        ):
+            await asyncio.sleep(max(0.0, started - time.monotonic()))
+            if program.process.returncode is not None:
+                raise BenchError(f"The client ended at once:\n{program.tail()}")
+            yield load
+
+    def origin_log(self, number: int) -> Path:
+        """Return the log of an origin."""
+        return self.home / f"origin-{number}.requests"
+
+    def sightings(self) -> list[Sighting]:
+        """Return all requests that origins have seen."""
+        return read_sightings([self.origin_log(number) for number in range(len(self.origin_ports))])
+
+    # Harm.
+
+    async def fault(self, fault: Fault, *gates: int) -> None:
+        """Let a fault reign at these gates, or at all."""
+        for gate in gates or range(len(self.gate_ports)):
+            await call(self._gate_control, gate=gate, **fault.command())
+
+    async def gate_counts(self, gate: int) -> dict[str, int]:
+        """Return what has happened at a gate: connections accepted and open, answers struck."""
+        return {name: int(str(value)) for name, value in (await call(self._gate_control, gate=gate)).items()}
+
+    async def mood(self, *origins: int, **moods: float) -> None:
+        """Set moods of these origins, or of all of `faulty`."""
+        for number in origins or range(len(self.origin_ports) - 1):
+            await call(self._origin_controls[number], **moods)
+
+    async def kill_origin(self, number: int) -> None:
+        """End an origin with SIGKILL."""
+        program = self._origins[number]
+        program.process.kill()
+        await program.process.wait()
+
+    async def stop_edge(self) -> None:
+        """End the edge and everything of it."""
+        await stop(self.edge.process)
+
+    # Looking.
+
+    @property
+    def edge(self) -> Program:
+        """The edge's process."""
+        assert self.edge_program is not None
+        return self.edge_program
+
+    async def health(self) -> dict[str, list[dict[str, object]]]:
+        """Return what /health says; without workers when there is no answer."""
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(2.0)) as session,
+                session.get(f"http://127.0.0.1:{self.admin_port}/health") as answer,
+            ):
+                found: dict[str, list[dict[str, object]]] = json.loads(await answer.read())
+                return found
+        except (aiohttp.ClientError, TimeoutError):
+            return {"workers": []}
+
+    async def worker_pids(self) -> list[int]:
+        """Return the process ids of the workers that serve."""
+        workers = (await self.health())["workers"]
+        return [int(str(one["pid"])) for one in workers if one["state"] == "ready" and one["pid"]]
+
+    async def metrics(self) -> dict[str, float]:
+        """Return the edge's metrics, labels in the name as in the text format: `name{label="value"}`."""
+        async with aiohttp.ClientSession() as session, session.get(self.metrics_url) as answer:
+            text = await answer.text()
+        found = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
+                found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+        return found
+
+    @property
+    def metrics_url(self) -> str:
+        """Where the edge's metrics are."""
+        return f"http://127.0.0.1:{self.admin_port}/metrics"
+
+    def _edge_processes(self) -> Sequence[psutil.Process]:
+        return self.edge_program.tree() if self.edge_program is not None else ()
+
+
+@asynccontextmanager
+async def staged(base: Base, name: str, setup: Setup) -> AsyncIterator[Stage]:
+    """Start a stage in a directory of its own; stop everything on it afterwards."""
+    home = base.home / f"{name}-{os.urandom(3).hex()}"
+    home.mkdir()
+    async with AsyncExitStack() as stack:
+        stage = Stage(base, setup, home, stack)
+        await stage.start()
+        yield stage
