@@ -160,6 +160,7 @@ def build_engine(
         into.connections["origin"] = engine.origin_connections
         shedding = engine.load.shedding
         into.load = {"overall": shedding.score, **dict(zip(PARTS, shedding.parts, strict=True))}
+        engine.observe_origins(into)
 
     metrics.sources.append(gauges)
     return engine

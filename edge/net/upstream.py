@@ -2,6 +2,7 @@
 
 import asyncio
 from enum import StrEnum
+from math import inf
 from typing import Final, Protocol, cast
 
 from edge.contract.headers import Headers
@@ -14,6 +15,7 @@ from edge.net.reset import reset_on_close
 
 _CLIENT: Final = 1  # reasons to pause reading, as bits
 _CHAIN: Final = 2
+_NO_LIMIT: Final = 1 << 60
 
 
 class ResponseHandler(Protocol):
@@ -52,6 +54,16 @@ class ResponseHandler(Protocol):
         ...
 
 
+class Peer:
+    """Where connections lead: a host name or IP literal, and a port. A pool keeps more of it in a class of its own."""
+
+    __slots__ = ("host", "port")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+
+
 class Owner(Protocol):
     """The pool a connection belongs to."""
 
@@ -83,11 +95,14 @@ class Upstream(asyncio.Protocol):
         "_transport",
         "address",
         "idle_since",
+        "lent",
+        "max_requests",
         "requests",
+        "retire_at",
         "state",
     )
 
-    def __init__(self, owner: Owner, address: tuple[str, int], limits: HeadLimits) -> None:
+    def __init__(self, owner: Owner, address: Peer, limits: HeadLimits) -> None:
         self._owner = owner
         self._reader = ResponseReader(limits)
         self._handler: ResponseHandler | None = None
@@ -98,6 +113,9 @@ class Upstream(asyncio.Protocol):
         self.address = address
         self.requests = 0
         self.idle_since = 0.0
+        self.lent = False  # a request has it
+        self.retire_at = inf  # seconds of the pool's clock: not given out again after it
+        self.max_requests = _NO_LIMIT
         self.state = State.RESERVED
 
     # What a handler calls.
@@ -281,4 +299,4 @@ class Upstream(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def __repr__(self) -> str:
-        return f"Upstream({self.address[0]}:{self.address[1]}, {self.state}, {self.requests} requests)"
+        return f"Upstream({self.address.host}:{self.address.port}, {self.state}, {self.requests} requests)"

@@ -38,6 +38,9 @@ class Answering(Ending):
         self._answered_at = self._context.clock()
         response = self.exchange.response = Response(head.status, head.headers)
         self._length = head.length
+        if head.status >= 500 and self._upstream is not None:
+            self._origin_erred = True
+            self._pool.failed(self._upstream, "status_5xx")
         stop = self._context.outbound.run(self.exchange)
         whole = head.whole
         if stop is None and whole is not None and response.body is None and response.transform is None:
@@ -67,6 +70,8 @@ class Answering(Ending):
         self._response_ended = True
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
+            if not self._origin_erred:
+                self._pool.succeeded(upstream, self._answered_at - self._sent_at)
             if reusable and not self._abandoned and self._request_is_over():
                 self._pool.release(upstream, self._context.clock())
             else:
@@ -196,6 +201,8 @@ class Answering(Ending):
         self._written_at = now = self._context.clock()
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
+            if not self._origin_erred:
+                self._pool.succeeded(upstream, self._answered_at - self._sent_at)
             if upstream.complete() and self._request_is_over():
                 self._pool.release(upstream, now)
             else:

@@ -6,7 +6,7 @@ import ipaddress
 import ssl
 from binascii import hexlify
 from collections.abc import Callable, Coroutine, Mapping
-from random import randbytes
+from random import randbytes, random
 from weakref import WeakSet
 
 from edge.contract.exchange import Exchange, Request
@@ -30,8 +30,9 @@ from edge.relay.refusal import EarlyRefusal
 from edge.relay.relay import Relay
 from edge.relay.shed import Shed
 from edge.relay.upgrade import UpgradeRelay
-from edge.telemetry.metrics import count
+from edge.telemetry.metrics import WorkerMetrics, count
 from edge.telemetry.telemetry import Telemetry
+from edge.upstream.connector import Connector
 from edge.upstream.pool import OriginPool, PoolSettings
 
 SWEEP_INTERVAL_S = 0.25
@@ -138,15 +139,25 @@ class Engine:
 
     def _pool(self, origin: Origin, limits: HeadLimits) -> OriginPool:
         settings = PoolSettings(
-            addresses=tuple((address.host, address.port) for address in origin.addresses),
             max_connections=origin.max_connections,
             max_waiting=origin.max_waiting,
             wait_timeout_s=origin.wait_timeout_s,
             idle_timeout_s=origin.idle_timeout_s,
-            connect_timeout_s=origin.connect_timeout_s,
-            write_buffer_bytes=self.write_buffer_bytes,
         )
-        return OriginPool(settings, limits, self._loop, self.spawn)
+        connector = Connector(
+            self._loop, limits, timeout_s=origin.connect_timeout_s, write_buffer_bytes=self.write_buffer_bytes
+        )
+        pool = OriginPool(
+            origin.id,
+            settings,
+            connector,
+            spawn=self.spawn,
+            clock=self.clock,
+            random=random,
+            metrics=self._telemetry.metrics,
+        )
+        pool.set_addresses(origin.addresses)
+        return pool
 
     # Connections.
 
@@ -319,6 +330,12 @@ class Engine:
     def origin_connections(self) -> int:
         """How many origin connections are open."""
         return sum(pool.open_connections for pool in (*self._pools.values(), *self._retired))
+
+    def observe_origins(self, metrics: WorkerMetrics) -> None:
+        """Set the gauges of every origin that is in use."""
+        metrics.forget_origins()
+        for pool in self._pools.values():
+            pool.observe(metrics)
 
     async def drain(self, at_most_s: float) -> None:
         """Tell every client with its next answer to close, then close who is idle, then wait for who is not.

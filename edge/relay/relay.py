@@ -101,6 +101,7 @@ class Relay(Answering):
             self._progress_seen, self._progress_at = self._progress, now
         elif self._upstream is not None and not self._answered_at and not waiting_for_body:
             if now - max(self._sent_at, self._progress_at) > route.response_head_timeout_s:
+                self._pool.failed(self._upstream, Reason.ORIGIN_TIMEOUT)
                 self._fail(504, Reason.ORIGIN_TIMEOUT, "response_head_timeout_s")
         elif now - self._progress_at > route.idle_timeout_s:
             if waiting_for_body and self._upstream is not None and not self._origin_full:
@@ -219,6 +220,8 @@ class Relay(Answering):
     def origin_failed(self, reason: Reason, *, unanswered: bool) -> None:
         """Retry once on a fresh connection what a stale one has provably not answered, or fail."""
         connection, self._upstream = self._upstream, None
+        if connection is not None and not self._origin_erred:
+            self._pool.failed(connection, reason)
         if self._done:
             return
         stale = unanswered and connection is not None and connection.requests > 1

@@ -170,6 +170,21 @@ METRICS: Final = (
         "Active health checks, by result.",
     ),
     Metric(
+        "edge_origin_addresses",
+        Kind.GAUGE,
+        ("origin", "state"),
+        "Addresses of each origin by state; of several workers, the most.",
+        Merge.MAX,
+    ),
+    Metric(
+        "edge_origin_ejections_total",
+        Kind.COUNTER,
+        ("origin", "address", "cause"),
+        "Addresses taken out of rotation for their errors, by the last error.",
+    ),
+    Metric("edge_origin_connections", Kind.GAUGE, ("origin",), "Connections to each origin, open or being opened."),
+    Metric("edge_origin_waiting", Kind.GAUGE, ("origin",), "Requests that wait for a connection to each origin."),
+    Metric(
         "edge_key_ring_revision",
         Kind.GAUGE,
         (),

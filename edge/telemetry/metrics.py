@@ -99,6 +99,10 @@ class WorkerMetrics:
         self.discovered: dict[str, tuple[int, float]] = {}  # origin → addresses known, age in seconds
         self.health_checks: Series = {}  # origin, result
         self.health: dict[tuple[str, str], bool] = {}  # origin, address → healthy
+        self.ejections: Series = {}  # origin, address, cause
+        self.origin_addresses: dict[tuple[str, str], int] = {}  # origin, state → addresses now
+        self.origin_connections: dict[str, int] = {}  # origin → open now
+        self.origin_waiting: dict[str, int] = {}  # origin → requests that wait now
         self.stripped_headers = 0
         self.log_lines = 0
         self.log_dropped = 0
@@ -118,6 +122,12 @@ class WorkerMetrics:
         """Note that a key ring was fetched; `fetched_at` in epoch seconds."""
         self.key_ring_revision = revision
         self.key_ring_fetched_at = fetched_at
+
+    def forget_origins(self) -> None:
+        """Empty the gauges of origins, so that one that was removed is not told for ever."""
+        self.origin_addresses.clear()
+        self.origin_connections.clear()
+        self.origin_waiting.clear()
 
     def snapshot(self, now: float) -> Snapshot:
         """Return all values as they are; `now` in epoch seconds, for ages."""
@@ -146,6 +156,10 @@ class WorkerMetrics:
             "edge_discovery_refreshes_total": _rows(self.discovery_refreshes),
             "edge_origin_healthy": [(key, int(healthy)) for key, healthy in self.health.items()],
             "edge_health_checks_total": _rows(self.health_checks),
+            "edge_origin_addresses": [(key, number) for key, number in self.origin_addresses.items()],
+            "edge_origin_ejections_total": _rows(self.ejections),
+            "edge_origin_connections": [((name,), number) for name, number in self.origin_connections.items()],
+            "edge_origin_waiting": [((name,), number) for name, number in self.origin_waiting.items()],
             "edge_stripped_headers_total": [((), self.stripped_headers)],
             "edge_access_log_lines_total": [((), self.log_lines)],
             "edge_access_log_dropped_total": [((), self.log_dropped)],

@@ -3,18 +3,26 @@
 A request first tries `acquire`, which never waits. If no idle connection is there, it queues with `request`; each
 waiter that may have a connection of its own starts a connect, and whichever comes first, that one or another
 request's released connection, serves it. Callbacks, not futures: a waiter is told on the same stack.
+
+Which address a connection is taken from or made to is the `Rotation`'s and the balancer's choice.
 """
 
-import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from itertools import count
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from edge.contract.reasons import Reason
-from edge.http1.limits import HeadLimits
-from edge.net.upstream import State, Upstream
+from edge.control.values import Address
+from edge.net.upstream import Peer, State, Upstream
+from edge.telemetry.metrics import WorkerMetrics, count
+from edge.upstream.balancer import choose
+from edge.upstream.connector import Connector, NoResourcesError
+from edge.upstream.ejection import EjectionSettings, Standing
+from edge.upstream.endpoint import Endpoint
+from edge.upstream.rotation import Rotation
+
+_JITTER: Final = 0.2
 
 
 class Waiter(Protocol):
@@ -31,15 +39,17 @@ class Waiter(Protocol):
 
 @dataclass(slots=True, frozen=True)
 class PoolSettings:
-    """One row of config/origins.yaml."""
+    """One row of config/origins.yaml. Times in seconds; None: no limit."""
 
-    addresses: tuple[tuple[str, int], ...]
     max_connections: int
     max_waiting: int
     wait_timeout_s: float
     idle_timeout_s: float
-    connect_timeout_s: float
-    write_buffer_bytes: int = 65536
+    max_connections_per_address: int | None = None
+    max_connection_age_s: float | None = None
+    max_requests_per_connection: int | None = None
+    warm_up_s: float = 10.0
+    ejection: EjectionSettings = field(default_factory=EjectionSettings)
 
 
 class OriginPool:
@@ -47,127 +57,363 @@ class OriginPool:
 
     def __init__(
         self,
+        origin: str,
         settings: PoolSettings,
-        limits: HeadLimits,
-        loop: asyncio.AbstractEventLoop,
+        connector: Connector,
+        *,
         spawn: Callable[[Coroutine[None, None, None]], object],
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        metrics: WorkerMetrics,
     ) -> None:
+        self._origin = origin
         self._settings = settings
-        self._limits = limits
-        self._loop = loop
+        self._connector = connector
         self._spawn = spawn
-        self._idle: list[Upstream] = []
-        self._waiting: deque[tuple[Waiter, float]] = deque()
+        self._clock = clock
+        self._random = random
+        self._metrics = metrics
+        self._rotation = Rotation(settings.ejection, settings.warm_up_s, random)
+        self._only: Endpoint | None = None  # when there is just one: the fast path
+        self._waiting: deque[tuple[Waiter, float, Peer | None]] = deque()
         self._all: set[Upstream] = set()
         self._connecting = 0
-        self._turn = count()
 
-    def acquire(self) -> Upstream | None:
-        """Return the idle connection used last, reserved, or None."""
-        idle = self._idle
-        while idle:
-            connection = idle.pop()
-            if connection.state is State.IDLE:
-                connection.state = State.RESERVED
-                return connection
-        return None
+    # The addresses.
 
-    def request(self, waiter: Waiter) -> None:
+    def set_addresses(self, addresses: Sequence[Address]) -> None:
+        """Make these the origin's addresses; connections to those that went end with their request.
+
+        New ones warm up. Without any, requests fail at once.
+        """
+        for endpoint in self._rotation.replace(addresses, self._clock()):
+            self._retire(endpoint)
+        endpoints = self._rotation.endpoints
+        self._only = endpoints[0] if len(endpoints) == 1 else None
+        self._connect_if_wanted()
+
+    def mark_health(self, address: Address, healthy: bool) -> None:
+        """Take the word of an active health check: an unhealthy address gets no request while another can have it."""
+        endpoint = self._rotation.mark(address, healthy, self._clock())
+        if endpoint is not None:
+            self._retire(endpoint)
+
+    # What a request calls.
+
+    def acquire(self, avoid: Peer | None = None) -> Upstream | None:
+        """Return the idle connection used last of the address chosen, reserved, or None.
+
+        `avoid` is an address (`Upstream.address`) that is not to be taken while there is another.
+        """
+        if self._only is not None:
+            return self._take(self._only)
+        return self._acquire_balanced(avoid)
+
+    def request(self, waiter: Waiter, avoid: Peer | None = None) -> None:
         """Queue for a connection; a full queue fails the waiter at once."""
         if len(self._waiting) >= self._settings.max_waiting:
             waiter.connection_failed(Reason.ORIGIN_POOL_EXHAUSTED)
             return
-        self._waiting.append((waiter, self._loop.time() + self._settings.wait_timeout_s))
+        if not self._rotation.active:
+            waiter.connection_failed(Reason.ORIGIN_CONNECT_FAILED)
+            return
+        if self._to_connect(avoid) is None:
+            for endpoint in self._rotation.active:
+                connection = self._take(endpoint) if endpoint is not avoid else None
+                if connection is not None:
+                    waiter.connection_ready(connection)
+                    return
+            self._make_room(avoid)
+        self._waiting.append((waiter, self._clock() + self._settings.wait_timeout_s, avoid))
         self._connect_if_wanted()
 
     def cancel(self, waiter: Waiter) -> None:
         """Forget a waiter that needs no connection any more."""
         self._waiting = deque(entry for entry in self._waiting if entry[0] is not waiter)
 
+    def succeeded(self, connection: Upstream, seconds: float) -> None:
+        """Count a good answer for the connection's address; `seconds` until its head. To be told before `release`."""
+        if self._only is not None:
+            return
+        endpoint = _endpoint(connection)
+        if endpoint.probe is connection:
+            self._rotation.returned(endpoint, self._clock())
+        endpoint.record.succeeded(seconds)
+
+    def failed(self, connection: Upstream, cause: str) -> None:
+        """Count an error against the connection's address; `cause` is a reason's id, or names the status."""
+        self._failed(_endpoint(connection), cause, connection)
+
     def release(self, connection: Upstream, now: float) -> None:
         """Take a connection back whose response is complete and which may carry another request."""
         if connection.state is State.CLOSED:
             return
-        if self._waiting:
-            self._hand_over(connection)
+        endpoint = _endpoint(connection)
+        endpoint.in_flight -= 1
+        connection.lent = False
+        if now >= connection.retire_at or connection.requests >= connection.max_requests:
+            connection.close()
         else:
-            connection.state = State.IDLE
-            connection.idle_since = now
-            self._idle.append(connection)
+            self._settle(endpoint, connection, now)
 
     def connection_closed(self, connection: Upstream) -> None:
         """Forget a connection; whoever waits may get a new one in its place."""
-        self._all.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        endpoint = _endpoint(connection)
+        if connection in self._all:
+            self._all.discard(connection)
+            endpoint.opened -= 1
+        if connection.lent:
+            connection.lent = False
+            endpoint.in_flight -= 1
+            if endpoint.probe is connection:  # its request was given up: no verdict
+                self._rotation.postpone(endpoint, 0.0, self._clock())
+        elif connection in endpoint.idle:
+            endpoint.idle.remove(connection)
         self._connect_if_wanted()
 
+    # Time.
+
     def sweep(self, now: float) -> None:
-        """Fail waiters whose time is up and close connections that have idled too long."""
+        """Fail waiters whose time is up, close connections that are idle or old, let addresses return."""
         while self._waiting and self._waiting[0][1] <= now:
-            waiter, _ = self._waiting.popleft()
-            waiter.connection_failed(Reason.ORIGIN_POOL_EXHAUSTED)
+            self._waiting.popleft()[0].connection_failed(Reason.ORIGIN_POOL_EXHAUSTED)
         oldest = now - self._settings.idle_timeout_s
-        for connection in [c for c in self._idle if c.idle_since < oldest]:
-            self._idle.remove(connection)
-            connection.close()
+        for endpoint in self._rotation.endpoints:
+            for connection in [c for c in endpoint.idle if c.idle_since < oldest or c.retire_at <= now]:
+                endpoint.idle.remove(connection)
+                connection.close()
+        for endpoint in self._rotation.sweep(now):
+            self._begin_connect(endpoint, self._probe(endpoint))
+        self._connect_if_wanted()
 
     def close(self) -> None:
         """Close every idle connection; those in use close with their response."""
-        for connection in self._idle:
-            connection.close()
-        self._idle.clear()
+        for endpoint in self._rotation.endpoints:
+            for connection in endpoint.idle:
+                connection.close()
+            endpoint.idle.clear()
+
+    def observe(self, metrics: WorkerMetrics) -> None:
+        """Set this origin's gauges."""
+        origin, endpoints = self._origin, self._rotation.endpoints
+        ejected = sum(endpoint.standing is not Standing.ACTIVE for endpoint in endpoints)
+        metrics.origin_addresses[origin, "known"] = len(endpoints)
+        metrics.origin_addresses[origin, "ejected"] = ejected
+        metrics.origin_addresses[origin, "unhealthy"] = sum(not endpoint.healthy for endpoint in endpoints)
+        metrics.origin_connections[origin] = self.open_connections
+        metrics.origin_waiting[origin] = len(self._waiting)
 
     @property
     def open_connections(self) -> int:
         """How many connections are open or being opened."""
         return len(self._all) + self._connecting
 
-    def _connect_if_wanted(self) -> None:
-        while self._connecting < len(self._waiting) and self.open_connections < self._settings.max_connections:
-            self._connecting += 1
-            self._spawn(self._connect())
+    # Choosing.
 
-    async def _connect(self) -> None:
-        addresses = self._settings.addresses
-        first = next(self._turn)
-        reason = Reason.ORIGIN_CONNECT_FAILED
-        connection: Upstream | None = None
-        try:
-            for offset in range(len(addresses)):
-                address = addresses[(first + offset) % len(addresses)]
-                try:
-                    connection = await self._open(address)
-                    break
-                except TimeoutError:
-                    reason = Reason.ORIGIN_CONNECT_TIMEOUT
-                except OSError:
-                    reason = Reason.ORIGIN_CONNECT_FAILED
-        finally:
-            self._connecting -= 1
-        # It may have been closed as soon as it was accepted.
-        if connection is not None and connection.state is not State.CLOSED:
-            self._all.add(connection)
-            self.release(connection, self._loop.time())
-        elif self._waiting:
-            self._waiting.popleft()[0].connection_failed(reason)
-        self._connect_if_wanted()
+    def _take(self, endpoint: Endpoint) -> Upstream | None:
+        idle = endpoint.idle
+        while idle:
+            connection = idle.pop()
+            if connection.state is State.IDLE:
+                connection.state = State.RESERVED
+                connection.lent = True
+                endpoint.in_flight += 1
+                return connection
+        return None
 
-    async def _open(self, address: tuple[str, int]) -> Upstream:
-        async with asyncio.timeout(self._settings.connect_timeout_s):
-            transport, connection = await self._loop.create_connection(
-                lambda: Upstream(self, address, self._limits), address[0], address[1]
-            )
-        transport.set_write_buffer_limits(high=self._settings.write_buffer_bytes)
+    def _acquire_balanced(self, avoid: Peer | None) -> Upstream | None:
+        rotation = self._rotation
+        if rotation.ready:
+            connection = self._take_probe(avoid)
+            if connection is not None:
+                return connection
+        active = rotation.active
+        if not active:
+            return None
+        chosen = choose(active, self._random(), avoid)
+        connection = self._take(chosen)
+        if connection is None and len(active) > 1:
+            # Use another's connection for this request, and have one of the chosen address for the next.
+            other = choose(active, self._random(), chosen)
+            if other is not avoid:
+                connection = self._take(other)
+            if connection is not None and not chosen.connecting and self._has_room(chosen):
+                self._begin_connect(chosen, self._connect(chosen))
         return connection
 
-    def _hand_over(self, connection: Upstream) -> None:
-        connection.state = State.RESERVED
-        waiter, _ = self._waiting.popleft()
-        waiter.connection_ready(connection)
+    def _take_probe(self, avoid: Peer | None) -> Upstream | None:
+        endpoint = self._rotation.ready[-1]
+        if endpoint is avoid:
+            return None
+        self._rotation.ready.pop()
+        connection = self._take(endpoint)
+        if connection is None:
+            self._rotation.postpone(endpoint, 0.0, self._clock())
+        endpoint.probe = connection
+        return connection
+
+    def _to_connect(self, avoid: Peer | None) -> Endpoint | None:
+        """Return the address that the next connect goes to, None when there is no room for one."""
+        active = self._rotation.active
+        if not active or self.open_connections >= self._settings.max_connections:
+            return None
+        chosen = choose(active, self._random(), avoid)
+        if self._has_room(chosen):
+            return chosen
+        return min(
+            (each for each in active if each is not avoid and self._has_room(each)),
+            key=_load,
+            default=None,
+        )
+
+    def _has_room(self, endpoint: Endpoint) -> bool:
+        most = self._settings.max_connections_per_address
+        return self.open_connections < self._settings.max_connections and (
+            most is None or endpoint.opened + endpoint.connecting < most
+        )
+
+    def _make_room(self, avoid: Peer | None) -> None:
+        """Give up an idle connection that a waiter may not use, so that it gets one it may."""
+        for endpoint in self._rotation.endpoints:
+            if endpoint is avoid and endpoint.idle:
+                endpoint.idle.pop(0).close()
+
+    # Connecting.
+
+    def _connect_if_wanted(self) -> None:
+        while self._waiting:
+            under_way = self._under_way()
+            if under_way >= len(self._waiting):
+                return
+            endpoint = self._to_connect(self._waiting[under_way][2])
+            if endpoint is None:
+                return
+            self._begin_connect(endpoint, self._connect(endpoint))
+
+    def _under_way(self) -> int:
+        """Count the connects that somebody who waits can hope for."""
+        return sum(endpoint.connecting for endpoint in self._rotation.active)
+
+    def _begin_connect(self, endpoint: Endpoint, work: Coroutine[None, None, None]) -> None:
+        self._note_connecting(endpoint, 1)
+        self._spawn(work)
+
+    def _note_connecting(self, endpoint: Endpoint, change: int) -> None:
+        self._connecting += change
+        endpoint.connecting += change
+        endpoint.in_flight += change
+
+    async def _connect(self, endpoint: Endpoint) -> None:
+        """Connect to an address, and to the others in turn when it fails, for as long as somebody waits."""
+        tried: list[Endpoint] = []
+        while True:
+            opened = await self._open(endpoint)
+            if isinstance(opened, Upstream):
+                self._settle(endpoint, opened, self._clock())
+                break
+            tried.append(endpoint)
+            if self._under_way() >= len(self._waiting):
+                break
+            untried = [each for each in self._rotation.active if each not in tried and each is not self._waiting[0][2]]
+            if not untried:
+                self._waiting.popleft()[0].connection_failed(opened)
+                break
+            untried = [each for each in untried if self._has_room(each)]
+            if not untried:
+                break
+            endpoint = min(untried, key=_load)
+            self._note_connecting(endpoint, 1)
+        self._connect_if_wanted()
+
+    async def _probe(self, endpoint: Endpoint) -> None:
+        """Connect to a returning address: no request waits for it."""
+        opened = await self._open(endpoint)
+        if isinstance(opened, Upstream) and endpoint.standing is Standing.RETURNING:
+            opened.state = State.IDLE
+            opened.idle_since = self._clock()
+            endpoint.idle.append(opened)
+            self._rotation.ready.append(endpoint)
+        else:
+            self._rotation.unreachable(endpoint, self._clock())
+
+    async def _open(self, endpoint: Endpoint) -> Upstream | Reason:
+        connection: Upstream | Reason
+        try:
+            connection = await self._connector.open(endpoint, self)
+        except NoResourcesError:
+            return Reason.ORIGIN_CONNECT_FAILED
+        finally:
+            self._note_connecting(endpoint, -1)
+        if not isinstance(connection, Upstream):
+            self._failed(endpoint, connection, None)
+            return connection
+        if connection.state is State.CLOSED:  # as soon as it was accepted
+            self._failed(endpoint, Reason.ORIGIN_CONNECT_FAILED, None)
+            return Reason.ORIGIN_CONNECT_FAILED
+        self._all.add(connection)
+        endpoint.opened += 1
+        settings = self._settings
+        if settings.max_connection_age_s is not None:
+            connection.retire_at = self._clock() + settings.max_connection_age_s * self._jitter()
+        if settings.max_requests_per_connection is not None:
+            connection.max_requests = max(1, round(settings.max_requests_per_connection * self._jitter()))
+        if not endpoint.known:
+            connection.retire_at = 0.0
+        return connection
+
+    def _jitter(self) -> float:
+        """Spread what would else come all at once."""
+        return 1.0 - _JITTER * self._random()
+
+    # Handing connections and verdicts on.
+
+    def _settle(self, endpoint: Endpoint, connection: Upstream, now: float) -> None:
+        """Give a connection to whoever waits longest and may have it, or let it idle."""
+        if self._waiting:
+            for place, (waiter, _, avoid) in enumerate(self._waiting):
+                if avoid is not endpoint or len(self._rotation.active) == 1:
+                    del self._waiting[place]
+                    connection.state = State.RESERVED
+                    connection.lent = True
+                    endpoint.in_flight += 1
+                    waiter.connection_ready(connection)
+                    return
+        connection.state = State.IDLE
+        connection.idle_since = now
+        endpoint.idle.append(connection)
+
+    def _failed(self, endpoint: Endpoint, cause: str, connection: Upstream | None) -> None:
+        if self._only is not None:
+            return
+        probe = connection is not None and endpoint.probe is connection
+        if self._rotation.failed(endpoint, probe=probe, connecting=connection is None, now=self._clock()):
+            count(self._metrics.ejections, (self._origin, str(endpoint.address), cause))
+            self._retire(endpoint)
+            self._connect_if_wanted()
+
+    def _retire(self, endpoint: Endpoint) -> None:
+        """Close an address's idle connections now, and the others with their request."""
+        idle, endpoint.idle = endpoint.idle, []
+        for connection in idle:
+            connection.close()
+        for connection in self._all:
+            if connection.address is endpoint:
+                connection.retire_at = 0.0
 
     def __repr__(self) -> str:
+        idle = sum(len(endpoint.idle) for endpoint in self._rotation.endpoints)
         return (
-            f"OriginPool({len(self._idle)} idle, {self.open_connections} open of {self._settings.max_connections}, "
+            f"OriginPool({idle} idle, {self.open_connections} open of {self._settings.max_connections}, "
             f"{len(self._waiting)} waiting)"
         )
+
+
+def _load(endpoint: Endpoint) -> float:
+    return (endpoint.in_flight + 1) * endpoint.penalty
+
+
+def _endpoint(connection: Upstream) -> Endpoint:
+    address = connection.address
+    if not isinstance(address, Endpoint):
+        raise AssertionError("a connection of another pool")  # noqa: TRY004 - a bug, not a wrong argument
+    return address

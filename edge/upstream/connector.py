@@ -1,0 +1,47 @@
+"""Opens connections to the addresses of an origin."""
+
+import asyncio
+import errno
+from typing import Final
+
+from edge.contract.reasons import Reason
+from edge.http1.limits import HeadLimits
+from edge.net.upstream import Owner, Peer, Upstream
+
+# What this machine has run out of says nothing about an origin.
+_OURS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+
+
+class NoResourcesError(OSError):
+    """This machine has no more sockets or memory to connect with."""
+
+
+class Connector:
+    """How one origin is connected to."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limits: HeadLimits, *, timeout_s: float, write_buffer_bytes: int
+    ) -> None:
+        self._loop = loop
+        self._limits = limits
+        self._timeout_s = timeout_s
+        self._write_buffer_bytes = write_buffer_bytes
+
+    async def open(self, peer: Peer, owner: Owner) -> Upstream | Reason:
+        """Return a new connection, or why there is none; raises NoResourcesError when that is not the address's fault.
+
+        It may have been closed again by the time this returns.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                transport, connection = await self._loop.create_connection(
+                    lambda: Upstream(owner, peer, self._limits), peer.host, peer.port
+                )
+        except TimeoutError:
+            return Reason.ORIGIN_CONNECT_TIMEOUT
+        except OSError as error:
+            if error.errno in _OURS:
+                raise NoResourcesError from error
+            return Reason.ORIGIN_CONNECT_FAILED
+        transport.set_write_buffer_limits(high=self._write_buffer_bytes)
+        return connection
