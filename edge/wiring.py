@@ -21,7 +21,7 @@ from edge.contract.ports import CookiePair, CookieService
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
 from edge.guard.shedding import PARTS
-from edge.net.certificate_watch import Certificates, CertificateWatch
+from edge.net.certificate_watch import CertificateFiles, CertificateWatch
 from edge.net.tls_listener import ListenerCertificates
 from edge.relay.chain import Chain, inbound_chain, outbound_chain
 from edge.relay.engine import Engine
@@ -175,12 +175,18 @@ def listener_certificates(snapshot: Snapshot) -> ListenerCertificates | None:
     return None if settings is None else ListenerCertificates(settings)
 
 
-def certificate_watch(snapshot: Snapshot, watched: Sequence[Certificates], metrics: WorkerMetrics) -> CertificateWatch:
-    """Return what loads changed certificates, with its metrics and its log."""
+def certificate_watch(
+    snapshot: Snapshot, listener: ListenerCertificates | None, engine: Engine, metrics: WorkerMetrics
+) -> CertificateWatch:
+    """Return what loads changed certificates, of the listener and of the origins, with its metrics and its log."""
+
+    def watched() -> list[CertificateFiles]:
+        return [*([] if listener is None else [listener]), *engine.origin_certificates()]
+
     watch = CertificateWatch(watched, _CertificateLog(metrics), interval_s=snapshot.edge.certificate_check_s)
 
     def expiries(into: WorkerMetrics) -> None:
-        into.certificate_expiries = {str(path): when for path, when in watch.expiries.items()}
+        into.certificate_expiries = {str(path): when for path, when in watch.expiries().items()}
 
     metrics.sources.append(expiries)
     return watch

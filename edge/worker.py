@@ -75,13 +75,13 @@ async def _serve(snapshot: Snapshot, listen_fd: int, control_fd: int) -> int:
             cookies = wiring.cookie_service(snapshot, session, metrics)
             recorder = wiring.telemetry(snapshot, metrics)
             certificates = wiring.listener_certificates(snapshot)
+            engine = wiring.build_engine(snapshot, wiring.build_filters(snapshot, keys, cookies), recorder, loop)
         except (OSError, ValueError) as problem:
             _log.error("file_unusable", problem=str(problem), hint="the config names a file that cannot be used")
             channel.close()
             return 2
-        engine = wiring.build_engine(snapshot, wiring.build_filters(snapshot, keys, cookies), recorder, loop)
         _settle_memory()
-        watch = wiring.certificate_watch(snapshot, [each for each in (certificates,) if each is not None], metrics)
+        watch = wiring.certificate_watch(snapshot, certificates, engine, metrics)
         watching = asyncio.create_task(watch.run())
         if not stop.is_set():
             await _accept(engine, listen_fd, snapshot, certificates, channel=channel, stop=stop)

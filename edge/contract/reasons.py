@@ -51,6 +51,7 @@ class Reason(StrEnum):
     # Origins and services.
     ORIGIN_CONNECT_FAILED = "origin_connect_failed", "The origin cannot be reached."
     ORIGIN_CONNECT_TIMEOUT = "origin_connect_timeout", "The origin did not accept in time."
+    ORIGIN_TLS_FAILED = "origin_tls_failed", "The origin cannot be verified."
     ORIGIN_POOL_EXHAUSTED = "origin_pool_exhausted", "All connections to the origin are in use."
     ORIGIN_TIMEOUT = "origin_timeout", "The origin did not answer in time."
     ORIGIN_PROTOCOL_ERROR = "origin_protocol_error", "The origin's answer is not valid HTTP/1.1."

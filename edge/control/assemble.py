@@ -63,6 +63,7 @@ def _origin(name: str, row: OriginRow, edge: EdgeFile) -> Origin:
         wait_timeout_s=row.wait_timeout_s,
         idle_timeout_s=row.idle_timeout_s,
         connect_timeout_s=_or(row.connect_timeout_s, edge.timeouts.connect_s),
+        tls=row.tls,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from edge.control.checks import Problem
 from edge.control.edge_file import EdgeFile
+from edge.control.routing_files import OriginsFile
 from edge.net.tls import BadCertificateError
 from edge.net.tls_listener import ListenerCertificates
 
@@ -15,6 +16,14 @@ def check_edge_certificates(file: EdgeFile) -> Iterator[Problem]:
         problem = _problem(lambda: ListenerCertificates(settings))
         if problem:
             yield ("listener", "tls"), problem
+
+
+def check_origin_certificates(file: OriginsFile) -> Iterator[Problem]:
+    """Check the files that origins.yaml names; reads them."""
+    for name, row in file.origins.items():
+        problem = _problem(row.tls.context) if row.tls.enabled else ""
+        if problem:
+            yield ("origins", name, "tls"), problem
 
 
 def _problem(load: Callable[[], object]) -> str:

@@ -9,7 +9,7 @@ from edgepb.passport.v1 import passport_pb2
 from edge.control.edge_file import EdgeFile
 from edge.control.errors import Place
 from edge.control.routing_files import DeviceTypesFile, GrantsFile, OriginsFile, RouteRow, RoutesFile
-from edge.control.tls import check_listener_tls
+from edge.control.tls import check_listener_tls, check_origin_tls
 
 Problem = tuple[Place, str]
 
@@ -67,7 +67,7 @@ def _check_overlap(row: RouteRow, index: int, taken: dict[tuple[str, str, str], 
 
 
 def check_origins(file: OriginsFile) -> Iterator[Problem]:
-    """Check origins.yaml: one place that each origin's addresses come from."""
+    """Check origins.yaml: one place that each origin's addresses come from, TLS keys that fit each other."""
     for name, row in file.origins.items():
         place = ("origins", name, "discovery")
         found = [key for key in ("dns", "file") if getattr(row.discovery, key) is not None]
@@ -77,6 +77,8 @@ def check_origins(file: OriginsFile) -> Iterator[Problem]:
             yield (*place, found[0]), "finds the addresses: leave out addresses, or this"
         elif len(found) > 1:
             yield (*place, found[1]), f"must not stand beside {found[0]}: addresses come from one place"
+        for inner, problem in check_origin_tls(row.tls):
+            yield ("origins", name, "tls", *inner), problem
 
 
 def check_grants(file: GrantsFile, purposes: Collection[str] | None) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from edge.control.assemble import assemble
-from edge.control.certificate_files import check_edge_certificates
+from edge.control.certificate_files import check_edge_certificates, check_origin_certificates
 from edge.control.checks import Problem, check_device_types, check_edge, check_grants, check_origins, check_routes
 from edge.control.edge_file import EdgeFile
 from edge.control.errors import ConfigError, ConfigErrors
@@ -90,6 +90,8 @@ def _check(
         _collect(sources.routes, check_routes(routes, origins), errors)
     if origins is not None:
         _collect(sources.origins, check_origins(origins), errors)
+        if token_files:
+            _collect(sources.origins, check_origin_certificates(origins), errors)
     if grants is not None:
         _collect(sources.grants, check_grants(grants, None if edge is None else edge.services.kms.purposes), errors)
     if device_types is not None:

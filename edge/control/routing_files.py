@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from edge.contract.identity import Level
 from edge.contract.route import OnBadToken
+from edge.control.tls import OriginTlsRow
 from edge.control.values import (
     ConnectAddress,
     Count,
@@ -237,6 +238,7 @@ class OriginRow(Section):
         Seconds, Field(description="A pooled connection without a request is closed after it.")
     ] = 30
     connect_timeout_s: Annotated[Seconds | None, Field(description="Connecting. null: timeouts.connect_s.")] = None
+    tls: OriginTlsRow = OriginTlsRow()
 
 
 class GrantRow(Section):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from edge.control.edge_file import Admin, Cookies, Edge, Limits, Listener, Passport, Services, Shedding, Timeouts
 from edge.control.routes import RouteTable
 from edge.control.routing_files import DnsDiscovery, FileDiscovery, HealthCheck
+from edge.control.tls import OriginTlsRow
 from edge.control.values import Address
 
 
@@ -48,6 +49,7 @@ class Origin:
     wait_timeout_s: float
     idle_timeout_s: float
     connect_timeout_s: float
+    tls: OriginTlsRow
 
 
 class MadeOf(NamedTuple):

@@ -1,16 +1,18 @@
 """The TLS sections of edge.yaml and origins.yaml. Paths are relative to --var, as those of secrets are."""
 
+import ssl
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from edge.control.errors import Place
-from edge.control.values import ListOf, Section, VarPath
-from edge.net.tls import KeyPair, Trust
+from edge.control.values import Flag, ListOf, Seconds, Section, VarPath
+from edge.net.tls import KeyPair, Trust, client_context
 from edge.net.tls_listener import ServerCertificate, TlsSettings
 
 _LABEL: Final = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
+_HOST_NAME: Final = rf"^{_LABEL}(\.{_LABEL})*$"
 _SERVER_NAME: Final = rf"^(\*\.)?{_LABEL}(\.{_LABEL})*$"
 
 _Version = Annotated[Literal["1.2", "1.3"], Field(description="The oldest version of TLS that is spoken.")]
@@ -63,6 +65,57 @@ class ListenerTls(Section):
             min_version=self.min_version,
             handshake_timeout_s=handshake_timeout_s,
         )
+
+
+class OriginTlsRow(Section):
+    """TLS to an origin. Its certificate and name are always verified."""
+
+    enabled: Annotated[Flag, Field(description="Whether its addresses speak TLS.")] = False
+    ca_file: Annotated[
+        VarPath | None, Field(description="PEM: the CAs whose certificates are good; null: those of the system.")
+    ] = None
+    crl_file: Annotated[
+        VarPath | None, Field(description="PEM: what these CAs have revoked. With it, each issuing CA needs its list.")
+    ] = None
+    server_name: Annotated[
+        str | None,
+        Field(pattern=_HOST_NAME, description="The name its certificate must hold; null: the host of each address."),
+    ] = None
+    certificate_file: Annotated[
+        VarPath | None, Field(description="PEM: the certificate that the edge shows, then its intermediates.")
+    ] = None
+    key_file: Annotated[VarPath | None, Field(description="PEM: its private key, without a password.")] = None
+    min_version: _Version = "1.2"
+    handshake_timeout_s: Annotated[Seconds, Field(description="From the connection to the end of the handshake.")] = 2
+
+    @property
+    def trust(self) -> Trust:
+        """Who vouches for the origin."""
+        return Trust(self.ca_file, self.crl_file)
+
+    @property
+    def pair(self) -> KeyPair | None:
+        """What the edge shows to it."""
+        if self.certificate_file is None or self.key_file is None:
+            return None
+        return KeyPair(self.certificate_file, self.key_file)
+
+    def context(self) -> ssl.SSLContext:
+        """Return a new context to connect with; raises BadCertificateError."""
+        return client_context(self.trust, self.pair, min_version=self.min_version)
+
+
+def check_origin_tls(tls: OriginTlsRow) -> Iterator[_Problem]:
+    """Check what the keys say of each other; places are relative to the section."""
+    if not tls.enabled:
+        for name in sorted(set(tls.model_fields_set) - {"enabled"}):
+            yield (name,), "means nothing while enabled is false: set it to true, or remove this"
+    if tls.certificate_file is None and tls.key_file is not None:
+        yield ("certificate_file",), "is missing beside key_file"
+    if tls.certificate_file is not None and tls.key_file is None:
+        yield ("key_file",), "is missing beside certificate_file"
+    if tls.crl_file is not None and tls.ca_file is None:
+        yield ("ca_file",), "is missing beside crl_file: name the CAs whose list it is"
 
 
 def check_listener_tls(tls: ListenerTls) -> Iterator[_Problem]:

@@ -2,29 +2,43 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from edge.net.tls import BadCertificateError, not_after
 
+_Signature: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 
-class Certificates(Protocol):
-    """Something made of certificate files."""
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """All files it is made of."""
-        ...
+class CertificateFiles(ABC):
+    """Something made of certificate files. `expiries` has the `not_after` of our own of them, in epoch seconds."""
 
-    @property
-    def certificate_files(self) -> tuple[Path, ...]:
-        """Those of them with certificates that expire."""
-        ...
+    def __init__(self, own: Iterable[Path], others: Iterable[Path | None]) -> None:
+        """Load all files; `own` are certificates that we show. Raises BadCertificateError."""
+        self._own = tuple(own)
+        self.files = (*self._own, *(path for path in others if path is not None))
+        self.expiries: Mapping[Path, float] = {}
+        self.signature: _Signature = ()
+        self.load()
 
-    def load(self) -> None:
-        """Make it anew of its files; raises BadCertificateError, and stays as it was."""
-        ...
+    def load(self, now: float = 0.0) -> None:
+        """Make it anew of its files; stays as it was when it raises BadCertificateError.
+
+        So it does when a certificate of our own has expired by `now`, in epoch seconds.
+        """
+        found = signature(self.files)
+        expiries = {path: not_after(path) for path in self._own}
+        for path, when in expiries.items():
+            if when <= now:
+                raise BadCertificateError(f"{path} has expired")
+        self._make()
+        self.expiries, self.signature = expiries, found
+
+    @abstractmethod
+    def _make(self) -> None:
+        """Replace what is made of the files, or raise BadCertificateError and replace nothing."""
 
 
 class WatchObserver(Protocol):
@@ -39,63 +53,51 @@ class WatchObserver(Protocol):
         ...
 
 
-_Signature: TypeAlias = tuple[tuple[int, int, int] | None, ...]
-
-
 class CertificateWatch:
-    """Loads certificates anew when their files have changed. `expiries` has each file's `not_after`, epoch seconds."""
+    """Loads certificates anew when their files have changed.
+
+    `watched` returns what is in use now: a reload of the configuration may change it.
+    """
 
     def __init__(
         self,
-        watched: Sequence[Certificates],
+        watched: Callable[[], Iterable[CertificateFiles]],
         observer: WatchObserver,
         *,
         interval_s: float,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`watched` have just been loaded."""
-        self._watched = [(each, _signature(each.files)) for each in watched]
+        self._watched = watched
         self._observer = observer
         self._interval_s = interval_s
         self._wall = wall
-        self.expiries: dict[Path, float] = {}
-        for each in watched:
-            self.expiries.update(_expiries(each))
+        self._refused: dict[tuple[Path, ...], _Signature] = {}  # not tried again until they change again
+
+    def expiries(self) -> dict[Path, float]:
+        """Return when each of our own certificates in use expires, in epoch seconds."""
+        return {path: when for each in self._watched() for path, when in each.expiries.items()}
 
     async def run(self) -> None:
         """Check for ever."""
         while True:
             await asyncio.sleep(self._interval_s)
-            for place, (each, before) in enumerate(self._watched):
-                signature = await asyncio.to_thread(_signature, each.files)
-                if signature != before:
-                    # What is broken is not tried again until it changes again.
-                    self._watched[place] = (each, signature)
-                    problem = await asyncio.to_thread(self._load, each)
-                    if problem:
-                        self._observer.certificates_kept(each.files, problem)
-                    else:
-                        self._observer.certificates_loaded(each.files)
+            for each in tuple(self._watched()):
+                found = await asyncio.to_thread(signature, each.files)
+                if found not in (each.signature, self._refused.get(each.files)):
+                    await self._changed(each, found)
 
-    def _load(self, certificates: Certificates) -> str:
-        """Return why the files cannot be used, or nothing once they are."""
+    async def _changed(self, certificates: CertificateFiles, found: _Signature) -> None:
         try:
-            expiries = _expiries(certificates)
-            for path, when in expiries.items():
-                if when <= self._wall():
-                    return f"{path} has expired"
-            certificates.load()
+            await asyncio.to_thread(certificates.load, self._wall())
         except BadCertificateError as error:
-            return str(error)
-        self.expiries.update(expiries)
-        return ""
+            self._refused[certificates.files] = found
+            self._observer.certificates_kept(certificates.files, str(error))
+        else:
+            self._refused.pop(certificates.files, None)
+            self._observer.certificates_loaded(certificates.files)
 
 
-def _expiries(certificates: Certificates) -> dict[Path, float]:
-    return {path: not_after(path) for path in certificates.certificate_files}
-
-
-def _signature(files: Sequence[Path]) -> _Signature:
+def signature(files: Sequence[Path]) -> _Signature:
     """Return what changes when a file is written, replaced, or may be read again: through symlinks, as they resolve."""
     return tuple(_stamp(path) for path in files)
 

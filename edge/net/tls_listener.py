@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edge.net.certificate_watch import CertificateFiles
 from edge.net.tls import KeyPair, MinVersion, Trust, Verification, dns_names, server_context
 
 
@@ -31,25 +32,22 @@ class TlsSettings:
     handshake_timeout_s: float = 5.0
 
 
-class ListenerCertificates:
+class ListenerCertificates(CertificateFiles):
     """The contexts of a listener; `load` replaces them all, or none."""
 
     def __init__(self, settings: TlsSettings) -> None:
         """Load the certificates; raises BadCertificateError."""
         self._settings = settings
         self.handshake_timeout_s = settings.handshake_timeout_s
-        trust = settings.client_trust or Trust()
-        self.files = (
-            *(path for each in settings.certificates for path in (each.pair.certificate_file, each.pair.key_file)),
-            *(path for path in (trust.ca_file, trust.crl_file) if path is not None),
+        pairs, trust = [each.pair for each in settings.certificates], settings.client_trust or Trust()
+        super().__init__(
+            [pair.certificate_file for pair in pairs],
+            [*(pair.key_file for pair in pairs), trust.ca_file, trust.crl_file],
         )
-        self.certificate_files = tuple(each.pair.certificate_file for each in settings.certificates)
-        self._default, self._by_name = self._contexts()
-        self.context = self._context(settings.certificates[0].pair)
+        self.context = self._context(pairs[0])
         self.context.sni_callback = self._choose
 
-    def load(self) -> None:
-        """Read all files again; raises BadCertificateError, and keeps what it had."""
+    def _make(self) -> None:
         self._default, self._by_name = self._contexts()
 
     def _contexts(self) -> tuple[ssl.SSLContext, Mapping[str, ssl.SSLContext]]:

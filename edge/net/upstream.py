@@ -87,6 +87,7 @@ class Upstream(asyncio.Protocol):
     __slots__ = (
         "_answered",
         "_body",
+        "_ended",
         "_handler",
         "_owner",
         "_pauses",
@@ -109,6 +110,7 @@ class Upstream(asyncio.Protocol):
         self._body: BodyReader | None = None
         self._reusable = True
         self._answered = False
+        self._ended = False
         self._pauses = 0
         self.address = address
         self.requests = 0
@@ -211,7 +213,11 @@ class Upstream(asyncio.Protocol):
             handler.flush()
 
     def eof_received(self) -> bool:
-        """Carry no other request; stay open only for the other direction of an upgraded connection."""
+        """Carry no other request; stay open only for the other direction of an upgraded connection.
+
+        Over TLS the end is `close_notify`: a connection that ends without it was cut (RFC 8446 §6.1).
+        """
+        self._ended = True
         if self._handler is not None and isinstance(self._body, TunnelBody) and self._transport.can_write_eof():
             self._handler.response_end(None, reusable=False)
             return True
@@ -225,7 +231,7 @@ class Upstream(asyncio.Protocol):
         if self._handler is None:
             return
         body = self._body
-        if exc is None and body is not None and body.ended_by_close():
+        if exc is None and self._ended and body is not None and body.ended_by_close():
             self._end(self._handler, body.trailers, extra=False)
         else:
             self._fail(Reason.ORIGIN_CUT if self._answered else Reason.ORIGIN_CLOSED)

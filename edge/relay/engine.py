@@ -34,6 +34,7 @@ from edge.telemetry.metrics import WorkerMetrics, count
 from edge.telemetry.telemetry import Telemetry
 from edge.upstream.connector import Connector
 from edge.upstream.pool import OriginPool, PoolSettings
+from edge.upstream.tls import OriginTls
 
 SWEEP_INTERVAL_S = 0.25
 IDLE_GRACE_S = 1.0  # of a drain
@@ -145,7 +146,11 @@ class Engine:
             idle_timeout_s=origin.idle_timeout_s,
         )
         connector = Connector(
-            self._loop, limits, timeout_s=origin.connect_timeout_s, write_buffer_bytes=self.write_buffer_bytes
+            self._loop,
+            limits,
+            timeout_s=origin.connect_timeout_s,
+            write_buffer_bytes=self.write_buffer_bytes,
+            tls=OriginTls(origin.id, origin.tls, self._telemetry.metrics) if origin.tls.enabled else None,
         )
         pool = OriginPool(
             origin.id,
@@ -158,6 +163,10 @@ class Engine:
         )
         pool.set_addresses(origin.addresses)
         return pool
+
+    def origin_certificates(self) -> list[OriginTls]:
+        """Return what the serving pools connect with."""
+        return [pool.tls for pool in self._pools.values() if pool.tls is not None]
 
     # Connections.
 

@@ -7,6 +7,7 @@ from typing import Final
 from edge.contract.reasons import Reason
 from edge.http1.limits import HeadLimits
 from edge.net.upstream import Owner, Peer, Upstream
+from edge.upstream.tls import OriginTls, TlsFailedError
 
 # What this machine has run out of says nothing about an origin.
 _OURS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
@@ -20,8 +21,15 @@ class Connector:
     """How one origin is connected to."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, limits: HeadLimits, *, timeout_s: float, write_buffer_bytes: int
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limits: HeadLimits,
+        *,
+        timeout_s: float,
+        write_buffer_bytes: int,
+        tls: OriginTls | None = None,
     ) -> None:
+        self.tls = tls
         self._loop = loop
         self._limits = limits
         self._timeout_s = timeout_s
@@ -32,13 +40,22 @@ class Connector:
 
         It may have been closed again by the time this returns.
         """
+
+        def make() -> Upstream:
+            return Upstream(owner, peer, self._limits)
+
         try:
-            async with asyncio.timeout(self._timeout_s):
-                transport, connection = await self._loop.create_connection(
-                    lambda: Upstream(owner, peer, self._limits), peer.host, peer.port
+            if self.tls is not None:
+                transport, connection = await self.tls.connect(
+                    self._loop, make, (peer.host, peer.port), self._timeout_s
                 )
+            else:
+                async with asyncio.timeout(self._timeout_s):
+                    transport, connection = await self._loop.create_connection(make, peer.host, peer.port)
         except TimeoutError:
             return Reason.ORIGIN_CONNECT_TIMEOUT
+        except TlsFailedError:
+            return Reason.ORIGIN_TLS_FAILED
         except OSError as error:
             if error.errno in _OURS:
                 raise NoResourcesError from error

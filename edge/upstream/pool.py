@@ -21,6 +21,7 @@ from edge.upstream.connector import Connector, NoResourcesError
 from edge.upstream.ejection import EjectionSettings, Standing
 from edge.upstream.endpoint import Endpoint
 from edge.upstream.rotation import Rotation
+from edge.upstream.tls import OriginTls
 
 _JITTER: Final = 0.2
 
@@ -202,6 +203,11 @@ class OriginPool:
         metrics.origin_addresses[origin, "unhealthy"] = sum(not endpoint.healthy for endpoint in endpoints)
         metrics.origin_connections[origin] = self.open_connections
         metrics.origin_waiting[origin] = len(self._waiting)
+
+    @property
+    def tls(self) -> OriginTls | None:
+        """What its connections are opened with, if they speak TLS."""
+        return self._connector.tls
 
     @property
     def open_connections(self) -> int:

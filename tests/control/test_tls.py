@@ -106,3 +106,24 @@ def test_a_key_with_a_password_is_refused_without_asking_for_it(authority: TestA
     (authority.directory / "edge.key").write_bytes(sealed)
     found = errors(PLAIN_OFF, shown(authority.pair("edge")), var=tmp_path, files=True)
     assert "no usable private key" in found["listener.tls"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "place"),
+    [
+        (("origins.api.tls.ca_file=ca.crt",), "origins.api.tls.ca_file"),
+        (("origins.api.tls.enabled=true", "origins.api.tls.key_file=a.key"), "origins.api.tls.certificate_file"),
+        (("origins.api.tls.enabled=true", "origins.api.tls.certificate_file=a.crt"), "origins.api.tls.key_file"),
+        (("origins.api.tls.enabled=true", "origins.api.tls.crl_file=a.crl"), "origins.api.tls.ca_file"),
+        (("origins.api.tls.enabled=true", "origins.api.tls.server_name=A B"), "origins.api.tls.server_name"),
+        (("origins.api.tls.enabled=true", "origins.api.tls.verify=false"), "origins.api.tls.verify"),
+    ],
+)
+def test_a7_tls_to_an_origin_is_said_as_a_whole(overrides: tuple[str, ...], place: str) -> None:
+    assert place in errors(*overrides)
+
+
+def test_the_certificate_files_of_origins_are_checked_where_the_edge_runs(tmp_path: Path) -> None:
+    make_secrets(tmp_path / "secrets")
+    overrides = ("origins.api.tls.enabled=true", "origins.api.tls.ca_file=nowhere.crt")
+    assert "cannot be read" in errors(*overrides, var=tmp_path, files=True)["origins.api.tls"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import struct
@@ -148,6 +149,11 @@ class RawClient:
         async with asyncio.timeout(WAIT_S):
             return self.left + await self._reader.read()
 
+    @property
+    def gone(self) -> bool:
+        """Whether the edge has closed the connection, as far as is known."""
+        return self.writer.transport.is_closing() or self._reader.at_eof()
+
     def half_close(self) -> None:
         """Say that nothing more will be sent."""
         self.writer.write_eof()
@@ -262,6 +268,18 @@ class OriginConnection:
         """Read until the edge closes the connection."""
         while await self.read():
             pass
+
+    @property
+    def session(self) -> ssl.SSLObject:
+        """The TLS session."""
+        session = self._writer.get_extra_info("ssl_object")
+        assert isinstance(session, ssl.SSLObject)
+        return session
+
+    def cut(self) -> None:
+        """End the connection below TLS: without its goodbye."""
+        with socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno())) as below:
+            below.shutdown(socket.SHUT_WR)
 
     @property
     def gone(self) -> bool:
