@@ -34,7 +34,7 @@ class Reason(StrEnum):
     EXPECTATION_UNKNOWN = "expectation_unknown", "The only expectation known here is 100-continue."
     # Time.
     HEAD_TIMEOUT = "head_timeout", "The request head did not arrive in time."
-    BODY_TIMEOUT = "body_timeout", "The request body stopped arriving."
+    BODY_TIMEOUT = "body_timeout", "The request body did not arrive in time."
     REQUEST_TIMEOUT = "request_timeout", "The request took too long."
     # Routing and authorisation.
     NO_ROUTE = "no_route", "Nothing is served here."
@@ -62,6 +62,7 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error", "The edge met an error of its own."
     DRAINING = "draining", "The edge is shutting down."
     # Not answers: how an exchange can end without one.
+    READER_TOO_SLOW = "reader_too_slow", "The client took its answer too slowly."
     CLIENT_GONE = "client_gone", "The client closed the connection."
     UPGRADE_IDLE = "upgrade_idle", "Nothing passed over the upgraded connection."
     UPGRADE_EXPIRED = "upgrade_expired", "The upgraded connection was open for as long as it may be."

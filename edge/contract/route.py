@@ -53,4 +53,6 @@ class Route:
     response_head_timeout_s: float
     idle_timeout_s: float
     priority: Priority = Priority.DEGRADED
+    min_request_bytes_per_s: int = 0
+    min_response_bytes_per_s: int = 0
     upgrade: UpgradePolicy | None = None

@@ -68,17 +68,18 @@ def _origin(name: str, row: OriginRow, edge: EdgeFile) -> Origin:
 
 
 def _entry(row: RouteRow, edge: EdgeFile) -> Entry:
-    limit = row.max_request_body_bytes
     route = Route(
         id=row.id,
         origin=row.origin,
         auth=AuthPolicy(LEVELS[row.auth.user], LEVELS[row.auth.device], row.auth.on_bad_token),
         normalise_path=row.normalise_path,
-        max_request_body_bytes=edge.limits.max_request_body_bytes if limit is None else limit,
+        max_request_body_bytes=_size_or(row.max_request_body_bytes, edge.limits.max_request_body_bytes),
         request_timeout_s=_or(row.request_timeout_s, edge.timeouts.request_s),
         response_head_timeout_s=_or(row.response_head_timeout_s, edge.timeouts.response_head_s),
         idle_timeout_s=_or(row.idle_timeout_s, edge.timeouts.idle_s),
         priority=Priority[row.priority.upper()],
+        min_request_bytes_per_s=_size_or(row.min_request_bytes_per_s, edge.limits.min_request_bytes_per_s),
+        min_response_bytes_per_s=_size_or(row.min_response_bytes_per_s, edge.limits.min_response_bytes_per_s),
         upgrade=_upgrade(row, edge),
     )
     return Entry(
@@ -98,6 +99,10 @@ def _upgrade(row: RouteRow, edge: EdgeFile) -> UpgradePolicy | None:
         idle_timeout_s=_or(row.upgrade_idle_timeout_s, edge.timeouts.upgrade_idle_s),
         life_s=_or(row.upgrade_life_s, edge.timeouts.upgrade_life_s),
     )
+
+
+def _size_or(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 def _or(value: float | None, default: float) -> float:

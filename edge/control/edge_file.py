@@ -120,7 +120,18 @@ class Limits(Section):
     max_buffered_body_bytes: Annotated[
         Size, Field(description="Body that a filter may ask to have whole; 413 beyond it.")
     ] = 1048576
-    max_connections: Annotated[Count, Field(description="Connections from devices at a time, for each worker.")] = 20000
+    max_connections: Annotated[
+        Count, Field(description="Connections from devices at a time, for each worker; then the oldest idle one goes.")
+    ] = 20000
+    max_connections_per_client: Annotated[
+        Count, Field(description="Connections of one address (IPv6: of one /64) at a time, for each worker.")
+    ] = 1024
+    min_request_bytes_per_s: Annotated[
+        Size, Field(description="Slowest request body; 408 below it. 0: no minimum. A route may say otherwise.")
+    ] = 240
+    min_response_bytes_per_s: Annotated[
+        Size, Field(description="Slowest reader of a response; cut off below it. 0: no minimum. A route may differ.")
+    ] = 240
 
 
 class Timeouts(Section):
@@ -130,6 +141,9 @@ class Timeouts(Section):
     keep_alive_idle_s: Annotated[Seconds, Field(description="A device's connection between two requests.")] = 60
     idle_s: Annotated[Seconds, Field(description="Between two pieces of a body. A route may say otherwise.")] = 30
     tls_handshake_s: Annotated[Seconds, Field(description="The TLS handshake of a device.")] = 5
+    rate_window_s: Annotated[
+        Seconds, Field(description="How long a body or a reader may be slower than its minimum, on average.")
+    ] = 20
     connect_s: Annotated[Seconds, Field(description="To an origin. An origin may say otherwise.")] = 0.5
     response_head_s: Annotated[
         Seconds, Field(description="From the request's end to the response's head. A route may say otherwise.")

@@ -77,6 +77,12 @@ class RouteRow(Section):
     max_request_body_bytes: Annotated[
         Size | None, Field(description="Request body; 413 beyond it. null: limits.max_request_body_bytes.")
     ] = None
+    min_request_bytes_per_s: Annotated[
+        Size | None, Field(description="Slowest request body; 408. null: limits.min_request_bytes_per_s.")
+    ] = None
+    min_response_bytes_per_s: Annotated[
+        Size | None, Field(description="Slowest reader of a response. null: limits.min_response_bytes_per_s.")
+    ] = None
     request_timeout_s: Annotated[Seconds | None, Field(description="A whole exchange. null: timeouts.request_s.")] = (
         None
     )

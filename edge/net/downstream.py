@@ -1,9 +1,10 @@
 """One device connection: reads requests one after the other, writes responses in order.
 
 Theory of operation: bytes go to the head reader, then to the body reader of the request in progress. One request is
-in progress at a time. What a client sends ahead (pipelining) is held, unread by any parser, and reading is paused:
-so at most one read of it is in memory. A connection that is closed while its client may still be sending is
-half-closed first and drained for a moment, lest the kernel's reset destroys the answer (RFC 9112 §9.6).
+in progress at a time. What a client sends ahead (pipelining) is held, unread by any parser, and reading is paused: so
+at most one read of it is in memory, and after a few requests that were answered on the spot other connections have
+their turn. A connection that is closed while its client may still be sending is half-closed first and drained for a
+moment, lest the kernel's reset destroys the answer (RFC 9112 §9.6).
 """
 
 import asyncio
@@ -17,10 +18,12 @@ from edge.http1.errors import BadChunkingError, BadRequestError
 from edge.http1.request import RequestReader
 from edge.net.reset import reset_on_close
 from edge.net.roles import StreamHandler, Worker
+from edge.net.tcp_info import bytes_acked
 
 _HELD: Final = 1  # reasons to pause reading, as bits
 _HANDLER: Final = 2
 _LINGER_S: Final = 2.0
+_REQUESTS_AT_ONCE: Final = 16
 
 
 class Downstream(asyncio.Protocol):
@@ -40,8 +43,13 @@ class Downstream(asyncio.Protocol):
         "_pauses",
         "_reader",
         "_transport",
+        "_unsent",
+        "_window_acked",
+        "_window_at",
         "_worker",
         "client_certificate",
+        "idle_at",
+        "min_response_bytes_per_s",
         "peer",
         "peer_trusted",
         "secure",
@@ -64,6 +72,11 @@ class Downstream(asyncio.Protocol):
         self._full = False
         self._abort_at = self._deadline = 0.0
         self._head_begun = False
+        self._unsent = False
+        self._window_at = 0.0
+        self._window_acked = 0
+        self.idle_at = 0.0
+        self.min_response_bytes_per_s = worker.min_response_bytes_per_s
         self.secure = secure
         self.peer = ""
         self.peer_trusted = False
@@ -77,7 +90,8 @@ class Downstream(asyncio.Protocol):
         self._transport = stream = cast("asyncio.Transport", transport)
         self.write = stream.write
         stream.set_write_buffer_limits(high=self._worker.write_buffer_bytes)
-        self._deadline = self._worker.clock() + self._worker.head_read_s
+        self.idle_at = self._worker.clock()
+        self._deadline = self.idle_at + self._worker.head_read_s
         self._worker.connections.add(self)
         session = transport.get_extra_info("ssl_object") if self.secure else None
         if not self._worker.admit(self, transport.get_extra_info("peername"), session):
@@ -122,10 +136,28 @@ class Downstream(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on: with the response, or with the next request."""
         self._full = False
+        self._window_at = 0.0
         if self._handler is not None:
             self._handler.client_drained()
         else:
             self._consume_held()
+
+    # What the handler and the worker ask.
+
+    @property
+    def reading(self) -> bool:
+        """Whether what the device sends is being read."""
+        return not self._pauses
+
+    @property
+    def full(self) -> bool:
+        """Whether the device reads slower than it is written to."""
+        return self._full
+
+    @property
+    def idle(self) -> bool:
+        """Whether the connection waits for a request of which nothing has come."""
+        return self._handler is None and self._reader.idle and not self._held and not self._closing
 
     # What the handler calls.
 
@@ -178,6 +210,7 @@ class Downstream(asyncio.Protocol):
         self._body = None
         self._held = b""
         self._abort_at = self._worker.clock() + self._worker.idle_s  # for a device that reads slowly
+        self._unsent = True
         if lingering and self._transport.can_write_eof():
             self._deadline = self._worker.clock() + _LINGER_S
             self._transport.write_eof()
@@ -197,10 +230,14 @@ class Downstream(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Enforce the deadlines of this connection or of its request."""
-        if self._handler is not None:
+        if (self._full or self._unsent) and self._reads_too_slowly(now):
+            self._give_up_reader()
+        elif self._handler is not None:
             self._handler.sweep(now)
         elif not self._deadline:
             self._deadline = now + self._worker.keep_alive_idle_s
+            self.idle_at = now
+            self._unsent = self._transport.get_write_buffer_size() > 0
         elif now >= self._deadline:
             if self._closing:
                 if now >= self._abort_at or not self._transport.get_write_buffer_size():
@@ -211,6 +248,24 @@ class Downstream(asyncio.Protocol):
                 error = BadRequestError(408, Reason.HEAD_TIMEOUT, f"more than {self._worker.head_read_s} s")
                 self._worker.refuse(self, error)
 
+    def _reads_too_slowly(self, now: float) -> bool:
+        """Tell whether a device with an answer to read has read too little in the window that ends now."""
+        if not self._transport.get_write_buffer_size():
+            self._unsent, self._window_at = False, 0.0
+            return False
+        if self._window_at and now - self._window_at < self._worker.rate_window_s:
+            return False
+        begun, before = self._window_at, self._window_acked
+        self._window_at, self._window_acked = now, bytes_acked(self._transport)
+        enough = self.min_response_bytes_per_s * self._worker.rate_window_s
+        return begun > 0.0 and self._window_acked - before < enough
+
+    def _give_up_reader(self) -> None:
+        self._worker.dropped("reader_too_slow")
+        if self._handler is not None:
+            self._handler.request_broken(BadRequestError(408, Reason.READER_TOO_SLOW, "min_response_bytes_per_s"))
+        self.reset()
+
     def drain(self) -> None:
         """Close now if no request is in progress; otherwise its end will."""
         if self._handler is None and self._reader.idle:
@@ -220,12 +275,18 @@ class Downstream(asyncio.Protocol):
 
     def _consume(self, data: bytes) -> None:
         self._consuming = True
+        requests = 0
         while data and not self._closing:
             if self._body is not None:
                 data = self._consume_body(self._body, data)
             elif self._handler is not None or self._full:
                 self._held = data
                 self._pause(_HELD)
+                break
+            elif requests >= _REQUESTS_AT_ONCE:  # each answered on the spot: a refusal, say
+                self._held = data
+                self._pause(_HELD)
+                self._worker.soon(self._consume_held)
                 break
             else:
                 try:
@@ -237,6 +298,7 @@ class Downstream(asyncio.Protocol):
                     self._await_head()
                     break
                 self._head_begun = False
+                requests += 1
                 head, data = read
                 self._body = head.body
                 self._handler = handler = self._worker.open(self, head)

@@ -55,6 +55,8 @@ class Worker(Protocol):
     head_read_s: float
     keep_alive_idle_s: float
     idle_s: float
+    rate_window_s: float
+    min_response_bytes_per_s: int
     write_buffer_bytes: int
     draining: bool
     clock: Callable[[], float]
@@ -70,6 +72,14 @@ class Worker(Protocol):
 
     def open(self, connection: "Downstream", head: RequestHead) -> StreamHandler:
         """Return a handler for a request."""
+        ...
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call back once other connections have had their turn."""
+        ...
+
+    def dropped(self, why: str) -> None:
+        """Take note of a connection that the edge gave up."""
         ...
 
     def refuse(self, connection: "Downstream", error: BadRequestError) -> None:

@@ -137,6 +137,8 @@ class Engine:
         self.head_read_s = snapshot.timeouts.head_read_s
         self.keep_alive_idle_s = snapshot.timeouts.keep_alive_idle_s
         self.idle_s = snapshot.timeouts.idle_s
+        self.rate_window_s = snapshot.timeouts.rate_window_s
+        self.min_response_bytes_per_s = snapshot.limits.min_response_bytes_per_s
 
     def _pool(self, origin: Origin, limits: HeadLimits) -> OriginPool:
         settings = PoolSettings(
@@ -208,6 +210,10 @@ class Engine:
         self.connections.discard(connection)
         if self.draining and not self.connections:
             self._emptied.set()
+
+    def dropped(self, why: str) -> None:
+        """Count a connection that was refused or given up."""
+        self._telemetry.dropped(why)
 
     # Requests.
 
@@ -307,6 +313,10 @@ class Engine:
 
         task.add_done_callback(done)
         return task
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call back in the loop's next round."""
+        self._loop.call_soon(callback)
 
     def start(self) -> None:
         """Start the sweep that keeps every deadline."""

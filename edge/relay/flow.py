@@ -16,7 +16,18 @@ class _Mode(Enum):
 class BodyFlow:
     """A request or response body. `size` counts its payload bytes, `ended` says whether all of it has come."""
 
-    __slots__ = ("_max_bytes", "_mode", "_pieces", "_send", "_trailers", "_writer", "ended", "size")
+    __slots__ = (
+        "_max_bytes",
+        "_mode",
+        "_pieces",
+        "_send",
+        "_trailers",
+        "_window_at",
+        "_window_size",
+        "_writer",
+        "ended",
+        "size",
+    )
 
     def __init__(self, max_bytes: int | None) -> None:
         self._max_bytes = max_bytes
@@ -27,6 +38,8 @@ class BodyFlow:
         self._trailers: Headers | None = None
         self.ended = False
         self.size = 0
+        self._window_at = 0.0
+        self._window_size = 0
 
     @property
     def collecting(self) -> bool:
@@ -43,6 +56,14 @@ class BodyFlow:
         else:
             self._pass(self._writer.piece(piece))
         return True
+
+    def is_slow(self, bytes_per_s: int, window_s: float, now: float, *, reading: bool) -> bool:
+        """Tell whether less came in the window that ends now than it must; time without `reading` does not count."""
+        if reading and self._window_at and now - self._window_at < window_s:
+            return False
+        slow = reading and self._window_at > 0.0 and self.size - self._window_size < bytes_per_s * window_s
+        self._window_at, self._window_size = now, self.size
+        return slow
 
     def end(self, trailers: Headers | None) -> None:
         """Take the end of the body."""

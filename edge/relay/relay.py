@@ -81,7 +81,8 @@ class Relay(Answering):
         self._fail(error.status, error.reason, error.detail)
 
     def client_full(self) -> None:
-        """Read no more from the origin than the device takes."""
+        """Read no more from the origin than the device takes, and the device is to take it at the route's pace."""
+        self._downstream.min_response_bytes_per_s = self.exchange.route.min_response_bytes_per_s
         if self._upstream is not None:
             self._upstream.hold_for_client()
 
@@ -96,19 +97,26 @@ class Relay(Answering):
         waiting_for_body = self._inlet is not None and not self._inlet.ended and not self._head.expect_continue
         if not self._delivered and not waiting_for_body:
             self._context.waiting += 1
-        if now - self._started > route.request_timeout_s:
+        if waiting_for_body and self._body_is_slow(now):
+            self._fail(408, Reason.BODY_TIMEOUT, "min_request_bytes_per_s")
+        elif now - self._started > route.request_timeout_s:
             self._fail(504, Reason.REQUEST_TIMEOUT, "request_timeout_s")
-        elif self._progress != self._progress_seen or self._task is not None:
+        elif self._progress != self._progress_seen or self._task is not None or self._downstream.full:
             self._progress_seen, self._progress_at = self._progress, now
         elif self._upstream is not None and not self._answered_at and not waiting_for_body:
             if now - max(self._sent_at, self._progress_at) > route.response_head_timeout_s:
                 self._pool.failed(self._upstream, Reason.ORIGIN_TIMEOUT)
                 self._fail(504, Reason.ORIGIN_TIMEOUT, "response_head_timeout_s")
         elif now - self._progress_at > route.idle_timeout_s:
-            if waiting_for_body and self._upstream is not None and not self._origin_full:
+            if waiting_for_body and self._downstream.reading:
                 self._fail(408, Reason.BODY_TIMEOUT, "idle_timeout_s")
             else:
                 self._fail(504, Reason.ORIGIN_TIMEOUT, "idle_timeout_s")
+
+    def _body_is_slow(self, now: float) -> bool:
+        window_s = self._context.snapshot.timeouts.rate_window_s
+        rate, inlet = self.exchange.route.min_request_bytes_per_s, self._inlet
+        return inlet is not None and inlet.is_slow(rate, window_s, now, reading=self._downstream.reading)
 
     # The inbound chain.
 

@@ -103,6 +103,7 @@ class WorkerMetrics:
         self.origin_addresses: dict[tuple[str, str], int] = {}  # origin, state → addresses now
         self.origin_connections: dict[str, int] = {}  # origin → open now
         self.origin_waiting: dict[str, int] = {}  # origin → requests that wait now
+        self.dropped: Series = {}  # why a device's connection was refused or given up
         self.stripped_headers = 0
         self.log_lines = 0
         self.log_dropped = 0
@@ -142,6 +143,7 @@ class WorkerMetrics:
             "edge_filter_calls_total": [((name,), cost[0]) for name, cost in self.filter_costs.items()],
             "edge_filter_seconds_total": [((name,), cost[1]) for name, cost in self.filter_costs.items()],
             "edge_connections": [((side,), number) for side, number in self.connections.items()],
+            "edge_connections_dropped_total": _rows(self.dropped),
             "edge_load_score": [((part,), value) for part, value in self.load.items()],
             "edge_upgrades_open": [((route,), number) for route, number in self.upgrades.open.items()],
             "edge_upgrades_total": _rows(self.upgrades.ended),

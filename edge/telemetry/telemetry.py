@@ -84,6 +84,10 @@ class Telemetry:
         count(self.metrics.requests, (route, 503, "shed"))
         count(self.metrics.refusals, (Reason.OVERLOADED, priority))
 
+    def dropped(self, why: str) -> None:
+        """Count a device connection that was refused or given up; `why` is a short id from the code's own list."""
+        count(self.metrics.dropped, (why,))
+
     def sweep(self) -> None:
         """Hand gathered log lines to the writer; called about once a second."""
         if self._log is not None:

@@ -22,7 +22,7 @@ def test_the_page_repeats_each_sentence_as_the_error_page_has_it() -> None:
 
 
 def test_every_answer_has_a_status() -> None:
-    ends = [Reason.CLIENT_GONE, Reason.UPGRADE_IDLE, Reason.UPGRADE_EXPIRED]
+    ends = [Reason.READER_TOO_SLOW, Reason.CLIENT_GONE, Reason.UPGRADE_IDLE, Reason.UPGRADE_EXPIRED]
     assert [row[0] for row in rows() if row[1] == "none"] == ends
 
 
