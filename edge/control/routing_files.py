@@ -223,6 +223,23 @@ class HealthCheck(Section):
         return value
 
 
+_Part = Annotated[float, Field(strict=True, gt=0, le=1)]
+
+
+class Ejection(Section):
+    """When an address that fails gets no more requests, and for how long."""
+
+    consecutive_errors: Annotated[Count, Field(description="Errors in a row that eject an address.")] = 5
+    error_rate: Annotated[_Part, Field(description="Share of errors among its answers that ejects it, 0 to 1.")] = 0.5
+    min_requests: Annotated[Count, Field(description="Answers, as they decay, below which the rate says nothing.")] = 20
+    half_life_s: Annotated[Seconds, Field(description="Answers and errors count half after it.")] = 10
+    base_s: Annotated[Seconds, Field(description="The first ejection; each that follows lasts twice as long.")] = 2
+    max_s: Annotated[Seconds, Field(description="The longest ejection.")] = 30
+    max_share: Annotated[
+        _Part, Field(description="Share of the addresses that may be out at a time; one always may, the last never.")
+    ] = 0.5
+
+
 class OriginRow(Section):
     """One origin: a service behind the edge and where it listens."""
 
@@ -240,6 +257,20 @@ class OriginRow(Section):
         int, Field(strict=True, ge=0, le=1_000_000, description="Requests that may wait for a connection; then 503.")
     ] = 512
     wait_timeout_s: Annotated[Seconds, Field(description="How long one may wait; then 503.")] = 1.0
+    max_connections_per_address: Annotated[
+        Count | None, Field(description="Connections at a time to one address, for each worker. null: max_connections.")
+    ] = None
+    max_connection_age_s: Annotated[
+        Seconds | None, Field(description="A connection takes no request after it, less up to a fifth. null: no limit.")
+    ] = 300
+    max_requests_per_connection: Annotated[
+        Count | None, Field(description="Requests that a connection takes, less up to a fifth. null: no limit.")
+    ] = 10000
+    warm_up_s: Annotated[
+        float,
+        Field(strict=True, ge=0, le=3600, description="Until an address that is new or back has its full share."),
+    ] = 10
+    ejection: Ejection = Ejection()
     idle_timeout_s: Annotated[
         Seconds, Field(description="A pooled connection without a request is closed after it.")
     ] = 30

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from edge.control.edge_file import Admin, Cookies, Edge, Limits, Listener, Passport, Services, Shedding, Timeouts
 from edge.control.routes import RouteTable
-from edge.control.routing_files import DnsDiscovery, FileDiscovery, HealthCheck
+from edge.control.routing_files import DnsDiscovery, Ejection, FileDiscovery, HealthCheck
 from edge.control.tls import OriginTlsRow
 from edge.control.values import Address
 
@@ -47,6 +47,11 @@ class Origin:
     max_connections: int
     max_waiting: int
     wait_timeout_s: float
+    max_connections_per_address: int | None
+    max_connection_age_s: float | None
+    max_requests_per_connection: int | None
+    warm_up_s: float
+    ejection: Ejection
     idle_timeout_s: float
     connect_timeout_s: float
     tls: OriginTlsRow

@@ -33,7 +33,7 @@ from edge.relay.upgrade import UpgradeRelay
 from edge.telemetry.metrics import WorkerMetrics, count
 from edge.telemetry.telemetry import Telemetry
 from edge.upstream.connector import Connector
-from edge.upstream.pool import OriginPool, PoolSettings
+from edge.upstream.pool import OriginPool
 from edge.upstream.tls import OriginTls
 
 SWEEP_INTERVAL_S = 0.25
@@ -141,12 +141,6 @@ class Engine:
         self.min_response_bytes_per_s = snapshot.limits.min_response_bytes_per_s
 
     def _pool(self, origin: Origin, limits: HeadLimits) -> OriginPool:
-        settings = PoolSettings(
-            max_connections=origin.max_connections,
-            max_waiting=origin.max_waiting,
-            wait_timeout_s=origin.wait_timeout_s,
-            idle_timeout_s=origin.idle_timeout_s,
-        )
         connector = Connector(
             self._loop,
             limits,
@@ -155,8 +149,7 @@ class Engine:
             tls=OriginTls(origin.id, origin.tls, self._telemetry.metrics) if origin.tls.enabled else None,
         )
         pool = OriginPool(
-            origin.id,
-            settings,
+            origin,
             connector,
             spawn=self.spawn,
             clock=self.clock,

@@ -5,9 +5,10 @@ when it cannot be connected to. The first ejection lasts `base_s`; each that fol
 much time again without another takes one doubling back.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from edge.control.routing_files import Ejection
 
 _PRIOR_ANSWERS: Final = 5.0  # the scores of an address that is not asked go to zero with its counts
 _WORTH_AVOIDING: Final = 0.02
@@ -25,19 +26,6 @@ class Standing(StrEnum):
     ACTIVE = "active"
     EJECTED = "ejected"
     RETURNING = "returning"  # its time is over; one probe at a time decides
-
-
-@dataclass(slots=True, frozen=True)
-class EjectionSettings:
-    """`origins.<name>.ejection` of the config: times in seconds, rate and share from 0 to 1."""
-
-    consecutive_errors: int = 5
-    error_rate: float = 0.5
-    min_requests: int = 20
-    half_life_s: float = 10.0
-    base_s: float = 2.0
-    max_s: float = 30.0
-    max_share: float = 0.5
 
 
 class Record:
@@ -93,30 +81,30 @@ class Record:
         slow = self.mean_s / max(others_mean_s, _SLOW_S)
         return penalty * slow if slow > _SLOWER_THAN_OTHERS else penalty
 
-    def is_outlier(self, settings: EjectionSettings, others_error_rate: float) -> bool:
+    def is_outlier(self, ejection: Ejection, others_error_rate: float) -> bool:
         """Say whether its errors warrant ejection: many, and more than the others of the same origin have.
 
         When all of them fail alike, what they are asked is bad, or what they all depend on.
         """
-        many = self.consecutive >= settings.consecutive_errors or (
-            self.answers >= settings.min_requests and self.error_rate >= settings.error_rate
+        many = self.consecutive >= ejection.consecutive_errors or (
+            self.answers >= ejection.min_requests and self.error_rate >= ejection.error_rate
         )
         return many and self.error_rate >= others_error_rate + _WORSE_THAN_OTHERS
 
-    def ejected_for(self, settings: EjectionSettings, draw: float) -> float:
+    def ejected_for(self, ejection: Ejection, draw: float) -> float:
         """Note one more ejection and return its seconds; `draw` (0 to 1) spreads workers and addresses."""
-        if self._term(settings) < settings.max_s:
+        if self._term(ejection) < ejection.max_s:
             self.level += 1
-        return self._term(settings) * (1.0 - _JITTER * draw)
+        return self._term(ejection) * (1.0 - _JITTER * draw)
 
-    def excused_after(self, settings: EjectionSettings) -> float:
+    def excused_after(self, ejection: Ejection) -> float:
         """Return how many seconds of good standing take one doubling back."""
-        return self._term(settings)
+        return self._term(ejection)
 
-    def _term(self, settings: EjectionSettings) -> float:
+    def _term(self, ejection: Ejection) -> float:
         if self.level == 0:
             return 0.0
-        return float(min(settings.base_s * 2.0 ** (self.level - 1), settings.max_s))
+        return float(min(ejection.base_s * 2.0 ** (self.level - 1), ejection.max_s))
 
 
 def may_eject(addresses: int, active: int, max_share: float) -> bool:

@@ -9,16 +9,16 @@ Which address a connection is taken from or made to is the `Rotation`'s and the 
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from edge.contract.reasons import Reason
+from edge.control.snapshot import Origin
 from edge.control.values import Address
 from edge.net.upstream import Peer, State, Upstream
 from edge.telemetry.metrics import WorkerMetrics, count
 from edge.upstream.balancer import choose
 from edge.upstream.connector import Connector, NoResourcesError
-from edge.upstream.ejection import EjectionSettings, Standing
+from edge.upstream.ejection import Standing
 from edge.upstream.endpoint import Endpoint
 from edge.upstream.rotation import Rotation
 from edge.upstream.tls import OriginTls
@@ -38,28 +38,12 @@ class Waiter(Protocol):
         ...
 
 
-@dataclass(slots=True, frozen=True)
-class PoolSettings:
-    """One row of config/origins.yaml. Times in seconds; None: no limit."""
-
-    max_connections: int
-    max_waiting: int
-    wait_timeout_s: float
-    idle_timeout_s: float
-    max_connections_per_address: int | None = None
-    max_connection_age_s: float | None = None
-    max_requests_per_connection: int | None = None
-    warm_up_s: float = 10.0
-    ejection: EjectionSettings = field(default_factory=EjectionSettings)
-
-
 class OriginPool:
     """Connections to one origin."""
 
     def __init__(
         self,
-        origin: str,
-        settings: PoolSettings,
+        origin: Origin,
         connector: Connector,
         *,
         spawn: Callable[[Coroutine[None, None, None]], object],
@@ -68,13 +52,12 @@ class OriginPool:
         metrics: WorkerMetrics,
     ) -> None:
         self._origin = origin
-        self._settings = settings
         self._connector = connector
         self._spawn = spawn
         self._clock = clock
         self._random = random
         self._metrics = metrics
-        self._rotation = Rotation(settings.ejection, settings.warm_up_s, random)
+        self._rotation = Rotation(origin.ejection, origin.warm_up_s, random)
         self._only: Endpoint | None = None  # when there is just one: the fast path
         self._waiting: deque[tuple[Waiter, float, Peer | None]] = deque()
         self._all: set[Upstream] = set()
@@ -112,7 +95,7 @@ class OriginPool:
 
     def request(self, waiter: Waiter, avoid: Peer | None = None) -> None:
         """Queue for a connection; a full queue fails the waiter at once."""
-        if len(self._waiting) >= self._settings.max_waiting:
+        if len(self._waiting) >= self._origin.max_waiting:
             waiter.connection_failed(Reason.ORIGIN_POOL_EXHAUSTED)
             return
         if not self._rotation.active:
@@ -125,7 +108,7 @@ class OriginPool:
                     waiter.connection_ready(connection)
                     return
             self._make_room(avoid)
-        self._waiting.append((waiter, self._clock() + self._settings.wait_timeout_s, avoid))
+        self._waiting.append((waiter, self._clock() + self._origin.wait_timeout_s, avoid))
         self._connect_if_wanted()
 
     def cancel(self, waiter: Waiter) -> None:
@@ -178,7 +161,7 @@ class OriginPool:
         """Fail waiters whose time is up, close connections that are idle or old, let addresses return."""
         while self._waiting and self._waiting[0][1] <= now:
             self._waiting.popleft()[0].connection_failed(Reason.ORIGIN_POOL_EXHAUSTED)
-        oldest = now - self._settings.idle_timeout_s
+        oldest = now - self._origin.idle_timeout_s
         for endpoint in self._rotation.endpoints:
             for connection in [c for c in endpoint.idle if c.idle_since < oldest or c.retire_at <= now]:
                 endpoint.idle.remove(connection)
@@ -196,7 +179,7 @@ class OriginPool:
 
     def observe(self, metrics: WorkerMetrics) -> None:
         """Set this origin's gauges."""
-        origin, endpoints = self._origin, self._rotation.endpoints
+        origin, endpoints = self._origin.id, self._rotation.endpoints
         ejected = sum(endpoint.standing is not Standing.ACTIVE for endpoint in endpoints)
         metrics.origin_addresses[origin, "known"] = len(endpoints)
         metrics.origin_addresses[origin, "ejected"] = ejected
@@ -261,7 +244,7 @@ class OriginPool:
     def _to_connect(self, avoid: Peer | None) -> Endpoint | None:
         """Return the address that the next connect goes to, None when there is no room for one."""
         active = self._rotation.active
-        if not active or self.open_connections >= self._settings.max_connections:
+        if not active or self.open_connections >= self._origin.max_connections:
             return None
         chosen = choose(active, self._random(), avoid)
         if self._has_room(chosen):
@@ -273,8 +256,8 @@ class OriginPool:
         )
 
     def _has_room(self, endpoint: Endpoint) -> bool:
-        most = self._settings.max_connections_per_address
-        return self.open_connections < self._settings.max_connections and (
+        most = self._origin.max_connections_per_address
+        return self.open_connections < self._origin.max_connections and (
             most is None or endpoint.opened + endpoint.connecting < most
         )
 
@@ -358,11 +341,11 @@ class OriginPool:
             return Reason.ORIGIN_CONNECT_FAILED
         self._all.add(connection)
         endpoint.opened += 1
-        settings = self._settings
-        if settings.max_connection_age_s is not None:
-            connection.retire_at = self._clock() + settings.max_connection_age_s * self._jitter()
-        if settings.max_requests_per_connection is not None:
-            connection.max_requests = max(1, round(settings.max_requests_per_connection * self._jitter()))
+        origin = self._origin
+        if origin.max_connection_age_s is not None:
+            connection.retire_at = self._clock() + origin.max_connection_age_s * self._jitter()
+        if origin.max_requests_per_connection is not None:
+            connection.max_requests = max(1, round(origin.max_requests_per_connection * self._jitter()))
         if not endpoint.known:
             connection.retire_at = 0.0
         return connection
@@ -393,7 +376,7 @@ class OriginPool:
             return
         probe = connection is not None and endpoint.probe is connection
         if self._rotation.failed(endpoint, probe=probe, connecting=connection is None, now=self._clock()):
-            count(self._metrics.ejections, (self._origin, str(endpoint.address), cause))
+            count(self._metrics.ejections, (self._origin.id, str(endpoint.address), cause))
             self._retire(endpoint)
             self._connect_if_wanted()
 
@@ -409,7 +392,7 @@ class OriginPool:
     def __repr__(self) -> str:
         idle = sum(len(endpoint.idle) for endpoint in self._rotation.endpoints)
         return (
-            f"OriginPool({idle} idle, {self.open_connections} open of {self._settings.max_connections}, "
+            f"OriginPool({idle} idle, {self.open_connections} open of {self._origin.max_connections}, "
             f"{len(self._waiting)} waiting)"
         )
 

@@ -7,19 +7,20 @@ all take requests: failing open beats failing.
 
 from collections.abc import Callable, Sequence
 
+from edge.control.routing_files import Ejection
 from edge.control.values import Address
 from edge.upstream import warm_up
-from edge.upstream.ejection import EjectionSettings, Standing, may_eject
+from edge.upstream.ejection import Standing, may_eject
 from edge.upstream.endpoint import Endpoint
 
 
 class Rotation:
     """The addresses of one origin; `active` are those to choose from, empty only when the origin has none."""
 
-    __slots__ = ("_random", "_settings", "_swept_at", "_warm_up_s", "active", "endpoints", "ready")
+    __slots__ = ("_ejection", "_random", "_swept_at", "_warm_up_s", "active", "endpoints", "ready")
 
-    def __init__(self, settings: EjectionSettings, warm_up_s: float, random: Callable[[], float]) -> None:
-        self._settings = settings
+    def __init__(self, ejection: Ejection, warm_up_s: float, random: Callable[[], float]) -> None:
+        self._ejection = ejection
         self._warm_up_s = warm_up_s
         self._random = random
         self._swept_at = 0.0
@@ -77,9 +78,9 @@ class Rotation:
         record = endpoint.record
         record.failed()
         endpoint.penalty = max(endpoint.penalty, record.penalty(0.0))
-        if not may_eject(len(self.endpoints), len(self.active), self._settings.max_share):
+        if not may_eject(len(self.endpoints), len(self.active), self._ejection.max_share):
             return False
-        if not connecting and not record.is_outlier(self._settings, self._others_error_rate(endpoint)):
+        if not connecting and not record.is_outlier(self._ejection, self._others_error_rate(endpoint)):
             return False
         self._eject(endpoint, now)
         return True
@@ -93,7 +94,7 @@ class Rotation:
 
     def unreachable(self, endpoint: Endpoint, now: float) -> None:
         """Leave a returning address out for another `base_s`: trying to connect costs no request."""
-        self.postpone(endpoint, self._settings.base_s * (1.0 - 0.2 * self._random()), now)
+        self.postpone(endpoint, self._ejection.base_s * (1.0 - 0.2 * self._random()), now)
 
     def sweep(self, now: float) -> list[Endpoint]:
         """Let time pass: scores decay, ramps rise, doublings are excused. Return those now returning, to connect to."""
@@ -103,7 +104,7 @@ class Rotation:
         others = max(len(self.active) - 1, 1)
         for endpoint in self.endpoints:
             record = endpoint.record
-            record.decay(elapsed, self._settings.half_life_s)
+            record.decay(elapsed, self._ejection.half_life_s)
             endpoint.penalty = record.penalty(max(all_s - record.mean_s, 0.0) / others)
             endpoint.weight = warm_up.weight(now - endpoint.since, self._warm_up_s) if endpoint.weight < 1.0 else 1.0
             if endpoint.standing is Standing.EJECTED and endpoint.healthy and now >= endpoint.until:
@@ -111,19 +112,19 @@ class Rotation:
                 due.append(endpoint)
             elif endpoint.standing is Standing.ACTIVE and record.level and now >= endpoint.until:
                 record.level -= 1
-                endpoint.until = now + record.excused_after(self._settings)
+                endpoint.until = now + record.excused_after(self._ejection)
         return due
 
     def _eject(self, endpoint: Endpoint, now: float) -> None:
         endpoint.standing = Standing.EJECTED
         endpoint.probe = None
-        endpoint.until = now + endpoint.record.ejected_for(self._settings, self._random())
+        endpoint.until = now + endpoint.record.ejected_for(self._ejection, self._random())
         self._choose_active()
 
     def _warm(self, endpoint: Endpoint, now: float) -> None:
         endpoint.since = now
         endpoint.weight = warm_up.weight(0.0, self._warm_up_s)
-        endpoint.until = now + endpoint.record.excused_after(self._settings)
+        endpoint.until = now + endpoint.record.excused_after(self._ejection)
 
     def _others_error_rate(self, endpoint: Endpoint) -> float:
         others = [each.record.error_rate for each in self.active if each is not endpoint]
