@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import signal
 import sys
 import time
+from functools import partial
 from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +20,9 @@ from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
 from edge.relay import relay
-from edge.supervisor.slot import WorkerCommand
+from edge.supervisor.config import Result
+from edge.supervisor.control_socket import ask
+from edge.supervisor.process import WorkerCommand
 from edge.supervisor.supervisor import Plan, Supervisor
 from edge.telemetry.events import configure_events
 from edge.up.agreement import disagreements
@@ -33,6 +37,7 @@ from passport.kms import KmsClient, KmsRefused, KmsUnavailable
 
 EXIT_BAD_CONFIG = 2
 EXIT_NOT_VERIFIED = 1
+EXIT_NO_EDGE = 3
 
 app = typer.Typer(
     help="Edge Passport: ends external tokens at the edge and hands origins a signed identity.",
@@ -100,16 +105,22 @@ def run(
     configure_events()
     where = ("--config", str(config.absolute()), "--var", str(var.absolute()))
     sets = tuple(word for text in overrides or () for word in ("--set", text))
-    plan = Plan(
-        listen=(snapshot.listener.address.host, snapshot.listener.address.port),
-        admin=(snapshot.admin.address.host, snapshot.admin.address.port),
-        backlog=snapshot.listener.backlog,
-        workers=snapshot.edge.workers,
-        drain_s=snapshot.timeouts.drain_s,
-        command=WorkerCommand("edge.worker", (*where, *sets)),
-        ready_fd=ready_fd,
-    )
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the supervisor takes it for a reload
+    load = partial(load_config, config.absolute(), tuple(overrides or ()), var=var.absolute(), token_files=True)
+    plan = Plan(snapshot, load, WorkerCommand("edge.worker", (*where, *sets)), ready_fd)
     raise typer.Exit(uvloop.run(Supervisor(plan).run()))
+
+
+@app.command()
+def reload(var: VarOption = VAR) -> None:
+    """Let the running edge serve the configuration as it is now, without losing a connection."""
+    _command("reload", var)
+
+
+@app.command()
+def restart(var: VarOption = VAR) -> None:
+    """Replace the worker processes of the running edge, one after the other, without losing a request."""
+    _command("restart", var)
 
 
 @app.command("check-config")
@@ -172,6 +183,16 @@ def inspect(
 def main() -> None:
     """Run the command line."""
     app()
+
+
+def _command(command: str, var: Path) -> None:
+    """Send a command to the running edge, say what came of it, and exit with its result."""
+    outcome = ask(var, command)
+    if outcome is None:
+        typer.echo(f"no edge runs with {var}: name its directory of state with --var", err=True)
+        raise typer.Exit(EXIT_NO_EDGE)
+    typer.echo(outcome.text, err=outcome.result is not Result.APPLIED)
+    raise typer.Exit(outcome.result)
 
 
 def _load(config: Path, var: Path, overrides: list[str] | None, *, token_files: bool = False) -> Snapshot:

@@ -1,6 +1,9 @@
-"""One worker process: serves the listening socket it inherits until it is told to drain.
+"""One worker process: serves the listening socket of its slot until it is told to drain.
 
-    python -m edge.worker --slot N --listen-fd FD --control-fd FD --config DIR --var DIR [--set KEY=VALUE]...
+    python -m edge.worker --control-fd FD --listen-fd FD... [--slot N] --config DIR --var DIR [--set KEY=VALUE]...
+
+It inherits a listening socket for each slot. Without `--slot` it has everything loaded and waits, on the control
+channel, to be told its slot and the texts of the config files; with it, it takes that slot and reads them from disk.
 
 Exit codes: 0 after a drain, or when told to end before serving; 2 for an invalid config, or one that names a file that
 cannot be used; 3 when the keys can't be had.
@@ -10,10 +13,11 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 
 import aiohttp
 import structlog
@@ -26,7 +30,8 @@ from edge.control.snapshot import Snapshot
 from edge.net.listening import listen
 from edge.net.tls_listener import ListenerCertificates
 from edge.relay.engine import Engine
-from edge.telemetry.control_channel import WorkerChannel
+from edge.reloading import Reloading
+from edge.telemetry.control_channel import Assignment, WorkerChannel
 from edge.telemetry.metrics import WorkerMetrics
 from passport.kms import KmsRefused, KmsUnavailable
 
@@ -35,19 +40,14 @@ _log = structlog.get_logger("edge.worker")
 
 def main() -> None:
     """Run until drained."""
-    arguments = _arguments()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
-    snapshot = load_config(arguments.config, arguments.set, var=arguments.var)
-    if isinstance(snapshot, ConfigErrors):
-        sys.stderr.write(render_errors(snapshot) + "\n")
-        raise SystemExit(2)
-    raise SystemExit(uvloop.run(_serve(snapshot, arguments.listen_fd, arguments.control_fd)))
+    raise SystemExit(uvloop.run(_run(_arguments())))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m edge.worker", description="One worker of the edge.")
-    parser.add_argument("--slot", type=int, required=True, help="which worker this is, from 0")
-    parser.add_argument("--listen-fd", type=int, required=True, help="inherited listening socket")
+    parser.add_argument("--slot", type=int, help="which worker this is, from 0; else it waits to be told")
+    parser.add_argument("--listen-fd", type=int, required=True, action="append", help="inherited socket of a slot")
     parser.add_argument("--control-fd", type=int, required=True, help="inherited end of the control channel")
     parser.add_argument("--config", required=True, help="config directory")
     parser.add_argument("--var", required=True, help="directory of state and secrets")
@@ -55,43 +55,73 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _serve(snapshot: Snapshot, listen_fd: int, control_fd: int) -> int:
-    loop = asyncio.get_running_loop()
+async def _run(arguments: argparse.Namespace) -> int:
     metrics = WorkerMetrics()
     stop = asyncio.Event()
     channel = WorkerChannel(metrics, stop.set)
-    await channel.open(control_fd)
+    await channel.open(arguments.control_fd)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if arguments.slot is not None:
+        channel.assigned.set_result(Assignment(arguments.slot, 1, None))
+    try:
+        await _unless(stop, _assigned(channel))
+        return 0 if stop.is_set() else await _serve(arguments, channel, metrics, stop)
+    finally:
+        channel.close()
+
+
+async def _serve(
+    arguments: argparse.Namespace, channel: WorkerChannel, metrics: WorkerMetrics, stop: asyncio.Event
+) -> int:
+    assignment = channel.assigned.result()
+    listen_fd = _keep_one(arguments.listen_fd, assignment.slot)
+
+    def load(texts: Mapping[str, str] | None) -> Snapshot | ConfigErrors:
+        return load_config(arguments.config, arguments.set, var=arguments.var, texts=texts)
+
+    snapshot = load(assignment.texts)
+    if isinstance(snapshot, ConfigErrors):
+        sys.stderr.write(render_errors(snapshot) + "\n")
+        return 2
     async with aiohttp.ClientSession() as session:
         try:
             keys = wiring.key_rings(snapshot, session, metrics)
             await _unless(stop, keys.start(snapshot.services.kms.start_patience_s))
         except (KmsUnavailable, KmsRefused, OSError, ValueError) as problem:
             _log.error("no_keys", problem=str(problem), hint="is the KMS running and does it know this edge's token?")
-            channel.close()
             return 3
         try:
-            cookies = wiring.cookie_service(snapshot, session, metrics)
             recorder = wiring.telemetry(snapshot, metrics)
             certificates = wiring.listener_certificates(snapshot)
-            engine = wiring.build_engine(snapshot, wiring.build_filters(snapshot, keys, cookies), recorder, loop)
+            channel.reloading = reloading = Reloading(load, session, keys, recorder)
+            engine = reloading.first(snapshot, assignment.revision)
         except (OSError, ValueError) as problem:
             _log.error("file_unusable", problem=str(problem), hint="the config names a file that cannot be used")
-            channel.close()
             return 2
         _settle_memory()
         watch = wiring.certificate_watch(snapshot, certificates, engine, metrics)
         watching = asyncio.create_task(watch.run())
         if not stop.is_set():
             await _accept(engine, listen_fd, snapshot, certificates, channel=channel, stop=stop)
-            await engine.drain(snapshot.timeouts.drain_s)
+            await engine.drain(engine.drain_s)
         watching.cancel()
         await engine.close()
         await keys.close()
         recorder.close()
-        channel.close()
     return 0
+
+
+async def _assigned(channel: WorkerChannel) -> None:
+    await channel.assigned
+
+
+def _keep_one(fds: Sequence[int], slot: int) -> int:
+    """Return the listening socket of `slot`; close the others, which would stay open when their workers leave."""
+    for index, fd in enumerate(fds):
+        if index != slot:
+            os.close(fd)
+    return fds[slot]
 
 
 async def _accept(

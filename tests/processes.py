@@ -61,6 +61,10 @@ class Process:
         """Wait for the process to end by itself; return its exit code (negative: the signal that killed it)."""
         return await asyncio.to_thread(self._popen.wait, timeout_s)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._popen.send_signal(number)
+
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal that asks the process to end; return the exit code."""
         self._popen.send_signal(how)

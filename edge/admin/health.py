@@ -14,12 +14,13 @@ class Status(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class WorkerHealth:
-    """One worker slot. `pid` is None while no process serves it."""
+    """One worker slot. `pid` is None while no process serves it; `config` is the revision that it serves."""
 
     slot: int
     state: str
     pid: int | None
     restarts: int
+    config: int
 
 
 @dataclass(slots=True, frozen=True)

@@ -46,6 +46,18 @@ class Edge(Section):
     certificate_check_s: Annotated[
         Seconds, Field(description="Between two looks at the certificate files, whether they have changed.")
     ] = 5
+    worker_silence_s: Annotated[
+        float,
+        Field(
+            strict=True,
+            ge=2,
+            le=3600,
+            description="A worker that is silent for so long is ended and replaced.",
+        ),
+    ] = 3
+    standby: Annotated[
+        Flag, Field(description="Keep one more process started and idle, to take a dead worker's place at once.")
+    ] = True
 
 
 class Listener(Section):

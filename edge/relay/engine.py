@@ -139,6 +139,7 @@ class Engine:
         self.idle_s = snapshot.timeouts.idle_s
         self.rate_window_s = snapshot.timeouts.rate_window_s
         self.min_response_bytes_per_s = snapshot.limits.min_response_bytes_per_s
+        self.drain_s = snapshot.timeouts.drain_s
 
     def _pool(self, origin: Origin, limits: HeadLimits) -> OriginPool:
         connector = Connector(

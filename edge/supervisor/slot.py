@@ -1,22 +1,19 @@
-"""One worker slot: its socket, the process that serves it now, and the next one when that dies."""
+"""One worker slot: its place among the listening sockets, the process that serves it now, and the next one."""
 
 import asyncio
 import contextlib
-import socket
-import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
-from pydantic import ValidationError
-
 from edge.supervisor.backoff import CrashLoop
-from edge.telemetry.control_channel import ControlChannel, Message, open_channel
-from edge.telemetry.snapshot import WorkerValues, read_snapshot
+from edge.supervisor.config import Config
+from edge.supervisor.crew import Crew
+from edge.supervisor.process import WorkerProcess, ending
 
-_LAST_WORDS_S: Final = 1.0
+DRAIN_MARGIN_S: Final = 2.0
+READY_MARGIN_S: Final = 30.0
 
 
 class SlotState(StrEnum):
@@ -29,136 +26,166 @@ class SlotState(StrEnum):
     STOPPED = "stopped"
 
 
-@dataclass(slots=True, frozen=True)
-class WorkerCommand:
-    """How a worker is started: `python -m MODULE --slot N --listen-fd FD --control-fd FD ARGUMENTS`."""
-
-    module: str
-    arguments: tuple[str, ...] = ()
-
-    def line(self, slot: int, listen_fd: int, control_fd: int) -> Sequence[str]:
-        """Return the argument vector."""
-        fds = ("--listen-fd", str(listen_fd), "--control-fd", str(control_fd))
-        return (sys.executable, "-P", "-m", self.module, "--slot", str(slot), *fds, *self.arguments)
-
-
 class Slot:
-    """Keeps a worker running on one listening socket until it is told to drain.
+    """Keeps a worker running until it is told to drain.
 
-    `say` gets one plain line for every death; `values` gets the worker's metrics; `on_ready` is called whenever a
-    worker begins to serve.
+    `say` gets one plain line for every death; `on_ready` is called whenever a worker begins to serve.
     """
 
     def __init__(
-        self,
-        index: int,
-        listening: socket.socket,
-        command: WorkerCommand,
-        values: WorkerValues,
-        *,
-        say: Callable[[str], None],
-        on_ready: Callable[[], None],
+        self, index: int, crew: Crew, config: Config, *, say: Callable[[str], None], on_ready: Callable[[], None]
     ) -> None:
         self.index = index
-        self.state = SlotState.STARTING
+        self.config = config
         self.restarts = 0
-        self.pid: int | None = None
-        self._listening = listening
-        self._command = command
-        self._values = values
+        self.process: WorkerProcess | None = None
+        self._crew = crew
         self._say = say
         self._on_ready = on_ready
         self._crash_loop = CrashLoop()
-        self._process: asyncio.subprocess.Process | None = None
-        self._channel: ControlChannel | None = None
+        self._leaving: dict[WorkerProcess, asyncio.Task[None]] = {}
         self._drain = asyncio.Event()
-        self._asked: dict[int, asyncio.Future[None]] = {}  # report id → done when the answer is in
+        self._hurry = asyncio.Event()
+        self._swapped = asyncio.Event()
+        self._resting = self._stopped = False
 
     def __repr__(self) -> str:
         return f"Slot({self.index}, {self.state}, pid {self.pid})"
 
+    @property
+    def state(self) -> SlotState:
+        """Return where it is."""
+        if self._stopped:
+            return SlotState.STOPPED
+        if self._resting:
+            return SlotState.BACKING_OFF
+        if self._drain.is_set():
+            return SlotState.DRAINING
+        ready = self.process is not None and self.process.ready.is_set()
+        return SlotState.READY if ready else SlotState.STARTING
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process that serves."""
+        return None if self.process is None else self.process.pid
+
+    @property
+    def processes(self) -> tuple[WorkerProcess, ...]:
+        """Return every process of this slot: the one that serves, and those that leave."""
+        return (*self._leaving, *(() if self.process is None else (self.process,)))
+
     async def run(self) -> None:
         """Run worker after worker until drained."""
         while not self._drain.is_set():
-            started = time.monotonic()
-            code = await self._run_worker()
+            began, died = await self._run_process()
             if self._drain.is_set():
                 break
-            delay_s = self._crash_loop.delay_s(time.monotonic() - started)
+            if self._hurry.is_set():  # it was ended to start anew
+                self._hurry.clear()
+                continue
+            delay_s = self._crash_loop.delay_s(time.monotonic() - began)
             self.restarts += 1
-            self.state = SlotState.BACKING_OFF
-            self._say(f"worker {self.index} {_ending(code)}; it is started again in {delay_s:g} s")
+            self._say(f"worker {self.index} {died}; it is started again in {delay_s:g} s")
+            self._resting = True
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._drain.wait(), delay_s)
-        self.state = SlotState.STOPPED
+                await asyncio.wait_for(self._hurry.wait(), delay_s)
+            self._hurry.clear()
+            self._resting = False
+        await asyncio.gather(*self._leaving.values())
+        self._stopped = True
 
     def drain(self) -> None:
         """Let the worker finish what is in flight and leave; start no other."""
         self._drain.set()
-        self._listening.close()
-        if self.state in {SlotState.READY, SlotState.STARTING}:
-            self.state = SlotState.DRAINING
-            if self._channel is not None:
-                self._channel.send({"type": "drain"})
+        self._hurry.set()
+        if self.process is not None:
+            self.process.drain()
 
     def kill(self) -> None:
-        """End the worker at once."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+        """End its processes at once."""
+        for process in self.processes:
+            process.kill()
 
-    async def report(self, report_id: int) -> None:
-        """Ask for the metrics of now and wait until they are in; returns at once when there is no worker."""
-        if self._channel is not None and self._channel.send({"type": "report", "id": report_id}):
-            self._asked[report_id] = asyncio.get_running_loop().create_future()
-            try:
-                await self._asked[report_id]
-            finally:
-                del self._asked[report_id]
+    def start_anew(self, config: Config) -> None:
+        """Start a worker on `config` without delay, in the place of one that does not serve."""
+        self.config = config
+        self._hurry.set()
+        if self.process is not None:
+            self.process.kill()
 
-    async def _run_worker(self) -> int:
-        self.state = SlotState.STARTING
-        ours, theirs = socket.socketpair()
-        closed = asyncio.Event()
-        with theirs:
-            self._channel = await open_channel(ours, self._message, closed.set)
-            if self._drain.is_set():  # meanwhile; the listening socket is closed, too
-                self._channel.close()
-                return 0
-            fds = (self._listening.fileno(), theirs.fileno())
-            # A session of its own: Ctrl-C reaches the supervisor alone, which drains its workers in order.
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command.line(self.index, *fds), pass_fds=fds, start_new_session=True
-            )
-        self.pid = self._process.pid
-        if self._drain.is_set():  # while the process was being made
-            self.state = SlotState.DRAINING
-            self._channel.send({"type": "drain"})
-        code = await self._process.wait()
-        with contextlib.suppress(TimeoutError):  # read the last metrics, which may still be on their way
-            await asyncio.wait_for(closed.wait(), _LAST_WORDS_S)
-        self._channel.close()
-        self._channel = self._process = self.pid = None
-        self._values.retire(self.index)
-        for asked in list(self._asked):
-            self._answered(asked)
-        return code
+    async def move_to(self, config: Config) -> str:
+        """Serve `config` with a new process; return why the one that serves could not be replaced, or nothing."""
+        if self.state is SlotState.READY:
+            return await self._replace(config)
+        self.start_anew(config)
+        return ""
 
-    def _message(self, message: Message) -> None:
-        if message["type"] == "ready" and self.state is SlotState.STARTING:
-            self.state = SlotState.READY
-            self._on_ready()
-        elif message["type"] == "metrics":
-            try:
-                self._values.update(self.index, read_snapshot(message.get("snapshot")))
-            except ValidationError:
-                self._say(f"worker {self.index} sent metrics that cannot be read")
-            self._answered(message.get("id"))
+    async def _replace(self, config: Config) -> str:
+        """Start a worker on `config` beside the one that serves, and let that one leave once the new one is ready.
 
-    def _answered(self, report_id: object) -> None:
-        asked = self._asked.get(report_id) if isinstance(report_id, int) else None
-        if asked is not None and not asked.done():
-            asked.set_result(None)
+        Return why that did not work, or nothing; the old one then goes on.
+        """
+        before, patience_s = self.process, config.snapshot.services.kms.start_patience_s + READY_MARGIN_S
+        try:
+            process = await self._crew.take()
+        except OSError as error:
+            return f"worker {self.index}: no process can be started: {error.strerror}"
+        process.serve(self.index, config, self._on_ready)
+        ready = asyncio.ensure_future(process.ready.wait())
+        await asyncio.wait({ready, process.ended}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        problem = ""
+        if process.ended.done():
+            problem = f"the new one {ending(process.ended.result())}; its lines say why"
+        elif not process.ready.is_set():
+            problem = f"the new one was not ready in {patience_s:g} s"
+        elif before is None or self.process is not before or self._drain.is_set():
+            problem = "the old one has ended meanwhile"
+        if problem:
+            process.kill()
+            await process.ended
+            return f"worker {self.index}: {problem}"
+        self.process, self.config = process, config
+        self._swapped.set()
+        if before is not None:
+            self._leaving[before] = asyncio.create_task(self._see_off(before), name=f"leaving-{before.pid}")
+        return ""
 
+    async def _see_off(self, process: WorkerProcess) -> None:
+        process.drain()
+        drain_s = self.config.snapshot.timeouts.drain_s + DRAIN_MARGIN_S
+        await asyncio.wait({process.ended}, timeout=drain_s)
+        process.kill()
+        await process.ended
+        del self._leaving[process]
 
-def _ending(code: int) -> str:
-    return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    async def _run_process(self) -> tuple[float, str]:
+        """Run one process, and those that replace it; return when the last was started and how it ended."""
+        began = time.monotonic()
+        try:
+            process = await self._crew.take()
+        except OSError as error:
+            return began, f"cannot be started: {error.strerror}"
+        if self._drain.is_set():  # meanwhile
+            process.kill()
+            await process.ended
+            return began, ""
+        self._hurry.clear()
+        self.process = process
+        process.serve(self.index, self.config, self._on_ready)
+        process = await self._last_to_serve()
+        self.process = None
+        return process.serving_since, ending(process.ended.result())
+
+    async def _last_to_serve(self) -> WorkerProcess:
+        """Wait for the end of the process that serves, whichever it is by then."""
+        while True:
+            process = self.process
+            if process is None:
+                raise AssertionError("a slot without a process")
+            self._swapped.clear()
+            swapped = asyncio.ensure_future(self._swapped.wait())
+            await asyncio.wait({swapped, process.ended}, return_when=asyncio.FIRST_COMPLETED)
+            swapped.cancel()
+            if process is self.process:
+                return process

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,30 +13,37 @@ from typing import Final
 
 from edge.admin.health import Health, Status, WorkerHealth
 from edge.admin.server import AdminServer
-from edge.supervisor.slot import Slot, SlotState, WorkerCommand
+from edge.control.errors import ConfigErrors
+from edge.control.snapshot import Snapshot as Configuration
+from edge.control.values import Address
+from edge.supervisor import rollout
+from edge.supervisor.config import Outcome, Result, invalid
+from edge.supervisor.control_socket import ControlSocket
+from edge.supervisor.fleet import Fleet
+from edge.supervisor.process import WorkerCommand
+from edge.supervisor.slot import DRAIN_MARGIN_S, SlotState
 from edge.supervisor.sockets import CannotListen, cannot_listen, listening_sockets
+from edge.supervisor.terminal import hung_up
 from edge.telemetry.snapshot import Labels, Merged, Snapshot, WorkerValues
 
 _REPORT_TIMEOUT_S: Final = 0.5
-_DRAIN_MARGIN_S: Final = 2.0
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STOP: Final = (signal.SIGTERM, signal.SIGINT)
+_CHANGES: Final = {"reload": rollout.reload, "restart": rollout.restart}
+_BY_SIGNAL: Final = {signal.SIGHUP: "reload", signal.SIGUSR2: "restart"}
 
 EXIT_STOPPED: Final = 0
 EXIT_CANNOT_LISTEN: Final = 2
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, weakref_slot=True, eq=False)
 class Plan:
-    """What to supervise. Addresses are (IP, port), port 0 asks for any; `workers` 0 means one per usable core.
+    """What to supervise. `load` reads the configuration as it is on disk by now, as `snapshot` was read.
 
     `ready_fd`: once a worker serves, the listener's and the admin listener's HOST:PORT are written there, a line each.
     """
 
-    listen: tuple[str, int]
-    admin: tuple[str, int]
-    backlog: int
-    workers: int
-    drain_s: float
+    snapshot: Configuration
+    load: Callable[[], Configuration | ConfigErrors]
     command: WorkerCommand
     ready_fd: int | None = None
 
@@ -46,14 +54,18 @@ class Supervisor:
     def __init__(self, plan: Plan, say: Callable[[str], None] | None = None) -> None:
         self._plan = plan
         self._say = say or _to_stderr
-        self._slots: list[Slot] = []
+        self._fleet: Fleet | None = None
         self._values = WorkerValues()
         self._admin = AdminServer(self.merged, self.health)
+        self._control = ControlSocket(plan.snapshot.var, self.change)
+        self._changing = asyncio.Lock()
+        self._changes: Counter[tuple[str, Result]] = Counter()
+        self._last_change = (1.0, time.time())  # whether it was applied, and when
+        self._tasks: set[asyncio.Task[Outcome]] = set()
         self._stopping = asyncio.Event()
         self._announced = False
-        self._reports = 0
-        self.listening: tuple[str, int] = plan.listen
-        self.admin_listening: tuple[str, int] = plan.admin
+        self.listening = _pair(plan.snapshot.listener.address)
+        self.admin_listening = _pair(plan.snapshot.admin.address)
         if plan.ready_fd is not None:
             os.set_inheritable(plan.ready_fd, False)  # a worker that held it would keep it open
 
@@ -63,20 +75,23 @@ class Supervisor:
         if isinstance(opened, CannotListen):
             self._say(f"the edge cannot start: {opened.text}")
             return EXIT_CANNOT_LISTEN
-        for index, one in enumerate(opened):
-            slot = Slot(index, one, self._plan.command, self._values, say=self._say, on_ready=self._announce)
-            self._slots.append(slot)
-        running = [asyncio.create_task(slot.run(), name=f"slot-{slot.index}") for slot in self._slots]
+        self._fleet = fleet = Fleet(
+            self._plan.snapshot, self._plan.command, opened, self._values, say=self._say, on_ready=self._announce
+        )
+        running = asyncio.create_task(fleet.run(), name="fleet")
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        for number in _STOP:
             loop.add_signal_handler(number, self._signalled)
+        for number, kind in _BY_SIGNAL.items():
+            loop.add_signal_handler(number, self._change_soon, kind)
         try:
             stopping = asyncio.create_task(self._stopping.wait())
-            await asyncio.wait({stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
-            await self._drain(running)
+            await asyncio.wait({stopping, running}, return_when=asyncio.FIRST_COMPLETED)
+            await self._drain(fleet, running)
         finally:
-            for number in _SIGNALS:
+            for number in (*_STOP, *_BY_SIGNAL):
                 loop.remove_signal_handler(number)
+            self._control.close()
             await self._admin.close()
         return EXIT_STOPPED
 
@@ -84,62 +99,84 @@ class Supervisor:
         """Drain and leave, as on SIGTERM."""
         self._stopping.set()
 
+    async def change(self, kind: str) -> Outcome:
+        """Carry out `reload` or `restart` with the configuration as it is on disk; one at a time."""
+        roll_out, fleet = _CHANGES.get(kind), self._fleet
+        if roll_out is None or fleet is None or self._stopping.is_set():
+            return Outcome(Result.WORKER_REFUSED, "the edge cannot do that, or not now")
+        async with self._changing:
+            loaded = await asyncio.to_thread(self._plan.load)
+            outcome = invalid(loaded) if isinstance(loaded, ConfigErrors) else await roll_out(fleet, loaded)
+        self._changes[kind, outcome.result] += 1
+        self._last_change = (float(outcome.result is Result.APPLIED), time.time())
+        for line in outcome.text.splitlines():
+            self._say(f"{kind}: {line}")
+        return outcome
+
     def health(self) -> Health:
         """Return the state of every slot and of the whole."""
-        workers = tuple(WorkerHealth(slot.index, slot.state, slot.pid, slot.restarts) for slot in self._slots)
+        slots = () if self._fleet is None else self._fleet.slots
+        workers = tuple(
+            WorkerHealth(slot.index, slot.state, slot.pid, slot.restarts, slot.config.revision) for slot in slots
+        )
         if self._stopping.is_set():
             status = Status.DRAINING
         else:
-            ready = any(slot.state is SlotState.READY for slot in self._slots)
+            ready = any(slot.state is SlotState.READY for slot in slots)
             status = Status.READY if ready else Status.STARTING
         return Health(status, workers)
 
     async def merged(self) -> Merged:
         """Return the metrics of all workers as of now; of one that does not answer, its last ones."""
-        self._reports += 1
-        asked = [asyncio.ensure_future(slot.report(self._reports)) for slot in self._slots]
-        if asked:
-            _, late = await asyncio.wait(asked, timeout=_REPORT_TIMEOUT_S)
-            for one in late:
-                one.cancel()
+        processes = [] if self._fleet is None else [each for slot in self._fleet.slots for each in slot.processes]
+        await asyncio.gather(*(process.ask({"type": "report"}, _REPORT_TIMEOUT_S) for process in processes))
         return self._values.merged([self._own_values()])
 
     async def _open(self) -> list[socket.socket] | CannotListen:
-        host, port = self._plan.listen
-        workers = self._plan.workers or len(os.sched_getaffinity(0))
-        opened = listening_sockets(host, port, backlog=self._plan.backlog, count=workers)
+        snapshot, (host, port) = self._plan.snapshot, self.listening
+        workers = snapshot.edge.workers or len(os.sched_getaffinity(0))
+        opened = listening_sockets(host, port, backlog=snapshot.listener.backlog, count=workers)
         if isinstance(opened, CannotListen):
             return opened
         self.listening = opened[0].getsockname()[:2]
         try:
-            self.admin_listening = await self._admin.start(*self._plan.admin)
+            self.admin_listening = await self._admin.start(*self.admin_listening)
         except OSError as error:
             for one in opened:
                 one.close()
-            return cannot_listen(*self._plan.admin, error)
+            return cannot_listen(*self.admin_listening, error)
         self._say(f"edge listening on {_text(self.listening)} with {workers} workers")
         self._say(f"admin listening on {_text(self.admin_listening)}")
+        problem = await self._control.open()
+        if problem:
+            self._say(problem)
         return opened
 
-    async def _drain(self, running: list[asyncio.Task[None]]) -> None:
+    async def _drain(self, fleet: Fleet, running: asyncio.Task[None]) -> None:
         self._stopping.set()
-        for slot in self._slots:
-            slot.drain()
-        _, late = await asyncio.wait(running, timeout=self._plan.drain_s + _DRAIN_MARGIN_S)
+        fleet.drain()
+        drain_s = fleet.config.snapshot.timeouts.drain_s
+        await asyncio.wait({running}, timeout=drain_s + DRAIN_MARGIN_S)
+        late = sum(slot.state is not SlotState.STOPPED for slot in fleet.slots)
         if late:
-            self._say(f"{len(late)} workers did not leave in {self._plan.drain_s:g} s and are ended")
-        self._kill()
-        await asyncio.gather(*running)
+            self._say(f"{late} workers did not leave in {drain_s:g} s and are ended")
+        fleet.kill()
+        await running
+
+    def _change_soon(self, kind: str) -> None:
+        if kind == "reload" and hung_up():
+            self.stop()
+            return
+        task = asyncio.ensure_future(self.change(kind))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _signalled(self) -> None:
         if self._stopping.is_set():
             self._say("second signal: workers are ended at once")
-            self._kill()
+            if self._fleet is not None:
+                self._fleet.kill()
         self.stop()
-
-    def _kill(self) -> None:
-        for slot in self._slots:
-            slot.kill()
 
     def _announce(self) -> None:
         if self._announced or self._plan.ready_fd is None:
@@ -149,10 +186,27 @@ class Supervisor:
             ready.write(f"{_text(self.listening)}\n{_text(self.admin_listening)}\n")
 
     def _own_values(self) -> Snapshot:
-        states: Counter[SlotState] = Counter(slot.state for slot in self._slots)
+        slots = [] if self._fleet is None else self._fleet.slots
+        states: Counter[SlotState] = Counter(slot.state for slot in slots)
         workers: list[tuple[Labels, float]] = [((state.value,), states[state]) for state in SlotState]
-        restarts = sum(slot.restarts for slot in self._slots)
-        return Snapshot(values={"edge_workers": workers, "edge_worker_restarts_total": [((), restarts)]}, histograms={})
+        if self._fleet is not None and self._fleet.crew.waiting is not None:
+            workers.append((("standby",), 1))
+        changes: list[tuple[Labels, float]] = [
+            ((kind, result.name.lower()), self._changes[kind, result]) for kind in _CHANGES for result in Result
+        ]
+        values: dict[str, list[tuple[Labels, float]]] = {
+            "edge_workers": workers,
+            "edge_worker_restarts_total": [((), sum(slot.restarts for slot in slots))],
+            "edge_worker_silences_total": [((), 0 if self._fleet is None else self._fleet.silenced)],
+            "edge_config_changes_total": changes,
+            "edge_config_last_change_successful": [((), self._last_change[0])],
+            "edge_config_last_change_timestamp_seconds": [((), self._last_change[1])],
+        }
+        return Snapshot(values=values, histograms={})
+
+
+def _pair(address: Address) -> tuple[str, int]:
+    return address.host, address.port
 
 
 def _text(address: tuple[str, int]) -> str:

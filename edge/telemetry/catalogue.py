@@ -219,6 +219,38 @@ METRICS: Final = (
     ),
     Metric("edge_workers", Kind.GAUGE, ("state",), "Worker slots by state."),
     Metric("edge_worker_restarts_total", Kind.COUNTER, (), "Workers that died and were replaced."),
+    Metric(
+        "edge_worker_silences_total",
+        Kind.COUNTER,
+        (),
+        "Workers that were ended because nothing was heard from them.",
+    ),
+    Metric(
+        "edge_config_revision",
+        Kind.GAUGE,
+        (),
+        "Revision of the configuration that is served; of several workers, the oldest.",
+        Merge.MIN,
+    ),
+    Metric("edge_config_workers", Kind.GAUGE, ("hash",), "Workers by the hash of the configuration they serve."),
+    Metric(
+        "edge_config_changes_total",
+        Kind.COUNTER,
+        ("kind", "result"),
+        "Reloads and rolling restarts that were asked for, by how they ended.",
+    ),
+    Metric(
+        "edge_config_last_change_successful",
+        Kind.GAUGE,
+        (),
+        "1 if the last reload or restart was applied, else 0.",
+    ),
+    Metric(
+        "edge_config_last_change_timestamp_seconds",
+        Kind.GAUGE,
+        (),
+        "When the last reload or restart ended, in epoch seconds; before the first, when the edge started.",
+    ),
 )
 """In the order of the exposition and of docs/metrics.md."""
 

@@ -1,15 +1,24 @@
 """The channel between supervisor and worker: a socket pair that carries length-prefixed JSON messages.
 
-Worker to supervisor: `{"type": "ready"}`, `{"type": "metrics", "snapshot": …, "id": N}` each second and when asked.
-Supervisor to worker: `{"type": "drain"}`, `{"type": "report", "id": N}` (send metrics now, with this id; else it is 0).
-The end of the channel means that the other side is gone.
+Supervisor to worker:
+
+- `{"type": "serve", "slot": N, "revision": N, "texts": {…}}`: take this slot and serve these config files, by name;
+- `{"type": "report", "id": N}`: send metrics now;
+- `{"type": "prepare", "revision": N, "texts": {…}, "id": N}`: build what would serve these files beside what serves;
+- `{"type": "commit", "revision": N, "id": N}`, `{"type": "discard", "revision": N}`: put it in its place, or drop it;
+- `{"type": "drain"}`: finish what is in flight and leave.
+
+Worker to supervisor: `{"type": "ready"}`; `{"type": "metrics", "snapshot": …, "id": N}` each second, which is how the
+supervisor knows that the worker's loop turns, and when asked; `{"type": "done", "problem": "…", "id": N}` to prepare
+and commit, the problem empty when there is none. The end of the channel means that the other side is gone.
 """
 
 import asyncio
 import socket
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, cast
+from dataclasses import dataclass
+from typing import Final, Protocol, cast
 
 import orjson
 
@@ -117,10 +126,36 @@ async def open_channel(
     return channel
 
 
-class WorkerChannel:
-    """The worker's end: says when it is ready, reports metrics each second, passes on the order to drain.
+class Reloadable(Protocol):
+    """What takes a new configuration in a worker that serves."""
 
-    `on_drain` is called once: when the supervisor says so, or when it is gone.
+    async def prepare(self, revision: int, texts: Mapping[str, str]) -> str:
+        """Build it beside what serves; return why it cannot be served, or nothing."""
+        ...
+
+    def commit(self, revision: int) -> str:
+        """Serve what was prepared; return why not, or nothing."""
+        ...
+
+    def discard(self, revision: int) -> None:
+        """Drop what was prepared."""
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class Assignment:
+    """What a worker is to serve: a slot, and the config files by name; `texts` None: those on disk."""
+
+    slot: int
+    revision: int
+    texts: Mapping[str, str] | None
+
+
+class WorkerChannel:
+    """The worker's end: is told what to serve, says when it does, reports metrics each second.
+
+    `on_drain` is called once: when the supervisor says so, or when it is gone. `reloading` is set once there is
+    something that a new configuration can be put into.
     """
 
     def __init__(self, metrics: WorkerMetrics, on_drain: Callable[[], None], *, interval_s: float = 1.0) -> None:
@@ -130,15 +165,21 @@ class WorkerChannel:
         self._channel: ControlChannel | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._drained = False
+        self._task: asyncio.Task[None] | None = None
+        self.reloading: Reloadable | None = None
+        self.assigned: asyncio.Future[Assignment] = asyncio.get_running_loop().create_future()
 
     async def open(self, fd: int) -> None:
-        """Start on the inherited `--control-fd`."""
+        """Start on the inherited `--control-fd`; metrics follow at every interval."""
         self._channel = await open_channel(socket.socket(fileno=fd), self._message, self._drain)
+        self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._tick)
 
     def ready(self) -> None:
-        """Say that this worker serves, and report metrics from now on."""
+        """Say that this worker serves."""
         if self._channel is not None:
             self._channel.send({"type": "ready"})
+        if self._timer is not None:
+            self._timer.cancel()
         self._tick()
 
     def report(self, report_id: object = 0) -> None:
@@ -165,8 +206,36 @@ class WorkerChannel:
             self._drain()
         elif message["type"] == "report":
             self.report(message.get("id", 0))
+        elif message["type"] == "serve" and not self.assigned.done():
+            self.assigned.set_result(Assignment(_int(message, "slot"), _int(message, "revision"), _texts(message)))
+        elif message["type"] == "prepare":
+            self._task = asyncio.create_task(self._prepare(message), name="prepare")
+        elif message["type"] == "commit" and self.reloading is not None:
+            self._answer(message, self.reloading.commit(_int(message, "revision")))
+        elif message["type"] == "discard" and self.reloading is not None:
+            self.reloading.discard(_int(message, "revision"))
+
+    async def _prepare(self, message: Message) -> None:
+        if self.reloading is None:
+            self._answer(message, "it does not serve yet")
+        else:
+            self._answer(message, await self.reloading.prepare(_int(message, "revision"), _texts(message)))
+
+    def _answer(self, question: Message, problem: str) -> None:
+        if self._channel is not None:
+            self._channel.send({"type": "done", "problem": problem, "id": question.get("id", 0)})
 
     def _drain(self) -> None:
         if not self._drained:
             self._drained = True
             self._on_drain()
+
+
+def _int(message: Message, key: str) -> int:
+    value = message.get(key)
+    return value if isinstance(value, int) else 0
+
+
+def _texts(message: Message) -> Mapping[str, str]:
+    texts = message.get("texts")
+    return texts if isinstance(texts, dict) else {}

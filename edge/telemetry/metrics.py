@@ -107,6 +107,7 @@ class WorkerMetrics:
         self.stripped_headers = 0
         self.log_lines = 0
         self.log_dropped = 0
+        self.config: tuple[int, str] | None = None  # revision, hash
         self.key_ring_revision: int | None = None
         self.key_ring_fetched_at = 0.0  # epoch seconds
         self.sources: list[Callable[[WorkerMetrics], None]] = []  # called before every snapshot to set gauges
@@ -166,6 +167,9 @@ class WorkerMetrics:
             "edge_access_log_lines_total": [((), self.log_lines)],
             "edge_access_log_dropped_total": [((), self.log_dropped)],
         }
+        if self.config is not None:
+            values["edge_config_revision"] = [((), self.config[0])]
+            values["edge_config_workers"] = [((self.config[1],), 1)]
         if self.key_ring_revision is not None:
             values["edge_key_ring_revision"] = [((), self.key_ring_revision)]
             values["edge_key_ring_age_seconds"] = [((), max(0.0, now - self.key_ring_fetched_at))]

@@ -12,11 +12,15 @@ from typing import Any, Final
 from edge.control.values import Address, parse_address
 from edge.supervisor.backoff import CrashLoop
 from edge.supervisor.sockets import cannot_listen
+from edge.supervisor.terminal import hung_up
 from edge.up.child import Child, Ended, start
 from edge.up.stack import Part, Settings
 
 READY_TIMEOUT_S: Final = 40.0
 STOP_TIMEOUT_S: Final = 8.0
+
+_STOP: Final = (signal.SIGINT, signal.SIGTERM)
+_PASSED_ON: Final = (signal.SIGHUP, signal.SIGUSR2)
 
 EXIT_STOPPED: Final = 0
 EXIT_FAILED: Final = 1
@@ -32,7 +36,7 @@ class Running:
     def __init__(self, part: Part) -> None:
         self.part = part
         self.child: Child | None = None
-        self.stopping = False
+        self.ready = self.stopping = False
         self.crash_loop = CrashLoop()
 
     def __repr__(self) -> str:
@@ -56,8 +60,10 @@ class Up:
         if self._taken_ports():
             return EXIT_CANNOT_LISTEN
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _STOP:
             loop.add_signal_handler(number, self._signalled)
+        for number in _PASSED_ON:
+            loop.add_signal_handler(number, self._pass_on, number)
         watching: list[asyncio.Task[None]] = []
         try:
             for wave in sorted({running.part.wave for running in self.parts}):
@@ -70,7 +76,7 @@ class Up:
         finally:
             await self._stop_all()
             await asyncio.gather(*watching)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in (*_STOP, *_PASSED_ON):
                 loop.remove_signal_handler(number)
 
     def _signalled(self) -> None:
@@ -79,6 +85,14 @@ class Up:
         else:
             self._say("", "stopping")
         self._stop.set()
+
+    def _pass_on(self, number: signal.Signals) -> None:
+        """Hand a signal that changes the edge to it, once it serves; a terminal that was closed stops everything."""
+        edge = next(running for running in self.parts if running.part.name == "edge")
+        if number is signal.SIGHUP and hung_up():
+            self._signalled()
+        elif edge.ready and edge.child is not None:
+            edge.child.signal(number)
 
     def _taken_ports(self) -> bool:
         """Say which ports are taken, all at once, before anything is started."""
@@ -111,6 +125,7 @@ class Up:
             running.stopping = True  # it is gone: its last lines, above, say why
             self._say("", f"{running.part.name} could not start; see its lines above")
             return False
+        running.ready = True
         self.addresses[running.part.name] = parse_address(lines[0])
         if len(lines) > 1:
             self.addresses["admin"] = parse_address(lines[1])

@@ -2,16 +2,22 @@
 
 import asyncio
 import os
+import tempfile
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from edge.supervisor.slot import WorkerCommand
+from edge.control.load import load_config
+from edge.control.snapshot import Snapshot
+from edge.supervisor.process import WorkerCommand
 from edge.supervisor.supervisor import Plan, Supervisor
 
+CONFIG = Path(__file__).parents[2] / "config"
 TINY = "tests.supervisor.tiny_worker"
 
 
@@ -48,18 +54,31 @@ class Running:
 
 
 def plan(
-    *, workers: int = 1, arguments: tuple[str, ...] = (), drain_s: float = 10.0, ready_fd: int | None = None
+    *overrides: str,
+    workers: int = 1,
+    arguments: tuple[str, ...] = (),
+    drain_s: float = 10.0,
+    ready_fd: int | None = None,
+    config: Path = CONFIG,
+    listen: tuple[str, int] = ("127.0.0.1", 0),
+    admin: tuple[str, int] = ("127.0.0.1", 0),
 ) -> Plan:
-    """Return a plan over tiny workers on free ports."""
-    return Plan(
-        listen=("127.0.0.1", 0),
-        admin=("127.0.0.1", 0),
-        backlog=64,
-        workers=workers,
-        drain_s=drain_s,
-        command=WorkerCommand(TINY, arguments),
-        ready_fd=ready_fd,
+    """Return a plan over tiny workers on free ports. Its `var` is a directory that is removed with the plan."""
+    settings = (
+        f'listener.address="{listen[0]}:{listen[1]}"',
+        f'admin.address="{admin[0]}:{admin[1]}"',
+        f"edge.workers={workers}",
+        f"timeouts.drain_s={drain_s}",
+        "edge.standby=false",
+        *overrides,
     )
+    var = tempfile.TemporaryDirectory()
+    load = partial(load_config, config, settings, var=var.name)
+    snapshot = load()
+    assert isinstance(snapshot, Snapshot), snapshot
+    made = Plan(snapshot, load, WorkerCommand(TINY, arguments), ready_fd)
+    weakref.finalize(made, var.cleanup)
+    return made
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-from dataclasses import replace
 
 import pytest
 
@@ -103,7 +102,7 @@ async def test_draining_lets_the_request_in_flight_end() -> None:
 
 
 async def test_health_says_draining_while_a_worker_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "_DRAIN_MARGIN_S", 0.0)
+    monkeypatch.setattr(supervisor, "DRAIN_MARGIN_S", 0.0)
     async with supervising(plan(drain_s=0.3)) as edge:
         await edge.until(lambda: edge.ready() == 1)
         await edge.get("/stuck")
@@ -114,7 +113,7 @@ async def test_health_says_draining_while_a_worker_leaves(monkeypatch: pytest.Mo
 
 
 async def test_a_worker_that_does_not_leave_in_time_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "_DRAIN_MARGIN_S", 0.0)
+    monkeypatch.setattr(supervisor, "DRAIN_MARGIN_S", 0.0)
     async with supervising(plan(drain_s=0.1)) as edge:
         await edge.until(lambda: edge.ready() == 1)
         await edge.get("/stuck")
@@ -158,19 +157,19 @@ async def test_readiness_is_written_with_both_real_addresses() -> None:
 async def test_a_taken_port_is_said_plainly_and_nothing_is_left_open() -> None:
     async with supervising(plan()) as edge:
         await edge.until(lambda: edge.ready() == 1)
-        taken = replace(plan(), listen=edge.supervisor.listening)
+        taken = plan(listen=edge.supervisor.listening)
         async with supervising(taken) as second:
             assert await second.task == 2
-            assert f"port {taken.listen[1]} on 127.0.0.1 is taken" in second.said[0]
+            assert f"port {edge.supervisor.listening[1]} on 127.0.0.1 is taken" in second.said[0]
 
 
 async def test_a_taken_admin_port_is_said_plainly() -> None:
     async with supervising(plan()) as edge:
         await edge.until(lambda: edge.ready() == 1)
-        taken = replace(plan(), admin=edge.supervisor.admin_listening)
+        taken = plan(admin=edge.supervisor.admin_listening)
         async with supervising(taken) as second:
             assert await second.task == 2
-            assert f"port {taken.admin[1]} on 127.0.0.1 is taken" in second.said[0]
+            assert f"port {edge.supervisor.admin_listening[1]} on 127.0.0.1 is taken" in second.said[0]
 
 
 def _read_all(fd: int) -> str:

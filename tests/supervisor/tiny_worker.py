@@ -9,9 +9,28 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Mapping
 
 from edge.telemetry.control_channel import WorkerChannel
 from edge.telemetry.metrics import WorkerMetrics, count
+
+
+class TinyReloading:
+    """Takes every configuration, or none."""
+
+    def __init__(self, metrics: WorkerMetrics, refuse: bool) -> None:
+        self.metrics = metrics
+        self.refuse = refuse
+
+    async def prepare(self, revision: int, texts: Mapping[str, str]) -> str:
+        return "it was told to refuse" if self.refuse else ""
+
+    def commit(self, revision: int) -> str:
+        self.metrics.config = (revision, "hash")
+        return ""
+
+    def discard(self, revision: int) -> None:
+        pass
 
 
 class TinyWorker:
@@ -20,7 +39,7 @@ class TinyWorker:
     def __init__(self) -> None:
         self.metrics = WorkerMetrics()
         self.draining = asyncio.Event()
-        self.channel = WorkerChannel(self.metrics, self.draining.set, interval_s=60.0)
+        self.channel = WorkerChannel(self.metrics, self.draining.set, interval_s=0.5)
         self.stuck = False
         self.in_flight = 0
         self.idle = asyncio.Event()
@@ -29,7 +48,12 @@ class TinyWorker:
         await self.channel.open(options.control_fd)
         if options.fail:
             os._exit(4)
-        server = await asyncio.start_server(self.serve, sock=socket.socket(fileno=options.listen_fd))
+        assigned = await self.channel.assigned
+        self.metrics.config = (assigned.revision, "hash")
+        self.channel.reloading = TinyReloading(self.metrics, options.refuse)
+        if options.late:
+            await asyncio.sleep(3600)
+        server = await asyncio.start_server(self.serve, sock=socket.socket(fileno=options.listen_fd[assigned.slot]))
         self.channel.ready()
         await self.draining.wait()
         server.close()
@@ -57,13 +81,19 @@ class TinyWorker:
                 self.idle.set()
 
 
+async def run(options: argparse.Namespace) -> None:
+    await TinyWorker().run(options)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    for flag in ("--slot", "--listen-fd", "--control-fd"):
-        parser.add_argument(flag, type=int, required=True)
+    parser.add_argument("--listen-fd", type=int, required=True, action="append")
+    parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--fail", action="store_true")
+    parser.add_argument("--late", action="store_true")
+    parser.add_argument("--refuse", action="store_true")
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(TinyWorker().run(parser.parse_args()))
+        asyncio.run(run(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,96 @@
+"""A new configuration in a worker that serves: built beside what serves, then put in its place, or dropped.
+
+Keys, sessions, counters and the access log belong to the worker and go on. The client of the cookie service is kept,
+with its connections and what it knows of the service, unless its settings or its token have changed.
+"""
+
+import asyncio
+import gc
+from collections.abc import Callable, Mapping
+
+import aiohttp
+import structlog
+
+from edge import wiring
+from edge.clients.cookie_service import CookieServiceClient
+from edge.clients.kms import KeyRings
+from edge.control.edge_file import CookieClient
+from edge.control.errors import ConfigErrors
+from edge.control.snapshot import Snapshot
+from edge.control.token_file import read_token
+from edge.relay.context import Context
+from edge.relay.engine import Engine
+from edge.telemetry.telemetry import Telemetry
+
+_log = structlog.get_logger("edge.worker")
+
+
+class Reloading:
+    """Makes the first engine of a worker, and every later context in it. `load` reads config files by their texts."""
+
+    def __init__(
+        self,
+        load: Callable[[Mapping[str, str] | None], Snapshot | ConfigErrors],
+        session: aiohttp.ClientSession,
+        keys: KeyRings,
+        recorder: Telemetry,
+    ) -> None:
+        self._load = load
+        self._session = session
+        self._keys = keys
+        self._recorder = recorder
+        self._cookies: tuple[CookieClient, str, CookieServiceClient] | None = None
+        self._engine: Engine | None = None
+        self._prepared: tuple[int, Context] | None = None
+
+    def first(self, snapshot: Snapshot, revision: int) -> Engine:
+        """Return the engine that serves `snapshot`. Raises OSError and ValueError for a file that cannot be used."""
+        loop = asyncio.get_running_loop()
+        filters = wiring.build_filters(snapshot, self._keys, self._cookie_service(snapshot))
+        self._engine = engine = wiring.build_engine(snapshot, filters, self._recorder, loop)
+        self._recorder.metrics.config = (revision, snapshot.made_of.hash)
+        return engine
+
+    async def prepare(self, revision: int, texts: Mapping[str, str]) -> str:
+        """Build what would serve `texts`; return why that cannot be served, or nothing."""
+        snapshot = await asyncio.to_thread(self._load, texts)  # it takes longer than requests should wait
+        if isinstance(snapshot, ConfigErrors):
+            return str(snapshot)
+        engine = self._engine
+        if engine is None:
+            return "it does not serve yet"
+        self.discard(revision)
+        try:
+            filters = wiring.build_filters(snapshot, self._keys, self._cookie_service(snapshot))
+            context = engine.prepare(snapshot, *wiring.chains(snapshot, filters, self._recorder.metrics))
+        except Exception as error:  # noqa: BLE001 - whatever it is: what serves goes on, and the supervisor is told
+            wiring.report_failure("reload", error)
+            return str(error) if isinstance(error, OSError | ValueError) else type(error).__name__
+        self._prepared = revision, context
+        return ""
+
+    def commit(self, revision: int) -> str:
+        """Serve what was prepared as `revision`; return why not, or nothing."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is None or prepared[0] != revision or self._engine is None:
+            return "it was not prepared"
+        context = prepared[1]
+        self._engine.adopt(context)
+        self._recorder.metrics.config = (revision, context.snapshot.made_of.hash)
+        _log.info("config_adopted", revision=revision, hash=context.snapshot.made_of.hash)
+        # What served before goes in cycles, and here the collector may not come by for hours.
+        asyncio.get_running_loop().call_soon(gc.collect)
+        return ""
+
+    def discard(self, revision: int) -> None:  # noqa: ARG002 - there is never more than one
+        """Drop what was prepared."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and self._engine is not None:
+            self._engine.discard(prepared[1])
+
+    def _cookie_service(self, snapshot: Snapshot) -> CookieServiceClient:
+        settings = snapshot.services.cookie
+        token = read_token(settings.token_file)
+        if self._cookies is None or self._cookies[:2] != (settings, token):
+            self._cookies = settings, token, wiring.cookie_service(snapshot, self._session, self._recorder.metrics)
+        return self._cookies[2]

@@ -1,0 +1,42 @@
+"""The configuration that the workers are to serve: the one that was accepted last, whatever the disk holds by now."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from edge.control.errors import ConfigErrors
+from edge.control.snapshot import Snapshot
+from edge.telemetry.control_channel import Message
+
+
+@dataclass(slots=True, frozen=True)
+class Config:
+    """An accepted configuration. `revision` counts from 1, one more for each reload or restart that was."""
+
+    snapshot: Snapshot
+    revision: int
+
+    def message(self, kind: str, **more: object) -> Message:
+        """Return a control message with the texts of the files: a worker reads no file of its own."""
+        return {"type": kind, "revision": self.revision, "texts": dict(self.snapshot.made_of.texts), **more}
+
+
+class Result(IntEnum):
+    """How a reload or a restart ended; the exit code of the command that asked for it."""
+
+    APPLIED = 0
+    WORKER_REFUSED = 1
+    INVALID = 2
+    NEEDS_RESTART = 4
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome:
+    """The result, in words for an operator."""
+
+    result: Result
+    text: str
+
+
+def invalid(errors: ConfigErrors) -> Outcome:
+    """Return the outcome of a configuration with errors."""
+    return Outcome(Result.INVALID, f"{errors}\nThe configuration that was served goes on being served.")

@@ -1,0 +1,149 @@
+"""One worker process: started, told what to serve, asked, drained, watched until it ends."""
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import ValidationError
+
+from edge.supervisor.config import Config
+from edge.telemetry.control_channel import ControlChannel, Message, open_channel
+from edge.telemetry.snapshot import WorkerValues, read_snapshot
+
+FIRST_WORD_S: Final = 30.0
+"""For a process to start and say anything at all; afterwards it is heard each second."""
+_LAST_WORDS_S: Final = 1.0
+
+
+@dataclass(slots=True, frozen=True)
+class WorkerCommand:
+    """How a worker is started: `python -m MODULE --control-fd FD --listen-fd FD... ARGUMENTS`, one socket a slot."""
+
+    module: str
+    arguments: tuple[str, ...] = ()
+
+    def line(self, listen_fds: Sequence[int], control_fd: int) -> Sequence[str]:
+        """Return the argument vector."""
+        fds = [word for fd in listen_fds for word in ("--listen-fd", str(fd))]
+        return (sys.executable, "-P", "-m", self.module, "--control-fd", str(control_fd), *fds, *self.arguments)
+
+
+class WorkerProcess:
+    """A running process. It waits until `serve` tells it its slot; `ended` has its exit code when it is gone."""
+
+    ended: "asyncio.Task[int]"
+
+    def __init__(self, values: WorkerValues, say: Callable[[str], None]) -> None:
+        self.pid = 0
+        self.heard_at = self.serving_since = time.monotonic()
+        self.revision = 0
+        self.ready = asyncio.Event()
+        self.draining = False
+        self._heard = False
+        self._values = values
+        self._say = say
+        self._on_ready: Callable[[], None] | None = None
+        self._ids = itertools.count(1)
+        self._asked: dict[int, asyncio.Future[Message | None]] = {}
+        self._closed = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"WorkerProcess(pid {self.pid}, {'ready' if self.ready.is_set() else 'not ready'})"
+
+    async def start(self, command: WorkerCommand, listening: Sequence[socket.socket]) -> None:
+        """Start it; it inherits every listening socket and keeps that of its slot. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._channel: ControlChannel = await open_channel(ours, self._message, self._closed.set)
+            fds = tuple(each.fileno() for each in listening)
+            try:
+                # A session of its own: Ctrl-C reaches the supervisor alone, which drains its workers in order.
+                self._process = await asyncio.create_subprocess_exec(
+                    *command.line(fds, theirs.fileno()), pass_fds=(*fds, theirs.fileno()), start_new_session=True
+                )
+            except BaseException:
+                self._channel.close()
+                raise
+        self.pid = self._process.pid
+        self.ended = asyncio.create_task(self._watch(), name=f"worker-{self.pid}")
+
+    @property
+    def awake(self) -> bool:
+        """Whether it has started and lives."""
+        return self._heard and not self.ended.done()
+
+    def silent_for(self, now: float) -> float:
+        """Return for how many seconds nothing was heard; 0 while it may still be starting."""
+        silent = now - self.heard_at
+        return silent if self._heard or silent > FIRST_WORD_S else 0.0
+
+    def serve(self, slot: int, config: Config, on_ready: Callable[[], None]) -> None:
+        """Let it serve a slot; `on_ready` is called when it does."""
+        self.revision, self.serving_since = config.revision, time.monotonic()
+        self._on_ready = on_ready
+        self._channel.send(config.message("serve", slot=slot))
+
+    async def ask(self, message: Message, timeout_s: float) -> Message | None:
+        """Send a question and return the answer; None when there is none in time."""
+        number = next(self._ids)
+        if not self._channel.send({**message, "id": number}):
+            return None
+        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        try:
+            return await asyncio.wait_for(answer, timeout_s)
+        except TimeoutError:
+            return None
+        finally:
+            del self._asked[number]
+
+    def send(self, message: Message) -> None:
+        """Send what needs no answer."""
+        self._channel.send(message)
+
+    def drain(self) -> None:
+        """Let it finish what is in flight and leave."""
+        self.draining = True
+        self._channel.send({"type": "drain"})
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process.returncode is None:
+            self._process.kill()
+
+    async def _watch(self) -> int:
+        code = await self._process.wait()
+        with contextlib.suppress(TimeoutError):  # read the last metrics, which may still be on their way
+            await asyncio.wait_for(self._closed.wait(), _LAST_WORDS_S)
+        self._channel.close()
+        self._values.retire(self.pid)
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_result(None)
+        return code
+
+    def _message(self, message: Message) -> None:
+        self.heard_at, self._heard = time.monotonic(), True
+        if message["type"] == "ready":
+            self.ready.set()
+            if self._on_ready is not None:
+                self._on_ready()
+        elif message["type"] == "metrics":
+            try:
+                self._values.update(self.pid, read_snapshot(message.get("snapshot")))
+            except ValidationError:
+                self._say(f"the worker with pid {self.pid} sent metrics that cannot be read")
+        number = message.get("id")
+        answer = self._asked.get(number) if isinstance(number, int) else None
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+
+
+def ending(code: int) -> str:
+    """Return how a process ended, in words."""
+    return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"

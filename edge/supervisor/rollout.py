@@ -1,0 +1,79 @@
+"""A new configuration for all workers: by a reload inside each, or by a rolling restart, one worker after the other.
+
+A reload has two steps, so that it happens in all workers or in none: each builds what would serve the new
+configuration and says so (`prepare`); only when all have, each puts it in its place (`commit`).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from edge.control.reloadable import unreloadable
+from edge.control.snapshot import Snapshot
+from edge.supervisor.config import Config, Outcome, Result
+from edge.supervisor.fleet import Fleet
+from edge.supervisor.process import WorkerProcess
+from edge.supervisor.slot import SlotState
+from edge.telemetry.control_channel import Message
+
+ANSWER_S: Final = 15.0
+_STAYS: Final = "The configuration that was served goes on being served."
+
+
+async def reload(fleet: Fleet, snapshot: Snapshot) -> Outcome:
+    """Let every worker swap to `snapshot`, or none."""
+    needs = unreloadable(fleet.config.snapshot, snapshot)
+    if needs.edge or needs.workers:
+        lines = [f"{', '.join(needs.edge)}: stop the edge and start it"] if needs.edge else []
+        lines += [f"{', '.join(needs.workers)}: `edge restart`"] if needs.workers else []
+        return Outcome(Result.NEEDS_RESTART, "\n".join(["A reload cannot change", *lines, _STAYS]))
+    config = fleet.next_config(snapshot)
+    serving = {slot.process: slot for slot in fleet.slots if slot.process and slot.state is SlotState.READY}
+    answers = await _ask_all(list(serving), config.message("prepare"))
+    problems = [
+        f"worker {slot.index} refuses it: {problem}"
+        for slot, answer in zip(serving.values(), answers, strict=True)
+        if (problem := _problem(answer))
+    ]
+    if problems:
+        for process in serving:
+            process.send({"type": "discard", "revision": config.revision})
+        return Outcome(Result.WORKER_REFUSED, "\n".join([*problems, _STAYS]))
+    fleet.config = config
+    answers = await _ask_all(list(serving), {"type": "commit", "revision": config.revision})
+    for (process, slot), answer in zip(serving.items(), answers, strict=True):
+        if not _problem(answer):
+            process.revision, slot.config = config.revision, config
+    problems = [problem for slot in fleet.slots if slot.config is not config if (problem := await slot.move_to(config))]
+    if problems:
+        return Outcome(Result.WORKER_REFUSED, "\n".join(problems))
+    return Outcome(Result.APPLIED, f"configuration {_name(config)} is served by all workers")
+
+
+async def restart(fleet: Fleet, snapshot: Snapshot) -> Outcome:
+    """Replace one worker process after the other; the next one only once the new one serves."""
+    needs = unreloadable(fleet.config.snapshot, snapshot).edge
+    if needs:
+        text = f"A restart of the workers cannot change {', '.join(needs)}: stop the edge and start it"
+        return Outcome(Result.NEEDS_RESTART, f"{text}\n{_STAYS}")
+    config = fleet.next_config(snapshot)
+    await fleet.crew.renew()
+    for done, slot in enumerate(fleet.slots):
+        problem = await slot.move_to(config)
+        if problem:
+            left = f"{done} of {len(fleet.slots)} workers were replaced; the others go on as they were"
+            return Outcome(Result.WORKER_REFUSED, f"{problem}\n{left}")
+    fleet.config = config
+    return Outcome(Result.APPLIED, f"all workers were replaced; they serve configuration {_name(config)}")
+
+
+async def _ask_all(processes: Sequence[WorkerProcess], message: Message) -> list[Message | None]:
+    return list(await asyncio.gather(*(process.ask(message, ANSWER_S) for process in processes)))
+
+
+def _problem(answer: Message | None) -> str:
+    return f"no answer in {ANSWER_S:g} s" if answer is None else str(answer.get("problem", ""))
+
+
+def _name(config: Config) -> str:
+    return f"{config.revision} ({config.snapshot.made_of.hash})"
