@@ -12,6 +12,7 @@ from edge.control.routing_files import DnsDiscovery, FileDiscovery
 from edge.control.snapshot import Origin
 from edge.control.values import Address
 from edge.telemetry.metrics import WorkerMetrics
+from edge.upstream.discovery.dns_source import DnsSource
 from edge.upstream.discovery.file_source import FileSource
 from edge.upstream.discovery.look import Source
 from edge.upstream.discovery.origin_discovery import OriginDiscovery
@@ -34,8 +35,8 @@ class Pool(Protocol):
 class OriginWatch:
     """Discovery and health checks of all origins of a configuration; `follow` takes the next configuration.
 
-    An origin whose pool stays is left as it is. One that is made anew begins with the addresses that were last known
-    under its id, so that a reload while DNS is away loses nothing.
+    An origin whose pool stays is left as it is. One that is made anew begins with the addresses, and the bad health of
+    some, that were last known under its id, so that a reload while DNS is away loses nothing.
     """
 
     def __init__(self, metrics: WorkerMetrics) -> None:
@@ -45,7 +46,7 @@ class OriginWatch:
         self._origins: Mapping[str, Origin] = {}
         self._pools: Mapping[str, Pool] = {}
         self._session: aiohttp.ClientSession | None = None
-        self._readers: Executor | None = None
+        self._thread: Executor | None = None
         self._at_once = asyncio.Semaphore(MAX_AT_A_TIME)
         metrics.sources.append(self._measure)
 
@@ -68,8 +69,8 @@ class OriginWatch:
         await asyncio.gather(*ending, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
-        if self._readers is not None:
-            self._readers.shutdown(wait=False, cancel_futures=True)
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _follow(self) -> None:
         before = self._watched
@@ -79,12 +80,11 @@ class OriginWatch:
             if old is not None and old.pool is pool:
                 self._watched[name] = before.pop(name)
             elif self._origins[name].discovery is not None or self._origins[name].health_check is not None:
-                known = old.discovery.addresses if old is not None and old.discovery is not None else ()
-                self._watched[name] = self._watch(self._origins[name], pool, known)
+                self._watched[name] = self._watch(self._origins[name], pool, old)
         for gone in before.values():
             gone.close()
 
-    def _watch(self, origin: Origin, pool: Pool, known: tuple[Address, ...]) -> "_Watched":
+    def _watch(self, origin: Origin, pool: Pool, before: "_Watched | None") -> "_Watched":
         checks = None
         if origin.health_check is not None:
             if self._session is None:
@@ -96,6 +96,7 @@ class OriginWatch:
                 at_once=self._at_once,
                 mark=pool.mark_health,
                 counts=self._metrics.health_checks,
+                unhealthy=before.unhealthy if before is not None else (),
             )
         watched = _Watched(pool, checks)
         if origin.discovery is None:
@@ -110,19 +111,17 @@ class OriginWatch:
                     found=watched.found,
                     counts=self._metrics.discovery_refreshes,
                     clock=time.monotonic,
-                    known=known,
+                    known=before.known if before is not None else (),
                 )
             )
         return watched
 
     def _source(self, settings: DnsDiscovery | FileDiscovery) -> tuple[Source, Refresh]:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="discovery")
         if isinstance(settings, FileDiscovery):
-            if self._readers is None:
-                self._readers = ThreadPoolExecutor(1, thread_name_prefix="address-file")
-            return FileSource(settings.path, self._readers), Refresh(settings.poll_s, settings.poll_s)
-        from edge.upstream.discovery.dns_source import DnsSource  # noqa: PLC0415 - 3 MB for those who use it only
-
-        return DnsSource(settings), Refresh(settings.min_refresh_s, settings.max_refresh_s)
+            return FileSource(settings.path, self._thread), Refresh(settings.poll_s, settings.poll_s)
+        return DnsSource(settings, self._thread), Refresh(settings.min_refresh_s, settings.max_refresh_s)
 
     def _measure(self, into: WorkerMetrics) -> None:
         found = {name: each.discovery for name, each in self._watched.items() if each.discovery is not None}
@@ -143,6 +142,17 @@ class _Watched:
         self.checks = checks
         self.discovery: OriginDiscovery | None = None
         self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def known(self) -> tuple[Address, ...]:
+        """The addresses that were found."""
+        return self.discovery.addresses if self.discovery is not None else ()
+
+    @property
+    def unhealthy(self) -> set[Address]:
+        """The addresses that fail their checks."""
+        checked = self.checks.healthy if self.checks is not None else {}
+        return {address for address, healthy in checked.items() if not healthy}
 
     def discover(self, discovery: OriginDiscovery) -> None:
         """Begin with the addresses that are known, and look for newer ones."""

@@ -2,6 +2,9 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,10 +19,21 @@ from tests.upstream.dns_server import NXDOMAIN, REFUSED, SERVFAIL, DnsServer, Re
 ONE, TWO, SIX = Address("10.0.0.1", 80), Address("10.0.0.2", 80), Address("2001:db8::1", 80)
 
 
+class InPlace(Executor):
+    """Does at once what it is given."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Do it."""
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
 def source(*servers: DnsServer | str, timeout_s: float = 5.0) -> DnsSource:
     """Return a source for api.test:80 that asks these servers."""
     addresses = [each if isinstance(each, str) else each.address for each in servers]
-    return DnsSource(DnsDiscovery.model_validate({"name": "api.test:80", "servers": addresses, "timeout_s": timeout_s}))
+    settings = {"name": "api.test:80", "servers": addresses, "timeout_s": timeout_s}
+    return DnsSource(DnsDiscovery.model_validate(settings), InPlace())
 
 
 def result(look: Look) -> Result | None:
@@ -50,7 +64,7 @@ async def test_a_family_without_records_is_no_problem() -> None:
 async def test_only_the_record_types_that_are_wanted_are_asked_for() -> None:
     async with dns_server(Reply(("10.0.0.1", "2001:db8::1"))) as server:
         settings = {"name": "api.test:80", "servers": [server.address], "record_types": ["AAAA"]}
-        assert (await DnsSource(DnsDiscovery.model_validate(settings)).look()).addresses == (SIX,)
+        assert (await DnsSource(DnsDiscovery.model_validate(settings), InPlace()).look()).addresses == (SIX,)
         assert server.asked == ["AAAA"]
 
 

@@ -5,7 +5,7 @@ a bare GET: no Passport, no cookie, nothing of any request.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from enum import StrEnum
 from random import uniform
 from typing import Final
@@ -35,9 +35,10 @@ class Result(StrEnum):
 
 
 class HealthChecks:
-    """The checks of one origin. `mark` is told when the health of an address changes; each is healthy at first.
+    """The checks of one origin. `mark` is told when the health of an address changes.
 
-    `at_once` bounds the checks of the whole worker; `counts` takes origin and result.
+    Each is healthy at first, but for those that are known to be `unhealthy`: `mark` is told of them at once. `at_once`
+    bounds the checks of the whole worker; `counts` takes origin and result.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class HealthChecks:
         at_once: asyncio.Semaphore,
         mark: Callable[[Address, bool], None],
         counts: Series,
+        unhealthy: Collection[Address] = (),
     ) -> None:
         self._origin = origin
         self._settings = settings
@@ -56,6 +58,7 @@ class HealthChecks:
         self._at_once = at_once
         self._mark = mark
         self._counts = counts
+        self._unhealthy = set(unhealthy)
         self._headers = {"Host": settings.host} if settings.host is not None else {}
         self._checked: dict[Address, tuple[Thresholds, asyncio.Task[None]]] = {}
 
@@ -66,6 +69,10 @@ class HealthChecks:
             self._checked.pop(address)[1].cancel()
         for address in wanted - set(self._checked):
             state = Thresholds(self._settings.healthy_after, self._settings.unhealthy_after)
+            if address in self._unhealthy:
+                self._unhealthy.discard(address)
+                state.healthy = False
+                self._mark(address, False)
             task = asyncio.create_task(self._watch(address, state), name=f"health-{self._origin}")
             self._checked[address] = (state, task)
 
