@@ -29,6 +29,7 @@ from edge.telemetry.access_log import AccessLog
 from edge.telemetry.log_line import LineWriter
 from edge.telemetry.metrics import WorkerMetrics, count
 from edge.telemetry.telemetry import Telemetry
+from edge.upstream.watch import OriginWatch
 from filters import order
 from filters.inbound.authorise import AuthoriseFilter
 from filters.inbound.cookie import CookieFilter
@@ -153,6 +154,7 @@ def build_engine(
         clock=time.monotonic,
         wall=time.time,
         report=report_failure,
+        watch=OriginWatch(metrics),
     )
 
     def gauges(into: WorkerMetrics) -> None:

@@ -35,6 +35,7 @@ from edge.telemetry.telemetry import Telemetry
 from edge.upstream.connector import Connector
 from edge.upstream.pool import OriginPool
 from edge.upstream.tls import OriginTls
+from edge.upstream.watch import OriginWatch
 
 SWEEP_INTERVAL_S = 0.25
 IDLE_GRACE_S = 1.0  # of a drain
@@ -63,6 +64,7 @@ class Engine:
         clock: Callable[[], float],
         wall: Callable[[], float],
         report: Callable[[str, BaseException], None],
+        watch: OriginWatch,
     ) -> None:
         self.write_buffer_bytes = 65536
         self.draining = False
@@ -72,6 +74,7 @@ class Engine:
         self._loop = loop
         self._wall = wall
         self._report = report
+        self._watch = watch
         self._tasks: set[asyncio.Task[None]] = set()
         self._emptied = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -125,6 +128,7 @@ class Engine:
         self._contexts.add(context)
         self._context = context
         self._pools = context.pools
+        self._watch.follow(snapshot.origins, context.pools)
         self._routes = snapshot.routes
         self._known_targets: dict[tuple[bytes, bytes, bytes], tuple[Target, Route]] = {}
         self._trusted = snapshot.listener.trusted_proxies
@@ -313,7 +317,8 @@ class Engine:
         self._loop.call_soon(callback)
 
     def start(self) -> None:
-        """Start the sweep that keeps every deadline."""
+        """Start the sweep that keeps every deadline, and the watch over origins."""
+        self._watch.start()
         self.load.start()
         self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
@@ -374,6 +379,7 @@ class Engine:
         """Break off what is left."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+        await self._watch.close()
         for connection in tuple(self.connections):
             connection.reset()
         for pool in (*self._pools.values(), *self._retired):

@@ -4,53 +4,16 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
-from aiohttp import web
 
 from edge.control.routing_files import HealthCheck
 from edge.control.values import Address
 from edge.telemetry.metrics import Series
 from edge.upstream.health.checks import HealthChecks, health_session
 from tests.edge.raw import until
-
-
-@dataclass
-class Origin:
-    """An instance whose answer a test may change."""
-
-    address: Address
-    status: int = 200
-    silent: bool = False
-    asked: list[web.Request] = field(default_factory=list)
-    peers: set[object] = field(default_factory=set)
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer as told."""
-        self.asked.append(request)
-        self.peers.add(request.transport.get_extra_info("peername") if request.transport is not None else None)
-        if self.silent:
-            await asyncio.Event().wait()
-        return web.Response(
-            status=self.status, text="x" * 100_000, headers={"Location": "/elsewhere", "Set-Cookie": "a=b"}
-        )
-
-
-@asynccontextmanager
-async def origin(status: int = 200, *, silent: bool = False) -> AsyncIterator[Origin]:
-    """Run one on a free port."""
-    sock = socket.create_server(("127.0.0.1", 0))
-    made = Origin(Address("127.0.0.1", sock.getsockname()[1]), status, silent)
-    application = web.Application()
-    application.router.add_route("*", "/{rest:.*}", made.answer)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.SockSite(runner, sock).start()
-    try:
-        yield made
-    finally:
-        await runner.cleanup()
+from tests.upstream.health_origin import origin
 
 
 @dataclass

@@ -12,7 +12,7 @@ from edge.upstream.watch import OriginWatch
 from tests.edge.raw import until
 from tests.edge.running import CONFIG
 from tests.upstream.dns_server import NXDOMAIN, SERVFAIL, DnsServer, Reply, dns_server
-from tests.upstream.test_health_checks import origin
+from tests.upstream.health_origin import origin
 
 ONE, TWO = Address("10.0.0.1", 80), Address("10.0.0.2", 80)
 
