@@ -163,6 +163,7 @@ def build_engine(
         shedding = engine.load.shedding
         into.load = {"overall": shedding.score, **dict(zip(PARTS, shedding.parts, strict=True))}
         engine.observe_origins(into)
+        into.concurrency = {name: (guard.limit.limit, guard.limit.in_flight) for name, guard in engine.guards.items()}
 
     metrics.sources.append(gauges)
     return engine

@@ -33,7 +33,7 @@ _FORWARDED: Final = frozenset(
         *(b"xoriginalforwardedfor", b"cfconnectingip", b"fastlyclientip", b"baggage", b"tracestate"),
     }
 )
-_REPLACED: Final = frozenset({b"xrequestid", b"traceparent"})
+_REPLACED: Final = frozenset({b"xrequestid", b"traceparent", b"xrequesttimeoutms"})
 _NEVER: Final = frozenset(
     {
         *(b"xoriginalurl", b"xoriginaluri", b"xoriginalhost", b"xoriginalmethod", b"xrewriteurl", b"xhost"),

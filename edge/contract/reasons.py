@@ -53,6 +53,8 @@ class Reason(StrEnum):
     ORIGIN_CONNECT_TIMEOUT = "origin_connect_timeout", "The origin did not accept in time."
     ORIGIN_TLS_FAILED = "origin_tls_failed", "The origin cannot be verified."
     ORIGIN_POOL_EXHAUSTED = "origin_pool_exhausted", "All connections to the origin are in use."
+    ORIGIN_UNAVAILABLE = "origin_unavailable", "The origin keeps failing: try again later."
+    ORIGIN_OVERLOADED = "origin_overloaded", "The origin has as much to do as it can: try again later."
     ORIGIN_TIMEOUT = "origin_timeout", "The origin did not answer in time."
     ORIGIN_PROTOCOL_ERROR = "origin_protocol_error", "The origin's answer is not valid HTTP/1.1."
     ORIGIN_CLOSED = "origin_closed", "The origin closed the connection before it answered."

@@ -69,6 +69,10 @@ def _origin(name: str, row: OriginRow, edge: EdgeFile) -> Origin:
         idle_timeout_s=row.idle_timeout_s,
         connect_timeout_s=_or(row.connect_timeout_s, edge.timeouts.connect_s),
         tls=row.tls,
+        breaker=row.breaker.settings(),
+        concurrency_limit=row.concurrency_limit.settings(),
+        retry_budget=row.retry_budget.settings(),
+        retry_backoff_s=row.retry_backoff_s,
     )
 
 
@@ -86,6 +90,7 @@ def _entry(row: RouteRow, edge: EdgeFile) -> Entry:
         min_request_bytes_per_s=_size_or(row.min_request_bytes_per_s, edge.limits.min_request_bytes_per_s),
         min_response_bytes_per_s=_size_or(row.min_response_bytes_per_s, edge.limits.min_response_bytes_per_s),
         upgrade=_upgrade(row, edge),
+        retries=row.retries,
     )
     return Entry(
         route,

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from edge.contract.identity import Level
 from edge.contract.route import OnBadToken
+from edge.control.guards import BreakerSection, ConcurrencySection, RetryBudgetSection
 from edge.control.tls import OriginTlsRow
 from edge.control.values import (
     ConnectAddress,
@@ -108,6 +109,9 @@ class RouteRow(Section):
         Literal["critical", "degraded", "best_effort", "bulk"],
         Field(description="Under overload bulk is shed first, then best_effort, degraded, and critical last."),
     ] = "degraded"
+    retries: Annotated[
+        int, Field(strict=True, ge=0, le=10, description="Times that a request is sent again, if that is safe.")
+    ] = 1
 
     @field_validator("path")
     @classmethod
@@ -276,6 +280,12 @@ class OriginRow(Section):
     ] = 30
     connect_timeout_s: Annotated[Seconds | None, Field(description="Connecting. null: timeouts.connect_s.")] = None
     tls: OriginTlsRow = OriginTlsRow()
+    breaker: BreakerSection = BreakerSection()
+    concurrency_limit: ConcurrencySection = ConcurrencySection()
+    retry_budget: RetryBudgetSection = RetryBudgetSection()
+    retry_backoff_s: Annotated[
+        Seconds, Field(description="A retry waits a random part of it; doubled for each further one.")
+    ] = 0.025
 
 
 class GrantRow(Section):

@@ -11,6 +11,9 @@ from edge.control.routes import RouteTable
 from edge.control.routing_files import DnsDiscovery, Ejection, FileDiscovery, HealthCheck
 from edge.control.tls import OriginTlsRow
 from edge.control.values import Address
+from edge.guard.breaker import BreakerSettings
+from edge.guard.concurrency_limit import ConcurrencySettings
+from edge.guard.retry_budget import RetryBudgetSettings
 
 
 class FilterOverride(NamedTuple):
@@ -55,6 +58,10 @@ class Origin:
     idle_timeout_s: float
     connect_timeout_s: float
     tls: OriginTlsRow
+    breaker: BreakerSettings
+    concurrency_limit: ConcurrencySettings
+    retry_budget: RetryBudgetSettings
+    retry_backoff_s: float
 
 
 class MadeOf(NamedTuple):

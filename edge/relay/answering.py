@@ -35,7 +35,13 @@ class Answering(Ending):
 
     def response_head(self, head: ResponseHead) -> None:
         """Run the outbound chain over the origin's response; deliver at once what is all here."""
-        self._answered_at = self._context.clock()
+        self._answered_at = now = self._context.clock()
+        permit, self._permit = self._permit, 0
+        if permit:
+            working = head.status < 500
+            self._guard.answered(permit, now - self._asked_at, working=working)
+            self._answered_under = permit if working else 0
+            self._end_retry("answered")
         response = self.exchange.response = Response(head.status, head.headers)
         self._length = head.length
         if head.status >= 500 and self._upstream is not None:

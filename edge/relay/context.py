@@ -8,6 +8,7 @@ from typing import Protocol
 
 from edge.contract.exchange import Exchange
 from edge.control.snapshot import Snapshot
+from edge.guard.origin import OriginGuard
 from edge.relay.chain import Chain
 from edge.telemetry.metrics import UpgradeMetrics
 from edge.upstream.pool import OriginPool
@@ -49,11 +50,16 @@ class Context:
     inbound: Chain
     outbound: Chain
     pools: Mapping[str, OriginPool]
+    guards: Mapping[str, OriginGuard]
     finished: Finished
     spawn: Spawn
     report: Callable[[str, BaseException], None]
     clock: Callable[[], float]
     wall: Callable[[], float]
+    random: Callable[[], float]
+    call_later: Callable[[float, Callable[[], None]], asyncio.TimerHandle]
+    retried: Callable[[str, str], None]
+    """Counts a retry: the origin's id and the outcome."""
     max_buffered_body_bytes: int
     upgrades: UpgradeMetrics
     draining: bool = False

@@ -10,9 +10,10 @@ from abc import ABC, abstractmethod
 
 from edge.contract.exchange import Exchange, Response
 from edge.contract.reasons import Reason
+from edge.guard.origin import OriginGuard
 from edge.http1.request import RequestHead
 from edge.net.downstream import Downstream
-from edge.net.upstream import Upstream
+from edge.net.upstream import Peer, Upstream
 from edge.relay.context import Context
 from edge.relay.flow import BodyFlow
 from edge.relay.problem import problem_response
@@ -25,11 +26,16 @@ class Ending(ABC):
     __slots__ = (
         "_abandoned",
         "_answered_at",
+        "_answered_under",
+        "_asked_at",
+        "_avoided",
+        "_backing_off",
         "_context",
         "_delivered",
         "_done",
         "_downstream",
         "_flow",
+        "_guard",
         "_head",
         "_inlet",
         "_keep_alive",
@@ -38,14 +44,16 @@ class Ending(ABC):
         "_origin_full",
         "_out",
         "_outcome",
+        "_permit",
         "_pool",
         "_progress",
         "_progress_at",
         "_progress_seen",
-        "_request_head",
         "_response_ended",
         "_resume_at",
-        "_retried",
+        "_retries",
+        "_retry_after_s",
+        "_retrying",
         "_sent_at",
         "_started",
         "_task",
@@ -59,20 +67,27 @@ class Ending(ABC):
         self._downstream = downstream
         self._head = head
         self.exchange = exchange
-        self._pool: OriginPool = context.pools[exchange.route.origin]
+        origin = exchange.route.origin
+        self._pool: OriginPool = context.pools[origin]
+        self._guard: OriginGuard = context.guards[origin]
         self._inlet = BodyFlow(exchange.route.max_request_body_bytes) if head.body is not None else None
         self._flow: BodyFlow | None = None
         self._length: int | None = None  # of the origin's response, as announced
         self._upstream: Upstream | None = None
         self._task: asyncio.Task[None] | None = None
-        self._request_head = b""
+        self._permit = 0  # to ask the origin, while it is held
+        self._answered_under = 0  # the permit it was given back for, when the answer was one of a working origin
+        self._backing_off: asyncio.TimerHandle | None = None  # before another attempt
+        self._avoided: Peer | None = None
+        self._retries = 0
+        self._retry_after_s = 0.0
         self._out: list[bytes] = []
         self._outcome = "ok"
         self._resume_at = 0  # where a chain goes on once a filter has the body it asked for
         self._started = self._progress_at = context.clock()
-        self._sent_at = self._answered_at = self._written_at = 0.0
+        self._sent_at = self._asked_at = self._answered_at = self._written_at = 0.0
         self._progress = self._progress_seen = 0
-        self._keep_alive = self._origin_erred = self._origin_full = self._retried = False
+        self._keep_alive = self._origin_erred = self._origin_full = self._retrying = False
         self._abandoned = self._delivered = self._response_ended = self._done = False
 
     def flush(self) -> None:
@@ -127,7 +142,7 @@ class Ending(ABC):
         self.exchange.reason_detail = detail
 
     def _problem(self, status: int, reason: Reason) -> Response:
-        return problem_response(status, reason, self.exchange.id, self.exchange.now)
+        return problem_response(status, reason, self.exchange.id, self.exchange.now, self._retry_after_s)
 
     def _transform_failed(self, error: Exception) -> None:
         self._context.report("transform", error)
@@ -150,11 +165,24 @@ class Ending(ABC):
 
     def _drop_origin(self) -> None:
         upstream, self._upstream = self._upstream, None
+        permit, self._permit = self._permit, 0
+        if permit:
+            self._guard.released(permit)
         if upstream is not None:
             upstream.close()
-        else:
+        elif permit:  # only who holds one can be waiting
             self._pool.cancel(self)
+        if self._backing_off is not None:
+            self._backing_off.cancel()
+            self._backing_off = None
+        self._end_retry("given_up")
         self._flow = None
+
+    def _end_retry(self, outcome: str) -> None:
+        """Count what came of a retry, if one is under way."""
+        if self._retrying:
+            self._retrying = False
+            self._context.retried(self.exchange.route.origin, outcome)
 
     @abstractmethod
     def _run_outbound(self, start: int) -> None:

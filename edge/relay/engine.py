@@ -13,6 +13,7 @@ from edge.contract.exchange import Exchange, Request
 from edge.contract.reasons import Reason
 from edge.contract.route import Priority, Route
 from edge.control.snapshot import Origin, Snapshot
+from edge.guard.origin import OriginGuard
 from edge.guard.shedding import NOTHING_SHED
 from edge.http1 import write
 from edge.http1.errors import BadRequestError
@@ -24,6 +25,7 @@ from edge.net.downstream import Downstream
 from edge.net.roles import StreamHandler
 from edge.relay.chain import Chain
 from edge.relay.context import Context
+from edge.relay.guards import origin_guard
 from edge.relay.load import Load
 from edge.relay.problem import problem_response, whole
 from edge.relay.refusal import EarlyRefusal
@@ -108,16 +110,24 @@ class Engine:
     def _made(self, snapshot: Snapshot, inbound: Chain, outbound: Chain, kept: Mapping[str, OriginPool]) -> Context:
         limits = _head_limits(snapshot)
         pools = {name: kept.get(name) or self._pool(each, limits) for name, each in snapshot.origins.items()}
+        guards = {
+            name: self._context.guards[name] if name in kept else self._guard(each)
+            for name, each in snapshot.origins.items()
+        }
         return Context(
             snapshot=snapshot,
             inbound=inbound,
             outbound=outbound,
             pools=pools,
+            guards=guards,
             finished=self._telemetry.finished,
             spawn=self.spawn,
             report=self._report,
             clock=self.clock,
             wall=self._wall,
+            random=random,
+            call_later=self._loop.call_later,
+            retried=self._telemetry.metrics.retried,
             max_buffered_body_bytes=snapshot.limits.max_buffered_body_bytes,
             upgrades=self._telemetry.metrics.upgrades,
         )
@@ -167,6 +177,14 @@ class Engine:
     def origin_certificates(self) -> list[OriginTls]:
         """Return what the serving pools connect with."""
         return [pool.tls for pool in self._pools.values() if pool.tls is not None]
+
+    def _guard(self, origin: Origin) -> OriginGuard:
+        return origin_guard(origin, self.clock, random, self._telemetry.metrics)
+
+    @property
+    def guards(self) -> Mapping[str, OriginGuard]:
+        """The guards of the origins that are served now, by id."""
+        return self._context.guards
 
     # Connections.
 

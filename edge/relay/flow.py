@@ -17,7 +17,9 @@ class BodyFlow:
     """A request or response body. `size` counts its payload bytes, `ended` says whether all of it has come."""
 
     __slots__ = (
+        "_kept",
         "_max_bytes",
+        "_max_kept",
         "_mode",
         "_pieces",
         "_send",
@@ -36,6 +38,8 @@ class BodyFlow:
         self._send: Callable[[bytes], None] = self._pieces.append
         self._writer: BodyWriter | None = None
         self._trailers: Headers | None = None
+        self._kept: list[bytes] | None = None
+        self._max_kept = 0
         self.ended = False
         self.size = 0
         self._window_at = 0.0
@@ -51,6 +55,8 @@ class BodyFlow:
         self.size += len(piece)
         if self._max_bytes is not None and self.size > self._max_bytes:
             return False
+        if self._kept is not None:
+            self._keep(piece)
         if self._writer is None:
             self._send(piece)
         else:
@@ -83,6 +89,29 @@ class BodyFlow:
         whole = b"".join(self._pieces)
         self._pieces.clear()
         return whole
+
+    def keep(self, max_bytes: int) -> None:
+        """Keep a copy of what is passed on, so that it can be passed on again, while it is not more than this."""
+        self._max_kept = max_bytes
+        self._kept = self._pieces.copy() if self.size <= max_bytes else None
+
+    def _keep(self, piece: bytes) -> None:
+        if self._kept is not None and self.size <= self._max_kept:
+            self._kept.append(piece)
+        else:
+            self._kept = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether all that came so far can be passed on again."""
+        return self._kept is not None
+
+    def rewind(self) -> None:
+        """Hold everything that came so far, to be passed on once more. Only while it is `kept`."""
+        self._pieces = (self._kept or []).copy()
+        self._mode = _Mode.HOLD
+        self._send = self._pieces.append
+        self._writer = None
 
     @property
     def has_trailers(self) -> bool:

@@ -1,6 +1,7 @@
 """The edge's own answers: RFC 9457 problem details with a stable `reason`."""
 
 from email.utils import formatdate
+from math import ceil
 
 import orjson
 
@@ -12,10 +13,12 @@ from edge.http1 import write
 _RETRY_LATER = {429, 503}
 
 
-def problem_response(status: int, reason: Reason, request_id: bytes, now: float) -> Response:
+def problem_response(
+    status: int, reason: Reason, request_id: bytes, now: float, retry_after_s: float = 0.0
+) -> Response:
     """Return an error page. It tells the public reason and the request id, and nothing that was sent.
 
-    `now` in epoch seconds.
+    `now` in epoch seconds. A 503 and a 429 always say when to come back: after `retry_after_s`, or a second.
     """
     body = orjson.dumps(
         {
@@ -33,7 +36,7 @@ def problem_response(status: int, reason: Reason, request_id: bytes, now: float)
     if request_id:
         headers.add(b"x-request-id", request_id)
     if status in _RETRY_LATER:
-        headers.add(b"retry-after", b"1")
+        headers.add(b"retry-after", b"%d" % max(1, ceil(retry_after_s)))
     return Response(status, headers, body, local=True)
 
 

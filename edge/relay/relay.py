@@ -1,4 +1,4 @@
-"""One exchange: the inbound chain, the origin, and the request body on its way there.
+"""One exchange: the inbound chain, the request body on its way, and the deadlines.
 
 Theory of operation. A Relay is told what happens by three parties: its device connection (`StreamHandler`), the pool
 (`Waiter`) and its origin connection (`ResponseHandler`). On the fast path `start` runs the chain, takes an idle
@@ -6,31 +6,16 @@ connection and writes the head, all on the stack of one read; the response comes
 only while a filter awaits something.
 """
 
-from typing import Final
-
 from edge.contract.filters import CONTINUE, NOT_MINE, Answer, NeedBody, Refuse
 from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
 from edge.http1 import write
 from edge.http1.errors import BadRequestError
-from edge.net.upstream import Upstream
-from edge.relay.answering import Answering
+from edge.relay.asking import Asking
 from edge.relay.chain import Pending, Stop
-from edge.relay.writers import BodyWriter
-
-_VIA: Final = b"via: 1.1 edge\r\n"
-_EXPECT: Final = b"expect: 100-continue\r\n"
-_HAS_LENGTH_EVEN_IF_EMPTY: Final = {b"POST", b"PUT", b"PATCH"}
-_REPLAYABLE: Final = {b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"}
-_ORIGIN_STATUS: Final = {
-    Reason.ORIGIN_CONNECT_FAILED: 503,
-    Reason.ORIGIN_CONNECT_TIMEOUT: 503,
-    Reason.ORIGIN_POOL_EXHAUSTED: 503,
-    Reason.ORIGIN_TLS_FAILED: 502,
-}
 
 
-class Relay(Answering):
+class Relay(Asking):
     """Takes one request through the edge."""
 
     __slots__ = ()
@@ -72,6 +57,7 @@ class Relay(Answering):
         except Exception as error:  # noqa: BLE001 - as above
             self._transform_failed(error)
             return
+        self._asked_at = self._context.clock()
         if inlet.collecting:
             self.exchange.request.body = inlet.collected()
             self._run_inbound(self._resume_at)
@@ -100,23 +86,34 @@ class Relay(Answering):
         if waiting_for_body and self._body_is_slow(now):
             self._fail(408, Reason.BODY_TIMEOUT, "min_request_bytes_per_s")
         elif now - self._started > route.request_timeout_s:
+            if not waiting_for_body:
+                self._blame_slowness(now)
             self._fail(504, Reason.REQUEST_TIMEOUT, "request_timeout_s")
         elif self._progress != self._progress_seen or self._task is not None or self._downstream.full:
             self._progress_seen, self._progress_at = self._progress, now
         elif self._upstream is not None and not self._answered_at and not waiting_for_body:
             if now - max(self._sent_at, self._progress_at) > route.response_head_timeout_s:
                 self._pool.failed(self._upstream, Reason.ORIGIN_TIMEOUT)
+                self._blame_slowness(now)
                 self._fail(504, Reason.ORIGIN_TIMEOUT, "response_head_timeout_s")
         elif now - self._progress_at > route.idle_timeout_s:
             if waiting_for_body and self._downstream.reading:
                 self._fail(408, Reason.BODY_TIMEOUT, "idle_timeout_s")
             else:
+                self._blame_slowness(now)
                 self._fail(504, Reason.ORIGIN_TIMEOUT, "idle_timeout_s")
 
     def _body_is_slow(self, now: float) -> bool:
         window_s = self._context.snapshot.timeouts.rate_window_s
         rate, inlet = self.exchange.route.min_request_bytes_per_s, self._inlet
         return inlet is not None and inlet.is_slow(rate, window_s, now, reading=self._downstream.reading)
+
+    def _blame_slowness(self, now: float) -> None:
+        """Tell the guard that the origin has the request and has not answered in time."""
+        permit = self._permit
+        if permit and self._upstream is not None:
+            self._permit = 0
+            self._guard.timed_out(permit, now - self._asked_at)
 
     # The inbound chain.
 
@@ -169,83 +166,3 @@ class Relay(Answering):
         elif self._head.expect_continue:
             self._head.expect_continue = False
             self._downstream.write(write.CONTINUE_100)
-
-    # The origin: Waiter.
-
-    def _ask_origin(self) -> None:
-        request, head = self.exchange.request, self._head
-        body = request.body
-        plain = head.body is None and not body and request.method == b"GET"
-        framing = _VIA if plain else _VIA + self._request_framing()
-        self._request_head = write.request_head(
-            request.method, request.target, head.authority, request.headers, framing
-        )
-        if body:
-            self._request_head += body
-        connection = self._pool.acquire()
-        if connection is not None:
-            self.connection_ready(connection)
-        else:
-            self._hold_body()
-            self._pool.request(self)
-
-    def _hold_body(self) -> None:
-        """Read no more of the body for now; without one, go on reading, which is how a lost device is noticed."""
-        if self._inlet is not None and not self._inlet.ended:
-            self._downstream.pause_reading()
-
-    def _request_framing(self) -> bytes:
-        request, head = self.exchange.request, self._head
-        if self._inlet is None or request.body is not None:
-            if request.body or request.method in _HAS_LENGTH_EVEN_IF_EMPTY:
-                return write.content_length(len(request.body or b""))
-            return b""
-        expect = _EXPECT if head.expect_continue else b""
-        if head.length is None or request.transform is not None:
-            return write.CHUNKED + expect
-        return write.content_length(head.length) + expect
-
-    def connection_ready(self, connection: Upstream) -> None:
-        """Send the request on a reserved connection."""
-        self._upstream = connection
-        request, inlet = self.exchange.request, self._inlet
-        self._sent_at = self._context.clock()
-        connection.begin(self, request.method, self._request_head)
-        if inlet is not None:
-            if request.body is None:
-                chunked = self._head.length is None or request.transform is not None
-                try:
-                    inlet.pass_to(connection.send, BodyWriter(request.transform, chunked=chunked))
-                except Exception as error:  # noqa: BLE001 - as above; whoever released the connection must not suffer
-                    self._transform_failed(error)
-                    return
-            self._downstream.resume_reading()
-
-    def connection_failed(self, reason: Reason) -> None:
-        """Answer for an origin that can't be reached."""
-        if not self._done:
-            self._fail(_ORIGIN_STATUS[reason], reason, self.exchange.route.origin)
-
-    def origin_failed(self, reason: Reason, *, unanswered: bool) -> None:
-        """Retry once on a fresh connection what a stale one has provably not answered, or fail."""
-        connection, self._upstream = self._upstream, None
-        if connection is not None and not self._origin_erred:
-            self._pool.failed(connection, reason)
-        if self._done:
-            return
-        stale = unanswered and connection is not None and connection.requests > 1
-        if stale and not self._retried and self._inlet is None and self._head.method in _REPLAYABLE:
-            self._retried = True
-            self._pool.request(self)
-        elif self._delivered or self._task is None:
-            self._fail(502, reason, self.exchange.route.origin)
-
-    def origin_full(self) -> None:
-        """Read no more of the request body than the origin takes."""
-        self._origin_full = True
-        self._downstream.pause_reading()
-
-    def origin_drained(self) -> None:
-        """Read the request body again."""
-        self._origin_full = False
-        self._downstream.resume_reading()

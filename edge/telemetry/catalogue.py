@@ -191,6 +191,37 @@ METRICS: Final = (
     Metric("edge_origin_connections", Kind.GAUGE, ("origin",), "Connections to each origin, open or being opened."),
     Metric("edge_origin_waiting", Kind.GAUGE, ("origin",), "Requests that wait for a connection to each origin."),
     Metric(
+        "edge_breaker_state",
+        Kind.GAUGE,
+        ("breaker",),
+        "State of each circuit breaker: 0 closed, 1 half-open, 2 open; of several workers, the worst.",
+        Merge.MAX,
+    ),
+    Metric(
+        "edge_breaker_transitions_total",
+        Kind.COUNTER,
+        ("breaker", "state"),
+        "Changes of a circuit breaker, by the state it came into.",
+    ),
+    Metric(
+        "edge_concurrency_limit",
+        Kind.GAUGE,
+        ("origin",),
+        "Requests that may wait for an origin's answer at a time.",
+    ),
+    Metric(
+        "edge_concurrency_in_flight",
+        Kind.GAUGE,
+        ("origin",),
+        "Requests that wait for an origin's answer now.",
+    ),
+    Metric(
+        "edge_retries_total",
+        Kind.COUNTER,
+        ("origin", "outcome"),
+        "Retries by what came of them, and those that were not made, by why.",
+    ),
+    Metric(
         "edge_key_ring_revision",
         Kind.GAUGE,
         (),

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from edge.guard.breaker import State
 from edge.telemetry.catalogue import BUCKET_BOUNDS_S
 from edge.telemetry.snapshot import Labels, Snapshot
 
@@ -15,6 +16,7 @@ MAX_SERIES: Final = 500
 """Label sets per metric and worker; what comes after is counted as `other`. Details are named by code, so this is a
 bound on mistakes, not on clients."""
 
+_BREAKER_STATES: Final = (State.CLOSED, State.HALF_OPEN, State.OPEN)
 _BUCKETS: Final = len(BUCKET_BOUNDS_S) + 1
 
 Series: TypeAlias = dict[tuple[str | int, ...], int]
@@ -104,6 +106,10 @@ class WorkerMetrics:
         self.origin_connections: dict[str, int] = {}  # origin → open now
         self.origin_waiting: dict[str, int] = {}  # origin → requests that wait now
         self.dropped: Series = {}  # why a device's connection was refused or given up
+        self.breaker_states: dict[str, int] = {}  # breaker → 0 closed, 1 half-open, 2 open
+        self.breaker_transitions: Series = {}  # breaker, new state
+        self.concurrency: dict[str, tuple[int, int]] = {}  # origin → limit, in flight
+        self.retries: Series = {}  # origin, outcome
         self.stripped_headers = 0
         self.log_lines = 0
         self.log_dropped = 0
@@ -119,6 +125,20 @@ class WorkerMetrics:
     def remote_call(self, service: str, outcome: str) -> None:
         """Count one call that left the process."""
         count(self.remote_calls, (service, outcome))
+
+    def breaker(self, name: str) -> Callable[[State, State], None]:
+        """Return what a new circuit breaker, closed, tells its changes to."""
+        self.breaker_states[name] = _BREAKER_STATES.index(State.CLOSED)
+
+        def changed(_: State, state: State) -> None:
+            self.breaker_states[name] = _BREAKER_STATES.index(state)
+            count(self.breaker_transitions, (name, state.value))
+
+        return changed
+
+    def retried(self, origin: str, outcome: str) -> None:
+        """Count what came of a retry, or why none was made."""
+        count(self.retries, (origin, outcome))
 
     def key_ring(self, revision: int, fetched_at: float) -> None:
         """Note that a key ring was fetched; `fetched_at` in epoch seconds."""
@@ -163,6 +183,11 @@ class WorkerMetrics:
             "edge_origin_ejections_total": _rows(self.ejections),
             "edge_origin_connections": [((name,), number) for name, number in self.origin_connections.items()],
             "edge_origin_waiting": [((name,), number) for name, number in self.origin_waiting.items()],
+            "edge_breaker_state": [((name,), state) for name, state in self.breaker_states.items()],
+            "edge_breaker_transitions_total": _rows(self.breaker_transitions),
+            "edge_concurrency_limit": [((name,), both[0]) for name, both in self.concurrency.items()],
+            "edge_concurrency_in_flight": [((name,), both[1]) for name, both in self.concurrency.items()],
+            "edge_retries_total": _rows(self.retries),
             "edge_stripped_headers_total": [((), self.stripped_headers)],
             "edge_access_log_lines_total": [((), self.log_lines)],
             "edge_access_log_dropped_total": [((), self.log_dropped)],

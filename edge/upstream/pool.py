@@ -93,6 +93,10 @@ class OriginPool:
             return self._take(self._only)
         return self._acquire_balanced(avoid)
 
+    def has_other(self, address: Peer) -> bool:
+        """Whether another address than this one is in rotation."""
+        return any(each is not address for each in self._rotation.active)
+
     def request(self, waiter: Waiter, avoid: Peer | None = None) -> None:
         """Queue for a connection; a full queue fails the waiter at once."""
         if len(self._waiting) >= self._origin.max_waiting:

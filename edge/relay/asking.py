@@ -1,0 +1,188 @@
+"""The asking side of one exchange: admission, a connection, the head on its way, and another attempt where one is safe.
+
+An attempt holds a permit of the origin's guard from `_ask_origin` until the answer's head, or until it is clear that
+there will be none. Only what the origin may act upon twice is sent again: docs/resilience.md, "Retries".
+"""
+
+from typing import Final
+
+from edge.contract.reasons import Reason
+from edge.guard.origin import UNAVAILABLE
+from edge.http1 import write
+from edge.net.upstream import Upstream
+from edge.relay.answering import Answering
+from edge.relay.writers import BodyWriter
+
+_VIA: Final = b"via: 1.1 edge\r\nx-request-timeout-ms: %d\r\n"
+_EXPECT: Final = b"expect: 100-continue\r\n"
+_HAS_LENGTH_EVEN_IF_EMPTY: Final = {b"POST", b"PUT", b"PATCH"}
+_REPLAYABLE: Final = {b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"}
+_MAX_KEPT_BYTES: Final = 65536  # of a body, for another attempt
+_ORIGIN_STATUS: Final = {
+    Reason.ORIGIN_CONNECT_FAILED: 503,
+    Reason.ORIGIN_CONNECT_TIMEOUT: 503,
+    Reason.ORIGIN_POOL_EXHAUSTED: 503,
+    Reason.ORIGIN_TLS_FAILED: 502,
+}
+
+
+class Asking(Answering):
+    """The origin side of a relay's request. `Relay` adds the device's."""
+
+    __slots__ = ()
+
+    # One attempt: Waiter.
+
+    def _ask_origin(self) -> None:
+        self._guard.budget.request()
+        inlet, request = self._inlet, self.exchange.request
+        if inlet is not None and request.body is None and request.transform is None and request.method in _REPLAYABLE:
+            inlet.keep(_MAX_KEPT_BYTES)
+        permit = self._guard.admit()
+        if permit <= UNAVAILABLE:
+            self._turn_away(permit)
+            return
+        self._permit = permit
+        connection = self._pool.acquire()
+        if connection is not None:
+            self.connection_ready(connection)
+        else:
+            self._hold_body()
+            self._pool.request(self)
+
+    def _turn_away(self, refusal: int) -> None:
+        reason = Reason.ORIGIN_UNAVAILABLE if refusal == UNAVAILABLE else Reason.ORIGIN_OVERLOADED
+        self._retry_after_s = self._guard.breaker.retry_after_s
+        self._fail(503, reason, self.exchange.route.origin)
+
+    def _hold_body(self) -> None:
+        """Read no more of the body for now; without one, go on reading, which is how a lost device is noticed."""
+        if self._inlet is not None and not self._inlet.ended:
+            self._downstream.pause_reading()
+
+    def connection_ready(self, connection: Upstream) -> None:
+        """Send the request on a reserved connection."""
+        self._upstream = connection
+        request, inlet = self.exchange.request, self._inlet
+        self._sent_at = self._asked_at = now = self._context.clock()
+        connection.begin(self, request.method, self._request_head(now))
+        if inlet is not None:
+            if request.body is None:
+                chunked = self._head.length is None or request.transform is not None
+                try:
+                    inlet.pass_to(connection.send, BodyWriter(request.transform, chunked=chunked))
+                except Exception as error:  # noqa: BLE001 - whoever released the connection must not suffer
+                    self._transform_failed(error)
+                    return
+            self._downstream.resume_reading()
+
+    def _request_head(self, now: float) -> bytes:
+        """Return the head for an attempt that begins now, with the body if there is one that a filter has set."""
+        request, head = self.exchange.request, self._head
+        body = request.body
+        left_ms = int((self.exchange.route.request_timeout_s - (now - self._started)) * 1000.0) + 1
+        framing = _VIA % max(left_ms, 1)
+        if head.body is not None or body or request.method != b"GET":
+            framing += self._request_framing()
+        sent = write.request_head(request.method, request.target, head.authority, request.headers, framing)
+        return sent + body if body else sent
+
+    def _request_framing(self) -> bytes:
+        request, head = self.exchange.request, self._head
+        if self._inlet is None or request.body is not None:
+            if request.body or request.method in _HAS_LENGTH_EVEN_IF_EMPTY:
+                return write.content_length(len(request.body or b""))
+            return b""
+        expect = _EXPECT if head.expect_continue else b""
+        if head.length is None or request.transform is not None:
+            return write.CHUNKED + expect
+        return write.content_length(head.length) + expect
+
+    def connection_failed(self, reason: Reason) -> None:
+        """Answer for an origin that can't be reached: each of its addresses has been tried."""
+        if self._done:
+            return
+        permit, self._permit = self._permit, 0
+        if reason is Reason.ORIGIN_POOL_EXHAUSTED:
+            self._guard.released(permit)
+        else:
+            self._guard.failed(permit)
+        self._end_retry("failed")
+        self._fail(_ORIGIN_STATUS[reason], reason, self.exchange.route.origin)
+
+    def origin_failed(self, reason: Reason, *, unanswered: bool) -> None:
+        """Take note of a broken connection; make another attempt, or fail."""
+        connection, self._upstream = self._upstream, None
+        # An origin that closes a kept connection as a request is sent on it has done nothing wrong.
+        stale = unanswered and connection is not None and connection.requests > 1
+        if connection is not None and not stale and not self._origin_erred:
+            self._pool.failed(connection, reason)
+        if self._done:
+            return
+        permit, self._permit = self._permit, 0
+        if permit:
+            if stale:
+                self._guard.released(permit)
+            else:
+                self._guard.failed(permit)
+        elif self._answered_under:
+            self._guard.broke_off(self._answered_under)
+        self._end_retry("failed")
+        if unanswered and connection is not None and self._may_ask_again(connection, stale=stale):
+            self._ask_again(connection, at_once=stale)
+        elif self._delivered or self._task is None:
+            self._fail(502, reason, self.exchange.route.origin)
+
+    # Another attempt.
+
+    def _may_ask_again(self, connection: Upstream, *, stale: bool) -> bool:
+        """Whether the request may be sent again, and the budget pays for it."""
+        request, inlet, origin = self.exchange.request, self._inlet, self.exchange.route.origin
+        if self._retries >= self.exchange.route.retries or request.method not in _REPLAYABLE:
+            return False
+        if inlet is not None and request.body is None and not inlet.kept:
+            return False
+        if not stale and not self._pool.has_other(connection.address):
+            self._context.retried(origin, "no_address")
+            return False
+        if not self._guard.budget.allows():
+            self._context.retried(origin, "no_budget")
+            return False
+        return True
+
+    def _ask_again(self, connection: Upstream, *, at_once: bool) -> None:
+        self._retries += 1
+        self._retrying = True
+        self._avoided = connection.address
+        inlet = self._inlet
+        if inlet is not None and self.exchange.request.body is None:
+            inlet.rewind()
+            self._hold_body()
+        if at_once:
+            self._attempt()
+        else:
+            origin = self._context.snapshot.origins[self.exchange.route.origin]
+            longest_s = origin.retry_backoff_s * 2.0 ** (self._retries - 1)
+            self._backing_off = self._context.call_later(longest_s * self._context.random(), self._attempt)
+
+    def _attempt(self) -> None:
+        """Make the next attempt, on a fresh connection: others that were kept may be stale too."""
+        self._backing_off = None
+        permit = self._guard.admit()
+        if permit <= UNAVAILABLE:
+            self._turn_away(permit)
+            return
+        self._permit = permit
+        self._pool.request(self, self._avoided)
+
+    # Back-pressure.
+
+    def origin_full(self) -> None:
+        """Read no more of the request body than the origin takes."""
+        self._origin_full = True
+        self._downstream.pause_reading()
+
+    def origin_drained(self) -> None:
+        """Read the request body again."""
+        self._origin_full = False
+        self._downstream.resume_reading()

@@ -1,0 +1,372 @@
+"""Breaker and concurrency limit of an origin on the way of a request: docs/resilience.md.
+
+`held` is what must come back to 0 however an exchange ends.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from edge.contract.reasons import Reason
+from edge.guard.breaker import State
+from edge.telemetry.catalogue import METRICS
+from tests.edge.raw import (
+    OriginConnection,
+    RawClient,
+    RawOrigin,
+    Script,
+    answering,
+    connected,
+    get,
+    ok,
+    raw_origin,
+    request,
+    response,
+    until,
+)
+from tests.edge.running import RunningEdge, running_edge
+from tests.edge.test_relay import problem
+from tests.edge.test_retries import free_address, held
+
+# Opens on the fourth failure and stays open for a test's life; nothing is slow.
+TOUCHY = (
+    "origins.api.breaker.window_s=60.0",
+    "origins.api.breaker.min_calls=4",
+    "origins.api.breaker.open_s=3600.0",
+    "origins.api.breaker.max_open_s=3600",
+)
+# The same, but half-opens at once.
+BRIEF = ("origins.api.breaker.min_calls=4", "origins.api.breaker.open_s=0.001", "origins.api.breaker.max_open_s=0.001")
+
+
+def state(edge: RunningEdge) -> State:
+    """Return the state of the breaker as of now."""
+    return edge.engine.guards["api"].breaker.state
+
+
+@contextlib.asynccontextmanager
+async def served(script: Script, *overrides: str) -> AsyncIterator[tuple[RawOrigin, RunningEdge, RawClient]]:
+    """Run an origin, an edge before it, and connect."""
+    async with (
+        raw_origin(script) as origin,
+        running_edge(origin.address, *overrides) as edge,
+        connected(edge.port) as c,
+    ):
+        yield origin, edge, c
+
+
+async def silent(connection: OriginConnection) -> None:
+    """Take whatever comes and never answer."""
+    await connection.end()
+
+
+# What opens the breaker.
+
+
+async def failing_with_500(connection: OriginConnection) -> None:
+    await answering(response(b"500 Oops", b"Content-Length: 0"))(connection)
+
+
+async def resetting(connection: OriginConnection) -> None:
+    await connection.request()
+    connection.reset()
+
+
+async def cutting(connection: OriginConnection) -> None:
+    await connection.request()
+    await connection.send(response(b"200 OK", b"Content-Length: 10") + b"half")
+
+
+async def speaking_nonsense(connection: OriginConnection) -> None:
+    await connection.request()
+    await connection.send(b"nonsense\r\n\r\n")
+
+
+@pytest.mark.parametrize("script", [failing_with_500, resetting, cutting, speaking_nonsense, silent])
+async def test_an_origin_that_fails_is_left_alone(script: Script) -> None:
+    async with served(script, *TOUCHY, "timeouts.response_head_s=0.05") as (origin, edge, _):
+        for _ in range(4):
+            assert state(edge) is State.CLOSED
+            async with connected(edge.port) as client:
+                await client.send(get())
+                with contextlib.suppress(ConnectionError):
+                    await client.receive_until(b"\r\n\r\n")
+                    await client.rest() if script is cutting else None
+        await until(lambda: state(edge) is State.OPEN)
+        connections = len(origin.connections)
+        async with connected(edge.port) as client:
+            for _ in range(20):
+                answer = await client.ask(get())
+                assert (answer.status, problem(answer)["reason"]) == (503, "origin_unavailable")
+                assert int(answer.all(b"retry-after")[0]) > 1000
+        assert len(origin.connections) == connections
+        assert held(edge) == 0
+        assert edge.metrics.refusals[(Reason.ORIGIN_UNAVAILABLE, "api")] == 20
+
+
+async def test_b2_an_origin_that_is_gone_is_left_alone_and_asked_again_when_it_is_back() -> None:
+    address = free_address()
+    host, _, port = address.partition(":")
+    overrides = (
+        "origins.api.breaker.min_calls=4",
+        "origins.api.breaker.open_s=0.2",
+        "origins.api.breaker.max_open_s=0.2",
+    )
+    async with running_edge(address, *overrides) as edge, connected(edge.port) as client:
+        reasons = []
+        while state(edge) is State.CLOSED:
+            answer = await client.ask(get())
+            reasons.append(problem(answer)["reason"])
+            assert answer.all(b"retry-after") == [b"1"]
+        assert reasons == ["origin_connect_failed"] * 4
+        assert problem(await client.ask(get()))["reason"] == "origin_unavailable"
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(ok(b"back", b"Connection: close"))
+            writer.close()
+
+        server = await asyncio.start_server(serve, host, int(port))
+        async with asyncio.timeout(8):
+            while (await client.ask(get())).status != 200:
+                pass
+        assert state(edge) is State.CLOSED
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"204 No Content", b"304 Not Modified", b"404 Gone", b"429 Slow"])
+async def test_answers_below_500_never_open_it(status: bytes) -> None:
+    answer = response(status) if status[:1] == b"3" or status[:3] == b"204" else response(status, b"Content-Length: 0")
+    async with served(answering(answer), *TOUCHY) as (_, edge, client):
+        for _ in range(30):
+            await client.ask(get())
+        assert state(edge) is State.CLOSED
+        assert held(edge) == 0
+
+
+async def test_devices_that_leave_never_open_it() -> None:
+    async with served(silent, *TOUCHY) as (origin, edge, _):
+        for _ in range(10):
+            async with connected(edge.port) as client:
+                await client.send(get())
+                await until(lambda: held(edge) == 1 and origin.connections and origin.connections[-1].received)
+                client.reset()
+                await until(lambda: held(edge) == 0)
+        assert state(edge) is State.CLOSED
+
+
+async def test_kept_connections_that_the_origin_closes_never_open_it() -> None:
+    async def script(connection: OriginConnection) -> None:
+        await connection.request()
+        await connection.send(ok())
+        await connection.request()
+
+    async with served(script, *TOUCHY) as (_, edge, client):
+        for _ in range(10):
+            assert (await client.ask(get())).status == 200
+            await client.ask(request(b"POST", b"/upload", b"Content-Length: 0"))
+        assert state(edge) is State.CLOSED
+        assert held(edge) == 0
+
+
+# Half-open.
+
+
+async def test_one_probe_at_a_time_and_its_success_lets_all_through() -> None:
+    gate = asyncio.Event()
+    bad = True
+
+    async def script(connection: OriginConnection) -> None:
+        while await connection.request() is not None:
+            if bad:
+                await connection.send(response(b"500 Oops", b"Content-Length: 0"))
+            else:
+                await gate.wait()
+                await connection.send(ok(b"well"))
+
+    async with served(script, *BRIEF) as (origin, edge, client), contextlib.AsyncExitStack() as stack:
+        while state(edge) is State.CLOSED:
+            await client.ask(get())
+        bad = False
+        asked = len(origin.requests)
+        devices = [await stack.enter_async_context(connected(edge.port)) for _ in range(20)]
+        await asyncio.sleep(0.01)
+        await client.send(get())
+        await until(lambda: len(origin.requests) == asked + 1)
+        for device in devices:
+            assert problem(await device.ask(get()))["reason"] == "origin_unavailable"
+        assert len(origin.requests) == asked + 1
+        gate.set()
+        assert (await client.response()).body == b"well"
+        assert state(edge) is State.CLOSED
+        for device in devices:
+            assert (await device.ask(get())).status == 200
+
+
+async def test_a_probe_whose_device_leaves_gives_its_place_to_the_next() -> None:
+    bad = True
+
+    async def script(connection: OriginConnection) -> None:
+        while await connection.request() is not None:
+            if bad:
+                await connection.send(response(b"500 Oops", b"Content-Length: 0"))
+            elif len(origin.requests) > asked + 1:
+                await connection.send(ok(b"well"))
+
+    async with served(script, *BRIEF) as (origin, edge, client):
+        while state(edge) is State.CLOSED:
+            await client.ask(get())
+        bad, asked = False, len(origin.requests)
+        await asyncio.sleep(0.01)
+        async with connected(edge.port) as leaving:
+            await leaving.send(get())
+            await until(lambda: len(origin.requests) == asked + 1)
+            assert state(edge) is State.HALF_OPEN
+            leaving.reset()
+            await until(lambda: held(edge) == 0)
+        assert (await client.ask(get())).body == b"well"
+        assert state(edge) is State.CLOSED
+
+
+# Every end gives the permit back once.
+
+
+async def answering_early(connection: OriginConnection) -> None:
+    await connection.request(head_only=True)
+    await connection.send(response(b"413 Too Much", b"Content-Length: 0"))
+    await connection.end()
+
+
+async def interim_then_ok(connection: OriginConnection) -> None:
+    await connection.request()
+    await connection.send(response(b"103 Early Hints", b"Link: </x>") + ok())
+
+
+async def streaming(connection: OriginConnection) -> None:
+    await connection.request()
+    await connection.send(response(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n")
+    await connection.end()
+
+
+UPLOAD = request(b"POST", b"/upload", b"Content-Length: 100000", body=b"begun")
+ENDS: dict[str, tuple[Script, bytes, str]] = {
+    "answered": (answering(ok()), get(), "head"),
+    "head": (answering(response(b"200 OK", b"Content-Length: 5")), request(b"HEAD", b"/"), "head"),
+    "interim": (interim_then_ok, get(), "head"),
+    "early answer": (answering_early, UPLOAD, "head"),
+    "cut": (cutting, get(), "end"),
+    "reset": (resetting, get(), "head"),
+    "nonsense": (speaking_nonsense, get(), "head"),
+    "head too late": (silent, get(), "head"),
+    "upload stalls": (silent, UPLOAD, "head"),
+    "body too large": (
+        silent,
+        request(b"POST", b"/upload", b"Transfer-Encoding: chunked", body=b"5\r\nabcde\r\n"),
+        "head",
+    ),
+    "body broken": (silent, request(b"POST", b"/upload", b"Transfer-Encoding: chunked", body=b"zz\r\n"), "head"),
+    "device leaves before the head": (silent, get(), "leave"),
+    "device leaves in an upload": (silent, UPLOAD, "leave"),
+    "device leaves in the answer": (streaming, get(), "leave after head"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_however_it_ends_the_permit_comes_back_once(end: str) -> None:
+    script, asked, then = ENDS[end]
+    overrides: tuple[str, ...] = (
+        "timeouts.response_head_s=0.2",
+        "timeouts.idle_s=0.2",
+        "routes.upload.max_request_body_bytes=100000",
+    )
+    if end == "body too large":
+        overrides = (*overrides, "routes.upload.max_request_body_bytes=3")
+    async with served(script, *overrides) as (origin, edge, _):
+        for _ in range(3):
+            async with connected(edge.port) as client:
+                await client.send(asked)
+                if then == "leave":
+                    await until(lambda: origin.connections and origin.connections[-1].received)
+                    client.reset()
+                else:
+                    await client.receive_until(b"\r\n\r\n")
+                    if then == "leave after head":
+                        client.reset()
+                    elif then == "end":
+                        with contextlib.suppress(ConnectionError):
+                            await client.rest()
+            await until(lambda: len(edge.engine.connections) == 1)
+            assert held(edge) == 0
+
+
+async def test_a_refusal_of_an_outbound_filter_gives_the_permit_back() -> None:
+    from edge.contract.exchange import Exchange
+    from edge.contract.filters import OnError, Refuse
+
+    class Refusing:
+        id = "refusing"
+        on_error = OnError.CLOSED
+        deadline_s = 1.0
+        concurrency = 1
+
+        def outbound(self, exchange: Exchange) -> Refuse:
+            return Refuse(502, Reason.FILTER_ERROR, "no")
+
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address, change=lambda filters: (filters[0], [Refusing(), *filters[1]])) as edge,
+        connected(edge.port) as client,
+    ):
+        for _ in range(3):
+            assert (await client.ask(get())).status == 502
+        assert held(edge) == 0
+
+
+# The concurrency limit.
+
+NARROW = (
+    "origins.api.concurrency_limit.minimum=2",
+    "origins.api.concurrency_limit.initial=2",
+    "origins.api.concurrency_limit.maximum=2",
+)
+
+
+async def test_b4_what_comes_beyond_the_limit_is_a_503_at_once() -> None:
+    async with served(silent, *NARROW) as (origin, edge, client), contextlib.AsyncExitStack() as stack:
+        for _ in range(2):
+            waiting = await stack.enter_async_context(connected(edge.port))
+            await waiting.send(get())
+        await until(lambda: held(edge) == 2)
+        for _ in range(10):
+            answer = await client.ask(get())
+            assert (answer.status, problem(answer)["reason"]) == (503, "origin_overloaded")
+            assert answer.all(b"retry-after") == [b"1"]
+        assert len(origin.connections) == 2
+        waiting.reset()
+        await until(lambda: held(edge) == 1)
+        await client.send(get())
+        await until(lambda: held(edge) == 2)
+
+
+async def test_an_answer_that_streams_on_takes_no_place_after_its_head() -> None:
+    async with served(streaming, *NARROW) as (_, edge, _), contextlib.AsyncExitStack() as stack:
+        for _ in range(5):
+            client = await stack.enter_async_context(connected(edge.port))
+            await client.send(get())
+            await client.receive_until(b"abc")
+        assert held(edge) == 0
+
+
+async def test_the_metrics_tell_states_limits_and_what_is_in_flight() -> None:
+    async with served(failing_with_500, *TOUCHY) as (_, edge, client):
+        while state(edge) is State.CLOSED:
+            await client.ask(get())
+        values = edge.metrics.snapshot(0.0).values
+        assert values["edge_breaker_state"] == [(("origin:api",), 2)]
+        assert values["edge_breaker_transitions_total"] == [(("origin:api", "open"), 1)]
+        assert values["edge_concurrency_limit"] == [(("api",), 256)]
+        assert values["edge_concurrency_in_flight"] == [(("api",), 0)]
+        assert {metric.name for metric in METRICS} >= set(values)
