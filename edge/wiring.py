@@ -22,6 +22,7 @@ from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
 from edge.guard.shedding import PARTS
 from edge.net.certificate_watch import CertificateFiles, CertificateWatch
+from edge.net.descriptors import raise_descriptor_limit
 from edge.net.tls_listener import ListenerCertificates
 from edge.relay.chain import Chain, inbound_chain, outbound_chain
 from edge.relay.engine import Engine
@@ -142,7 +143,7 @@ def build_engine(
     recorder: Telemetry,
     loop: asyncio.AbstractEventLoop,
 ) -> Engine:
-    """Return the data plane of one worker."""
+    """Return the data plane of one worker, whose process is given all the file descriptors it may have."""
     metrics = recorder.metrics
     inbound, outbound = chains(snapshot, filters, metrics)
     engine = Engine(
@@ -155,9 +156,11 @@ def build_engine(
         wall=time.time,
         report=report_failure,
         watch=OriginWatch(metrics),
+        descriptors=raise_descriptor_limit(),
     )
 
     def gauges(into: WorkerMetrics) -> None:
+        into.max_connections = engine.max_connections
         into.connections["device"] = len(engine.connections)
         into.connections["origin"] = engine.origin_connections
         shedding = engine.load.shedding

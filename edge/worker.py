@@ -99,6 +99,8 @@ async def _serve(
         except (OSError, ValueError) as problem:
             _log.error("file_unusable", problem=str(problem), hint="the config names a file that cannot be used")
             return 2
+        if engine.max_connections < snapshot.limits.max_connections:
+            _log.warning("few_file_descriptors", max_connections=engine.max_connections)
         _settle_memory()
         watch = wiring.certificate_watch(snapshot, certificates, engine, metrics)
         watching = asyncio.create_task(watch.run())

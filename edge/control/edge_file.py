@@ -138,6 +138,9 @@ class Limits(Section):
     max_connections_per_client: Annotated[
         Count, Field(description="Connections of one address (IPv6: of one /64) at a time, for each worker.")
     ] = 1024
+    max_requests_per_client_per_s: Annotated[
+        Count | None, Field(description="Requests of one address, for each worker; 429 beyond it. null: no limit.")
+    ] = None
     min_request_bytes_per_s: Annotated[
         Size, Field(description="Slowest request body; 408 below it. 0: no minimum. A route may say otherwise.")
     ] = 240

@@ -13,6 +13,7 @@ from typing import Final, cast
 
 from edge.contract.identity import ClientCertificate
 from edge.contract.reasons import Reason
+from edge.guard.clients import Client
 from edge.http1.body import BodyReader, TunnelBody
 from edge.http1.errors import BadChunkingError, BadRequestError
 from edge.http1.request import RequestReader
@@ -47,6 +48,7 @@ class Downstream(asyncio.Protocol):
         "_window_acked",
         "_window_at",
         "_worker",
+        "client",
         "client_certificate",
         "idle_at",
         "min_response_bytes_per_s",
@@ -76,6 +78,7 @@ class Downstream(asyncio.Protocol):
         self._window_at = 0.0
         self._window_acked = 0
         self.idle_at = 0.0
+        self.client: Client | None = None
         self.min_response_bytes_per_s = worker.min_response_bytes_per_s
         self.secure = secure
         self.peer = ""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import ssl
 from binascii import hexlify
 from collections.abc import Callable, Coroutine, Mapping
@@ -23,6 +22,7 @@ from edge.http1.target import Target, check_target, normalise_target
 from edge.net.client_certificate import client_certificate
 from edge.net.downstream import Downstream
 from edge.net.roles import StreamHandler
+from edge.relay.admission import Admission, connections_within
 from edge.relay.chain import Chain
 from edge.relay.context import Context
 from edge.relay.guards import origin_guard
@@ -30,7 +30,7 @@ from edge.relay.load import Load
 from edge.relay.problem import problem_response, whole
 from edge.relay.refusal import EarlyRefusal
 from edge.relay.relay import Relay
-from edge.relay.shed import Shed
+from edge.relay.shed import OVERLOADED, TOO_MANY, Shed
 from edge.relay.upgrade import UpgradeRelay
 from edge.telemetry.metrics import WorkerMetrics, count
 from edge.telemetry.telemetry import Telemetry
@@ -42,6 +42,7 @@ from edge.upstream.watch import OriginWatch
 SWEEP_INTERVAL_S = 0.25
 IDLE_GRACE_S = 1.0  # of a drain
 
+_OTHER_DESCRIPTORS = 128  # of services, log, control channel, certificates being read, libraries
 _MAX_KNOWN_TARGETS = 4096
 _MAX_KNOWN_TARGET_BYTES = 256
 _PRIORITY_NAMES = tuple(priority.name.lower() for priority in Priority)
@@ -67,6 +68,7 @@ class Engine:
         wall: Callable[[], float],
         report: Callable[[str, BaseException], None],
         watch: OriginWatch,
+        descriptors: int | None = None,
     ) -> None:
         self.write_buffer_bytes = 65536
         self.draining = False
@@ -82,6 +84,8 @@ class Engine:
         self._sweeper: asyncio.TimerHandle | None = None
         self.load = Load(SWEEP_INTERVAL_S, clock)
         self._shed = 0
+        self._descriptors = descriptors
+        self._admission = Admission(self.connections, telemetry.dropped)
         self._contexts: WeakSet[Context] = WeakSet()  # those that an exchange or this engine still holds
         self._retired: list[OriginPool] = []  # of origins that a reload has changed or removed
         self._install(self._made(snapshot, inbound, outbound, {}))
@@ -141,9 +145,9 @@ class Engine:
         self._watch.follow(snapshot.origins, context.pools)
         self._routes = snapshot.routes
         self._known_targets: dict[tuple[bytes, bytes, bytes], tuple[Target, Route]] = {}
-        self._trusted = snapshot.listener.trusted_proxies
         self._plain_is_secure = snapshot.listener.local_plain_http
-        self._max_connections = snapshot.limits.max_connections
+        self._limits_requests = snapshot.limits.max_requests_per_client_per_s is not None
+        self._admission.limit(snapshot, self._connections_within(snapshot))
         self._shed_from: int = NOTHING_SHED  # until the next sweep
         self.load.limit(snapshot.shedding)
         # Read by connections; those that are open keep the limits that they began with.
@@ -154,6 +158,19 @@ class Engine:
         self.rate_window_s = snapshot.timeouts.rate_window_s
         self.min_response_bytes_per_s = snapshot.limits.min_response_bytes_per_s
         self.drain_s = snapshot.timeouts.drain_s
+
+    def _connections_within(self, snapshot: Snapshot) -> int:
+        """Return how many device connections this worker may hold: what is configured, or what descriptors allow."""
+        wanted = snapshot.limits.max_connections
+        if self._descriptors is None:
+            return wanted
+        others = sum(origin.max_connections for origin in snapshot.origins.values()) + _OTHER_DESCRIPTORS
+        return connections_within(self._descriptors, wanted, others)
+
+    @property
+    def max_connections(self) -> int:
+        """How many device connections may be open."""
+        return self._admission.max_connections
 
     def _pool(self, origin: Origin, limits: HeadLimits) -> OriginPool:
         connector = Connector(
@@ -195,11 +212,10 @@ class Engine:
         return Downstream(self, secure=secure)
 
     def admit(self, connection: Downstream, peername: object, session: object) -> bool:
-        """Name the peer of a new connection; return False when the worker holds as many as it may."""
-        connection.peer, connection.peer_trusted = self._peer(peername)
+        """Name the peer of a new connection; return whether it may stay."""
         if isinstance(session, ssl.SSLObject) and not self._handshaken(connection, session):
             return False
-        return len(self.connections) <= self._max_connections
+        return self._admission.admit(connection, peername)
 
     def _handshaken(self, connection: Downstream, session: ssl.SSLObject) -> bool:
         """Name the client certificate, if there is one; return False when it cannot be read."""
@@ -212,18 +228,10 @@ class Engine:
                 return False
         return True
 
-    def _peer(self, peername: object) -> tuple[str, bool]:
-        """Return the peer's address in its one spelling, IPv4-mapped ones as IPv4, and whether it is trusted."""
-        if not isinstance(peername, tuple) or not peername:
-            return "", False  # a Unix socket has no address to trust
-        address = ipaddress.ip_address(str(peername[0]).partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return str(address), any(address in network for network in self._trusted)
-
     def forget(self, connection: Downstream) -> None:
         """Let go of a connection that is closed."""
         self.connections.discard(connection)
+        self._admission.forget(connection)
         if self.draining and not self.connections:
             self._emptied.set()
 
@@ -250,10 +258,13 @@ class Engine:
         if target.authority is not None and target.authority.lower() != head.authority:
             error = BadRequestError(400, Reason.BAD_HOST, "absolute-form differs from Host")
             return EarlyRefusal(self, connection, head, error)
+        if self._limits_requests and self._is_greedy(connection):
+            self._telemetry.too_many_requests(route.id)
+            return Shed(connection, head, TOO_MANY, draining=self.draining)
         if route.priority >= self._shed_from and self.load.shedding.rejects(route.priority):
             self._shed += 1
             self._telemetry.shed(route.id, _PRIORITY_NAMES[route.priority])
-            return Shed(connection, head, turn=self._shed, draining=self.draining)
+            return Shed(connection, head, OVERLOADED[self._shed % len(OVERLOADED)], draining=self.draining)
         request = Request(
             head.method,
             target.origin_form,
@@ -275,6 +286,14 @@ class Engine:
                     )
         exchange.client_certificate = connection.client_certificate
         return Relay(self._context, connection, head, exchange)
+
+    def _is_greedy(self, connection: Downstream) -> bool:
+        """Count a request of the connection's client; tell whether it has made as many as it may."""
+        client = connection.client
+        if client is None:
+            return False
+        client.left -= 1
+        return client.left < 0
 
     def _find_route(self, head: RequestHead) -> tuple[Target, Route] | BadRequestError:
         target = check_target(head.target)
@@ -350,6 +369,7 @@ class Engine:
             pool.sweep(now)
         for pool in tuple(self._retired):
             self._sweep_retired(pool, now)
+        self._admission.sweep(now, SWEEP_INTERVAL_S)
         self._telemetry.sweep()
         self._shed_from = self.load.measure(now, sum(context.waiting for context in self._contexts))
         self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)

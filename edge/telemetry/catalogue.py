@@ -103,6 +103,12 @@ METRICS: Final = (
     Metric("edge_filter_calls_total", Kind.COUNTER, ("filter",), "Calls of each filter."),
     Metric("edge_connections", Kind.GAUGE, ("side",), "Connections open now, by side."),
     Metric(
+        "edge_connections_max",
+        Kind.GAUGE,
+        (),
+        "Device connections that may be open: as configured, or as file descriptors allow.",
+    ),
+    Metric(
         "edge_connections_dropped_total",
         Kind.COUNTER,
         ("why",),

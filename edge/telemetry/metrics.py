@@ -94,6 +94,7 @@ class WorkerMetrics:
         self.tls_handshakes: Series = {}  # side, result
         self.certificate_reloads: Series = {}  # file, result
         self.certificate_expiries: dict[str, float] = {}  # file → epoch seconds
+        self.max_connections = 0
         self.connections: dict[str, int] = {}  # side → open now
         self.load: dict[str, float] = {}  # part of the load's score → 0 to 1
         self.upgrades = UpgradeMetrics()
@@ -164,6 +165,7 @@ class WorkerMetrics:
             "edge_filter_calls_total": [((name,), cost[0]) for name, cost in self.filter_costs.items()],
             "edge_filter_seconds_total": [((name,), cost[1]) for name, cost in self.filter_costs.items()],
             "edge_connections": [((side,), number) for side, number in self.connections.items()],
+            "edge_connections_max": [((), self.max_connections)],
             "edge_connections_dropped_total": _rows(self.dropped),
             "edge_load_score": [((part,), value) for part, value in self.load.items()],
             "edge_upgrades_open": [((route,), number) for route, number in self.upgrades.open.items()],

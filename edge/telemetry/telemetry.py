@@ -84,6 +84,11 @@ class Telemetry:
         count(self.metrics.requests, (route, 503, "shed"))
         count(self.metrics.refusals, (Reason.OVERLOADED, priority))
 
+    def too_many_requests(self, route: str) -> None:
+        """Count a request of a client that has made as many as it may; no line is written, as for one that is shed."""
+        count(self.metrics.requests, (route, 429, "shed"))
+        count(self.metrics.refusals, (Reason.TOO_MANY_REQUESTS, ""))
+
     def dropped(self, why: str) -> None:
         """Count a device connection that was refused or given up; `why` is a short id from the code's own list."""
         count(self.metrics.dropped, (why,))

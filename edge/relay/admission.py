@@ -1,0 +1,90 @@
+"""Which connections a worker takes: caps by address and in total, and who makes room for whom.
+
+What the edge gives up it closes without an answer: over TLS none could be sent before the handshake, and what a
+flood costs must not grow with it.
+"""
+
+import ipaddress
+from collections import deque
+from collections.abc import Callable, Set
+from operator import attrgetter
+
+from edge.control.snapshot import Snapshot
+from edge.guard.clients import Clients
+from edge.net.downstream import Downstream
+
+_NEARLY_FULL = 0.9
+_SETTLED_S = 1.0
+"""A connection has this long for its first request before it may have to make room."""
+
+
+class Admission:
+    """Decides for one worker. `connections` are all that are open; `dropped` is told why one is refused or closed."""
+
+    def __init__(self, connections: Set[Downstream], dropped: Callable[[str], None]) -> None:
+        self._connections = connections
+        self._dropped = dropped
+        self._idle: deque[Downstream] = deque()  # the longest first, as of the last sweep
+        self.max_connections = 0
+        self.clients = Clients()
+
+    def limit(self, snapshot: Snapshot, max_connections: int) -> None:
+        """Go by a configuration from now on; `max_connections` is its own, or what the system allows."""
+        self._trusted = snapshot.listener.trusted_proxies
+        self.max_connections = max_connections
+        limits = snapshot.limits
+        self.clients.limit(limits.max_connections_per_client, limits.max_requests_per_client_per_s)
+
+    def admit(self, connection: Downstream, peername: object) -> bool:
+        """Name the peer of a new connection, which is among `connections` already; return whether it may stay."""
+        connection.peer, connection.peer_trusted = self._peer(peername)
+        known = connection.peer and not connection.peer_trusted
+        client = connection.client = self.clients.enter(connection.peer) if known else self.clients.exempt
+        if client is None:
+            self._dropped("client_cap")
+            return False
+        if len(self._connections) > self.max_connections and not self._make_room():
+            self._dropped("worker_cap")
+            return False
+        return True
+
+    def forget(self, connection: Downstream) -> None:
+        """Let go of a connection that is closed."""
+        client, connection.client = connection.client, None
+        if client is not None and client is not self.clients.exempt:
+            self.clients.leave(client)
+
+    def sweep(self, now: float, interval_s: float) -> None:
+        """Do what is due every `interval_s`: find who could make room, if that may be needed before the next time."""
+        self.clients.refill(interval_s)
+        self._idle.clear()
+        if len(self._connections) >= self.max_connections * _NEARLY_FULL:
+            idle = (each for each in self._connections if each.idle and now - each.idle_at >= _SETTLED_S)
+            self._idle.extend(sorted(idle, key=attrgetter("idle_at")))
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle for longest; return whether there was one."""
+        while self._idle:
+            connection = self._idle.popleft()
+            if connection.idle:
+                connection.close()
+                self._dropped("idle_evicted")
+                return True
+        return False
+
+    def _peer(self, peername: object) -> tuple[str, bool]:
+        """Return the peer's address in its one spelling, IPv4-mapped ones as IPv4, and whether it is trusted."""
+        if not isinstance(peername, tuple) or not peername:
+            return "", False  # a Unix socket has no address to trust
+        address = ipaddress.ip_address(str(peername[0]).partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return str(address), any(address in network for network in self._trusted)
+
+
+def connections_within(descriptors: int, wanted: int, others: int) -> int:
+    """Return how many device connections fit into a process's file descriptors beside `others`; half of all at least.
+
+    `wanted` is what the configuration asks for.
+    """
+    return min(wanted, max(descriptors - others, descriptors // 2))
