@@ -6,9 +6,9 @@ from edge.upstream.endpoint import Endpoint
 def choose(active: list[Endpoint], draw: float, avoid: object = None) -> Endpoint:
     """Return the less loaded of two addresses drawn from `active`, which must not be empty.
 
-    `draw` is uniform in [0, 1) and serves both choices and the ramp. Load is what is in flight, times the penalty for
-    errors. An address that warms up gives part of its turns to the other one. `avoid` is not returned when there is
-    another.
+    `draw` is uniform in [0, 1) and serves both choices and what comes after: an address that warms up, errs or is slow
+    takes only its `share` of its turns and leaves the rest to the other one. Load is what is in flight. `avoid` is not
+    returned when there is another.
     """
     count = len(active)
     if count == 1:
@@ -24,8 +24,8 @@ def choose(active: list[Endpoint], draw: float, avoid: object = None) -> Endpoin
         return other
     if other is avoid:
         return one
-    if (other.in_flight + 1) * other.penalty < (one.in_flight + 1) * one.penalty:
+    if other.in_flight < one.in_flight:
         one, other = other, one
-    if one.weight < 1.0 and scaled - pair >= one.weight:
+    if one.share < 1.0 and scaled - pair >= one.share:
         return other
     return one

@@ -11,7 +11,6 @@ from typing import Final
 from edge.control.routing_files import Ejection
 
 _PRIOR_ANSWERS: Final = 5.0  # the scores of an address that is not asked go to zero with its counts
-_WORTH_AVOIDING: Final = 0.02
 _PENALTY: Final = 10.0
 _SLOWER_THAN_OTHERS: Final = 3.0
 _SLOW_S: Final = 0.05  # below it, differences are noise
@@ -74,12 +73,11 @@ class Record:
         """The time of an answer, in seconds, drawn towards zero while there are few."""
         return self.seconds / (self.answers + _PRIOR_ANSWERS)
 
-    def penalty(self, others_mean_s: float) -> float:
-        """Return what the address's load is multiplied by, 1 or more: for its errors, and for being much slower."""
-        score = self.errors / (self.answers + _PRIOR_ANSWERS)
-        penalty = 1.0 + _PENALTY * score if score > _WORTH_AVOIDING else 1.0
+    def share(self, others_mean_s: float) -> float:
+        """Return which part of its turns it should take, up to 1: less for errors, and for being much slower."""
+        share = 1.0 / (1.0 + _PENALTY * self.errors / (self.answers + _PRIOR_ANSWERS))
         slow = self.mean_s / max(others_mean_s, _SLOW_S)
-        return penalty * slow if slow > _SLOWER_THAN_OTHERS else penalty
+        return share / (slow * slow) if slow > _SLOWER_THAN_OTHERS else share
 
     def is_outlier(self, ejection: Ejection, others_error_rate: float) -> bool:
         """Say whether its errors warrant ejection: many, and more than the others of the same origin have.

@@ -16,9 +16,9 @@ class Endpoint(Peer):
         "in_flight",
         "known",
         "opened",
-        "penalty",
         "probe",
         "record",
+        "share",
         "since",
         "standing",
         "until",
@@ -32,8 +32,8 @@ class Endpoint(Peer):
         self.opened = 0  # connections that are open
         self.connecting = 0
         self.in_flight = 0  # requests, and connects on the way
-        self.weight = weight  # of its share of requests, while it warms up
-        self.penalty = 1.0  # its load counts so many times, for its errors
+        self.weight = weight  # while it warms up
+        self.share = weight  # of its turns that it takes: its weight, less for errors and for being slow
         self.record = Record()
         self.standing = Standing.ACTIVE
         self.since = since  # when it came into rotation, or was last excused

@@ -402,7 +402,7 @@ class OriginPool:
 
 
 def _load(endpoint: Endpoint) -> float:
-    return (endpoint.in_flight + 1) * endpoint.penalty
+    return (endpoint.in_flight + 1) / endpoint.share
 
 
 def _endpoint(connection: Upstream) -> Endpoint:

@@ -63,7 +63,6 @@ class Rotation:
             endpoint.probe = None
             endpoint.standing = Standing.ACTIVE
             endpoint.record.forget()
-            endpoint.penalty = 1.0
             self._warm(endpoint, now)
             self._choose_active()
 
@@ -77,7 +76,7 @@ class Rotation:
             return probe
         record = endpoint.record
         record.failed()
-        endpoint.penalty = max(endpoint.penalty, record.penalty(0.0))
+        endpoint.share = min(endpoint.share, endpoint.weight * record.share(1.0))
         if not may_eject(len(self.endpoints), len(self.active), self._ejection.max_share):
             return False
         if not connecting and not record.is_outlier(self._ejection, self._others_error_rate(endpoint)):
@@ -105,8 +104,9 @@ class Rotation:
         for endpoint in self.endpoints:
             record = endpoint.record
             record.decay(elapsed, self._ejection.half_life_s)
-            endpoint.penalty = record.penalty(max(all_s - record.mean_s, 0.0) / others)
-            endpoint.weight = warm_up.weight(now - endpoint.since, self._warm_up_s) if endpoint.weight < 1.0 else 1.0
+            if endpoint.weight < 1.0:
+                endpoint.weight = warm_up.weight(now - endpoint.since, self._warm_up_s)
+            endpoint.share = endpoint.weight * record.share(max(all_s - record.mean_s, 0.0) / others)
             if endpoint.standing is Standing.EJECTED and endpoint.healthy and now >= endpoint.until:
                 endpoint.standing = Standing.RETURNING
                 due.append(endpoint)
@@ -123,7 +123,7 @@ class Rotation:
 
     def _warm(self, endpoint: Endpoint, now: float) -> None:
         endpoint.since = now
-        endpoint.weight = warm_up.weight(0.0, self._warm_up_s)
+        endpoint.weight = endpoint.share = warm_up.weight(0.0, self._warm_up_s)
         endpoint.until = now + endpoint.record.excused_after(self._ejection)
 
     def _others_error_rate(self, endpoint: Endpoint) -> float:

@@ -1,15 +1,39 @@
 """Several addresses: one that fails is left out, costs as little as can be, and comes back by a probe."""
 
+import asyncio
 import contextlib
+import socket
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+
+import h11
+import pytest
 
 from edge.contract.reasons import Reason
 from edge.control.values import parse_address
 from edge.net.upstream import Upstream
 from edge.upstream.endpoint import Endpoint
 from edge.upstream.pool import OriginPool
-from tests.edge.raw import RawOrigin, Script, answering, connected, get, ok, raw_origin, until
+from tests.edge.raw import (
+    OriginConnection,
+    RawClient,
+    RawOrigin,
+    Script,
+    answering,
+    connected,
+    get,
+    ok,
+    raw_origin,
+    request,
+    response,
+    until,
+)
 from tests.edge.running import RunningEdge, running_edge
 from tests.edge.test_pool import Gate
+
+QUICK = ("origins.api.ejection.base_s=0.3", "origins.api.ejection.max_s=5.0")
+LONG = ("origins.api.ejection.base_s=60.0", "origins.api.ejection.max_s=60.0")
+WAIT = "origins.api.wait_timeout_s=30.0"
 
 
 def addresses(*origins: RawOrigin | str) -> str:
@@ -129,3 +153,316 @@ async def test_an_avoided_address_is_not_taken_while_there_is_another() -> None:
         await until(lambda: last.connection)
         assert last.connection is not None
         assert last.connection.address is avoided
+
+
+# Addresses that fail.
+
+
+class Moody:
+    """An origin whose answer can be changed while it runs: `ok`, `500`, `404`, `reset`, `cut`, `hang`."""
+
+    def __init__(self, mood: str, name: bytes = b"moody") -> None:
+        self.mood = mood
+        self.asked = 0
+        self._name = name
+
+    async def __call__(self, connection: OriginConnection) -> None:
+        """Answer as the mood of the moment is."""
+        while await connection.request() is not None:
+            self.asked += 1
+            if self.mood == "ok":
+                await connection.send(ok(self._name))
+            elif self.mood.isdigit():
+                await connection.send(response(self.mood.encode() + b" No", b"Content-Length: 2") + b"no")
+            elif self.mood == "cut":
+                await connection.send(response(b"200 OK", b"Content-Length: 100") + b"half")
+                connection.reset()
+            elif self.mood == "reset":
+                connection.reset()
+            else:
+                await connection.end()
+
+
+async def statuses(port: int, count: int, asked: bytes | None = None) -> list[int]:
+    """Ask one after the other, each on a connection of its own; 0 for an answer that was broken off."""
+    seen = []
+    for _ in range(count):
+        async with connected(port) as client:
+            try:
+                seen.append((await client.ask(asked or get())).status)
+            except (ConnectionError, h11.RemoteProtocolError):
+                seen.append(0)
+    return seen
+
+
+def ejections(edge: RunningEdge) -> dict[str, int]:
+    """Return how many there were, by cause."""
+    counted: dict[str, int] = {}
+    for (_, _, cause), number in edge.metrics.ejections.items():
+        counted[str(cause)] = counted.get(str(cause), 0) + number
+    return counted
+
+
+@contextmanager
+def closed_port() -> Iterator[tuple[socket.socket, str]]:
+    """Hold a port on which nothing listens: connects are refused until somebody listens on the socket."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.setblocking(False)
+        yield held, f"127.0.0.1:{held.getsockname()[1]}"
+
+
+@contextmanager
+def black_hole() -> Iterator[str]:
+    """Listen with a full backlog: connects get no answer."""
+    with contextlib.ExitStack() as stack:
+        held = stack.enter_context(socket.socket())
+        held.bind(("127.0.0.1", 0))
+        held.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(held.getsockname())
+        yield f"127.0.0.1:{held.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("mood", "cause", "seen"),
+    [("500", "status_5xx", 500), ("reset", "origin_closed", 502), ("cut", "origin_cut", 0)],
+)
+async def test_b1_b7_an_address_that_fails_costs_five_requests_and_is_left_out(
+    mood: str, cause: str, seen: int
+) -> None:
+    bad = Moody(mood)
+    async with contextlib.AsyncExitStack() as stack:
+        running = await origins(stack, bad, *[answering(ok())] * 3)
+        edge = await stack.enter_async_context(running_edge(running[0].address, addresses(*running), *LONG))
+        post = request(b"POST", b"/upload", b"Content-Length: 3", body=b"abc")
+        answers = []
+        while not ejections(edge):
+            answers += await statuses(edge.port, 10, post)
+        assert {*answers} == {200, seen}
+        assert bad.asked == answers.count(seen) == 5
+        assert await statuses(edge.port, 40, post) == [200] * 40
+        assert ejections(edge) == {cause: 1}
+
+
+async def test_an_ejected_address_returns_by_a_probe_and_is_used_again() -> None:
+    bad = Moody("500")
+    async with contextlib.AsyncExitStack() as stack:
+        running = await origins(stack, bad, answering(ok(b"good")))
+        edge = await stack.enter_async_context(running_edge(running[0].address, addresses(*running), *QUICK))
+        endpoint = endpoint_of(edge, running[0])
+        while not ejections(edge):
+            await statuses(edge.port, 1)
+        bad.mood = "ok"
+        while endpoint not in pool_of(edge)._rotation.active:
+            assert await statuses(edge.port, 1) == [200]
+        assert 0.0 < endpoint.weight < 1.0
+        asked = bad.asked
+        while bad.asked < asked + 3:
+            assert await statuses(edge.port, 1) == [200]
+
+
+async def test_at_most_one_probe_is_in_flight() -> None:
+    bad = Moody("500")
+    async with contextlib.AsyncExitStack() as stack:
+        running = await origins(stack, bad, answering(ok(b"good")))
+        edge = await stack.enter_async_context(running_edge(running[0].address, addresses(*running), *QUICK))
+        endpoint = endpoint_of(edge, running[0])
+        while not ejections(edge):
+            await statuses(edge.port, 1)
+        bad.mood, asked = "hang", bad.asked
+        devices = [await stack.enter_async_context(connected(edge.port)) for _ in range(10)]
+        for device in devices:
+            await until(lambda: pool_of(edge)._rotation.ready or endpoint.probe)
+            await device.send(get())
+        await until(lambda: bad.asked > asked)
+        answered = [device for device in devices if await answers_soon(device)]
+        assert len(answered) == 9
+        assert bad.asked == asked + 1
+        (probing,) = [device for device in devices if device not in answered]
+        probing.reset()  # no verdict: another request may be the probe
+        bad.mood = "ok"
+        while endpoint not in pool_of(edge)._rotation.active:
+            assert await statuses(edge.port, 1) == [200]
+
+
+async def answers_soon(device: RawClient) -> bool:
+    """Say whether an answer comes; the one that does not holds the probe."""
+    try:
+        async with asyncio.timeout(1.0):
+            return (await device.response()).status == 200
+    except TimeoutError:
+        return False
+
+
+async def test_4xx_are_no_errors_of_an_address() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        running = await origins(stack, Moody("404"), answering(ok()))
+        edge = await stack.enter_async_context(running_edge(running[0].address, addresses(*running)))
+        answers = await statuses(edge.port, 60)
+        assert answers.count(404) > 10
+        assert not ejections(edge)
+
+
+async def test_b13_500s_from_all_addresses_eject_none() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        running = await origins(stack, Moody("500"), Moody("500"), Moody("500"))
+        edge = await stack.enter_async_context(running_edge(running[0].address, addresses(*running)))
+        async with connected(edge.port) as client:
+            assert {(await client.ask(get())).status for _ in range(100)} == {500}
+        active = pool_of(edge)._rotation.active
+        assert len(active) >= 2
+
+
+async def test_b1_a_request_whose_address_is_gone_goes_to_another_even_with_a_body() -> None:
+    with closed_port() as (_, gone):
+        async with contextlib.AsyncExitStack() as stack:
+            (good,) = await origins(stack, answering(ok(b"good", b"Connection: close")))
+            edge = await stack.enter_async_context(running_edge(gone, addresses(gone, good), *LONG))
+            post = request(b"POST", b"/upload", b"Content-Length: 3", body=b"abc")
+            assert await statuses(edge.port, 30, post) == [200] * 30
+            assert ejections(edge) == {"origin_connect_failed": 1}
+            assert len(good.requests) == 30
+
+
+async def test_b3_a_black_hole_costs_one_connect_timeout_and_no_request() -> None:
+    with black_hole() as hole:
+        async with contextlib.AsyncExitStack() as stack:
+            (good,) = await origins(stack, answering(ok(b"good", b"Connection: close")))
+            overrides = (addresses(hole, good), "origins.api.connect_timeout_s=1.0", *LONG, WAIT)
+            edge = await stack.enter_async_context(running_edge(hole, *overrides))
+            clock, slow = asyncio.get_running_loop().time, 0
+            for _ in range(40):
+                began = clock()
+                assert await statuses(edge.port, 1) == [200]
+                slow += clock() - began >= 0.95
+            assert slow <= 1
+            assert ejections(edge) == {"origin_connect_timeout": 1}
+
+
+async def test_b3_requests_behind_a_black_hole_are_served_as_soon_as_one_has_found_out() -> None:
+    with black_hole() as hole:
+        async with contextlib.AsyncExitStack() as stack:
+            (good,) = await origins(stack, answering(ok(b"good", b"Connection: close")))
+            overrides = (addresses(hole, good), "origins.api.connect_timeout_s=0.5", *LONG, WAIT)
+            edge = await stack.enter_async_context(running_edge(hole, *overrides))
+            devices = [await stack.enter_async_context(connected(edge.port)) for _ in range(20)]
+            for device in devices:
+                await device.send(get())
+            assert [(await device.response()).status for device in devices] == [200] * 20
+
+
+async def test_b2_all_addresses_down_is_a_503_at_once_and_the_first_one_back_serves() -> None:
+    with closed_port() as (first, one), closed_port() as (_, other):
+        async with contextlib.AsyncExitStack() as stack:
+            edge = await stack.enter_async_context(running_edge(one, addresses(one, other), *QUICK))
+            assert await statuses(edge.port, 20) == [503] * 20
+            assert len(pool_of(edge)._rotation.active) == 1
+            server = await asyncio.start_server(RawOrigin(answering(ok(b"back")), 65536)._serve, sock=first)
+            stack.push_async_callback(server.wait_closed)
+            stack.callback(server.close)
+            async with asyncio.timeout(8):
+                while await statuses(edge.port, 1) != [200]:
+                    pass
+            assert await statuses(edge.port, 10) == [200] * 10
+
+
+async def test_b5_requests_pass_by_an_address_that_does_not_answer() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        running = await origins(stack, Moody("hang"), answering(ok()))
+        edge = await stack.enter_async_context(running_edge(running[0].address, addresses(*running)))
+        asking = asyncio.create_task(statuses(edge.port, 1000))
+        await until(lambda: running[0].requests)
+        assert await statuses(edge.port, 50) == [200] * 50
+        assert len(running[0].requests) == 1
+        asking.cancel()
+
+
+# Connections.
+
+
+async def test_idle_connections_to_all_addresses_serve_without_any_task() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        running = await origins(stack, *[answering(ok())] * 3)
+        edge = await stack.enter_async_context(running_edge(running[0].address, addresses(*running)))
+        client = await stack.enter_async_context(connected(edge.port))
+        pool, started = pool_of(edge), 0
+        while not all(endpoint.idle for endpoint in pool._rotation.endpoints):
+            await client.ask(get())
+        spawn = pool._spawn
+
+        def counting(work: Coroutine[None, None, None]) -> object:
+            nonlocal started
+            started += 1
+            return spawn(work)
+
+        pool._spawn = counting
+        for _ in range(50):
+            await client.ask(get())
+        assert started == 0
+
+
+async def test_no_more_connections_go_to_one_address_than_it_may_have() -> None:
+    gates = [Gate(), Gate()]
+    async with contextlib.AsyncExitStack() as stack:
+        running = await origins(stack, *gates)
+        limit = "origins.api.max_connections_per_address=2"
+        edge = await stack.enter_async_context(running_edge(running[0].address, addresses(*running), limit, WAIT))
+        devices = [await stack.enter_async_context(connected(edge.port)) for _ in range(10)]
+        for device in devices:
+            await device.send(get())
+        await until(lambda: len(running[0].requests) + len(running[1].requests) == 4)
+        for gate in gates:
+            gate.open.set()
+        assert [(await device.response()).status for device in devices] == [200] * 10
+        assert [len(origin.connections) for origin in running] == [2, 2]
+
+
+async def test_an_idle_connection_to_any_address_serves_when_no_other_may_be_opened() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        running = await origins(stack, *[answering(ok())] * 3)
+        edge = await stack.enter_async_context(
+            running_edge(running[0].address, addresses(*running), "origins.api.max_connections=1")
+        )
+        assert await statuses(edge.port, 20) == [200] * 20
+        assert sum(len(origin.connections) for origin in running) == 1
+
+
+async def test_a_connection_takes_its_number_of_requests_less_a_fifth_at_most_and_is_closed() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        (origin,) = await origins(stack, answering(ok()))
+        limit = "origins.api.max_requests_per_connection=10"
+        edge = await stack.enter_async_context(running_edge(origin.address, limit))
+        assert await statuses(edge.port, 60) == [200] * 60
+        assert all(8 <= len(each.requests) <= 10 for each in origin.connections[:-1])
+        assert len(origin.connections) >= 6
+
+
+async def test_a_connection_that_is_too_old_takes_no_more_requests() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        (origin,) = await origins(stack, answering(ok()))
+        edge = await stack.enter_async_context(running_edge(origin.address, "origins.api.max_connection_age_s=0.4"))
+        async with asyncio.timeout(8):
+            while len(origin.connections) < 3:
+                assert await statuses(edge.port, 1) == [200]
+        await until(lambda: edge.engine.origin_connections == 0)
+
+
+async def test_the_metrics_of_an_origin() -> None:
+    with closed_port() as (_, gone):
+        async with contextlib.AsyncExitStack() as stack:
+            (good,) = await origins(stack, answering(ok()))
+            edge = await stack.enter_async_context(running_edge(gone, addresses(gone, good), *LONG))
+            while not ejections(edge):
+                await statuses(edge.port, 1)
+            values = edge.metrics.snapshot(0.0).values
+            assert dict(values["edge_origin_addresses"]) == {
+                ("api", "known"): 2,
+                ("api", "ejected"): 1,
+                ("api", "unhealthy"): 0,
+            }
+            assert values["edge_origin_ejections_total"] == [(("api", gone, "origin_connect_failed"), 1)]
+            assert values["edge_origin_connections"] == [(("api",), pool_of(edge).open_connections)]
+            assert values["edge_origin_waiting"] == [(("api",), 0)]

@@ -236,7 +236,7 @@ class AnyOrder(RuleBasedStateMachine):
     def every_ejection_ends(self) -> None:
         for endpoint in getattr(self, "rotation", Rotation(SETTINGS, 1.0, random.random)).endpoints:
             assert 0.1 <= endpoint.weight <= 1.0
-            assert endpoint.penalty >= 1.0
+            assert 0.0 < endpoint.share <= endpoint.weight
             if endpoint.standing is Standing.EJECTED:
                 assert endpoint.until <= self.now + SETTINGS.max_s
 
