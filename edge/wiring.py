@@ -6,6 +6,7 @@ follows from a snapshot (filters, chains, routes, pools) is built anew for each,
 
 import asyncio
 import hashlib
+import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +19,10 @@ from edge.clients.kms import KeyRings
 from edge.contract.filters import InboundFilter, OutboundFilter
 from edge.contract.identity import UserIdentity
 from edge.contract.ports import CookiePair, CookieService
+from edge.control.guards import BreakerSection
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
+from edge.guard.breaker import Breaker
 from edge.guard.shedding import PARTS
 from edge.net.certificate_watch import CertificateFiles, CertificateWatch
 from edge.net.descriptors import raise_descriptor_limit
@@ -49,11 +52,16 @@ from tokens.set_cookie import CookieAttributes
 _log = structlog.get_logger("edge.worker")
 
 
+def _breaker(service: str, settings: BreakerSection, metrics: WorkerMetrics) -> Breaker:
+    return Breaker(settings.settings(), time.monotonic, random.random, metrics.breaker(f"service:{service}"))
+
+
 def key_rings(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: WorkerMetrics) -> KeyRings:
     """Return the holder of this worker's keys, not yet started."""
     kms = snapshot.services.kms
     client = KmsClient(session, str(kms.url), read_token(kms.token_file), kms.timeout_s)
-    return KeyRings(client, kms.purposes, refresh_s=kms.refresh_s, metrics=metrics)
+    breaker = _breaker("kms", kms.breaker, metrics)
+    return KeyRings(client, kms.purposes, refresh_s=kms.refresh_s, breaker=breaker, metrics=metrics)
 
 
 def cookie_service(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: WorkerMetrics) -> CookieServiceClient:
@@ -66,6 +74,7 @@ def cookie_service(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: 
         timeout_s=settings.timeout_s,
         create_timeout_s=settings.create_timeout_s,
         concurrency=settings.concurrency,
+        breaker=_breaker("cookie", settings.breaker, metrics),
         metrics=metrics,
     )
 

@@ -1,4 +1,4 @@
-"""The cookie service, as filters call it: protobuf over HTTP, under a deadline and a concurrency limit.
+"""The cookie service, as filters call it: protobuf over HTTP, under a deadline, a concurrency limit and a breaker.
 
 No failure of the service leaves this module as an exception: whoever waits gets UNAVAILABLE, or None.
 """
@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, Message
 
 from edge.contract.identity import DeviceIdentity, UserIdentity
 from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie
+from edge.guard.breaker import Breaker, Permit
 from edge.telemetry.metrics import WorkerMetrics
 
 _MEDIA_TYPE: Final = "application/x-protobuf"
@@ -46,6 +47,7 @@ class CookieServiceClient:
         timeout_s: float,
         create_timeout_s: float,
         concurrency: int,
+        breaker: Breaker,
         metrics: WorkerMetrics,
     ) -> None:
         """Take the service's base `url`, this edge's bearer `token`, and the limits of the config."""
@@ -55,6 +57,7 @@ class CookieServiceClient:
         self._timeout_s = timeout_s
         self._create_timeout_s = create_timeout_s
         self._free = concurrency
+        self._breaker = breaker
         self._metrics = metrics
 
     def __repr__(self) -> str:
@@ -95,9 +98,13 @@ class CookieServiceClient:
     async def _call(self, path: str, request: Message, answer: type[Answer], timeout_s: float) -> Answer:
         if self._free <= 0:
             raise _Failed("overloaded")
+        permit = self._breaker.permit()
+        if permit is None:
+            raise _Failed("breaker_open")
         self._free -= 1
         try:
-            return answer.FromString(await self._post(path, request.SerializeToString(), timeout_s))
+            with permit:
+                return answer.FromString(await self._post(path, request.SerializeToString(), timeout_s, permit))
         except DecodeError:
             raise _Failed("bad_answer") from None
         except TimeoutError:
@@ -107,7 +114,7 @@ class CookieServiceClient:
         finally:
             self._free += 1
 
-    async def _post(self, path: str, body: bytes, timeout_s: float) -> bytes:
+    async def _post(self, path: str, body: bytes, timeout_s: float, permit: Permit) -> bytes:
         async with self._session.post(
             self._url + path,
             data=body,
@@ -116,6 +123,8 @@ class CookieServiceClient:
             allow_redirects=False,
         ) as response:
             if response.status != 200:
+                if response.status < 500:
+                    permit.worked()  # it minds this call, or this edge; that is no outage
                 raise _Failed(f"status_{response.status // 100}xx")
             received = bytearray()
             async for piece in response.content.iter_any():

@@ -7,7 +7,9 @@ import time
 from collections.abc import Sequence
 
 import structlog
+from edgepb.kms.v1.kms_pb2 import GetKeySetsResponse
 
+from edge.guard.breaker import Breaker
 from edge.telemetry.metrics import WorkerMetrics
 from passport.keys import PassportKeys
 from passport.kms import KmsClient, KmsRefused, KmsUnavailable
@@ -25,8 +27,11 @@ class KeyRings:
     Until the first fetch both are empty: nothing opens and nothing can be signed. A refresh that fails keeps the old.
     """
 
-    def __init__(self, client: KmsClient, purposes: Sequence[str], *, refresh_s: float, metrics: WorkerMetrics) -> None:
+    def __init__(
+        self, client: KmsClient, purposes: Sequence[str], *, refresh_s: float, breaker: Breaker, metrics: WorkerMetrics
+    ) -> None:
         self._client = client
+        self._breaker = breaker
         self._purposes = tuple(purposes)
         self._refresh_s = refresh_s
         self._metrics = metrics
@@ -83,9 +88,20 @@ class KeyRings:
         async with self._fetching:
             await self._fetch()
 
+    async def _ask(self) -> GetKeySetsResponse:
+        permit = self._breaker.permit()
+        if permit is None:
+            raise KmsUnavailable("the KMS has failed too often: it is left alone for a moment")
+        with permit:
+            try:
+                return await self._client.key_sets(self._purposes)
+            except KmsRefused:
+                permit.worked()
+                raise
+
     async def _fetch(self) -> None:
         try:
-            answer = await self._client.key_sets(self._purposes)
+            answer = await self._ask()
             if answer.revision != self._revision:
                 # Same revision, same objects: verified-token caches live as long as the ring they were filled under.
                 ring = KeyRing.from_key_sets(answer.key_sets, answer.revision)

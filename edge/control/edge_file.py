@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from edge.control.guards import CookieBreakerSection, KmsBreakerSection
 from edge.control.tls import ListenerTls
 from edge.control.values import (
     Count,
@@ -258,6 +259,7 @@ class KmsClient(Section):
         Field(min_length=1, description="The key sets this edge asks for."),
         ListOf,
     ] = ("cookie", "cookie-rescheduled", "passport-user", "passport-device", "passport-auth")
+    breaker: KmsBreakerSection = KmsBreakerSection()
 
 
 class CookieClient(Section):
@@ -268,6 +270,7 @@ class CookieClient(Section):
     timeout_s: Annotated[Seconds, Field(description="One renewal; later it counts as unavailable.")] = 0.3
     create_timeout_s: Annotated[Seconds, Field(description="One creation after a login.")] = 2
     concurrency: Annotated[Count, Field(description="Calls at a time, for each worker.")] = 64
+    breaker: CookieBreakerSection = CookieBreakerSection()
 
 
 class Services(Section):

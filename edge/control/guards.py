@@ -51,6 +51,24 @@ class BreakerSection(Section):
         )
 
 
+class CookieBreakerSection(BreakerSection):
+    """For the cookie service: a probe is a renewal, whose user waits for it."""
+
+    min_calls: Annotated[Count, Field(description="It does not open on fewer calls than these in the window.")] = 10
+    open_s: Annotated[
+        Seconds, Field(description="Until the first probe, less up to a half; doubled each time it opens again.")
+    ] = 0.5
+    max_open_s: Annotated[Seconds, Field(validate_default=True, description="The longest time between probes.")] = 5.0
+
+
+class KmsBreakerSection(BreakerSection):
+    """For the KMS, which is asked seldom: by a worker that starts, and every `refresh_s`."""
+
+    window_s: Annotated[Seconds, Field(description="Calls that ended within it count.")] = 120.0
+    min_calls: Annotated[Count, Field(description="It does not open on fewer calls than these in the window.")] = 5
+    max_open_s: Annotated[Seconds, Field(validate_default=True, description="The longest time between probes.")] = 2.0
+
+
 class ConcurrencySection(Section):
     """The bounds of the adaptive limit of requests that wait for an origin's answer, for each worker."""
 

@@ -1,11 +1,36 @@
 """A service on loopback whose answers a test sets, over real sockets."""
 
 import asyncio
+import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import aiohttp
 from aiohttp import web
+
+from edge.guard.breaker import Breaker, BreakerSettings
+from edge.telemetry.metrics import WorkerMetrics
+
+BREAKER = BreakerSettings(
+    window_s=60.0,
+    min_calls=4,
+    failure_rate=0.7,
+    slow_call_s=10.0,
+    slow_call_rate=1.0,
+    half_open_permits=1,
+    half_open_max_s=5.0,
+    open_s=0.05,
+    max_open_s=0.05,
+)
+
+
+def breaker(metrics: WorkerMetrics, *, open_s: float = 0.05) -> Breaker:
+    """Return a breaker that opens on the fourth failure, `service:test` in the metrics."""
+    settings = replace(BREAKER, open_s=open_s, max_open_s=open_s)
+    return Breaker(settings, time.monotonic, random.random, metrics.breaker("service:test"))
+
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -11,14 +11,14 @@ from edge.clients.cookie_service import CookieServiceClient
 from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
 from edge.contract.ports import RenewalOutcome
 from edge.telemetry.metrics import WorkerMetrics
-from tests.clients.serving import serving
+from tests.clients.serving import breaker, serving
 
 USER = UserIdentity(Source.USER_CREDENTIALS, Level.HIGH, 11, 12, profile_id="p")
 PAIR = pb.CookiePair(insecure=b"aaa", secure=b"bbb", expires_at=1_700_000_000, generation=2)
 
 
 def client(
-    session: aiohttp.ClientSession, url: str, *, timeout_s: float = 5.0, concurrency: int = 4
+    session: aiohttp.ClientSession, url: str, *, timeout_s: float = 5.0, concurrency: int = 4, open_s: float = 0.05
 ) -> tuple[CookieServiceClient, WorkerMetrics]:
     metrics = WorkerMetrics()
     made = CookieServiceClient(
@@ -28,6 +28,7 @@ def client(
         timeout_s=timeout_s,
         create_timeout_s=timeout_s,
         concurrency=concurrency,
+        breaker=breaker(metrics, open_s=open_s),
         metrics=metrics,
     )
     return made, metrics
@@ -127,6 +128,57 @@ async def test_one_call_more_than_the_limit_is_unavailable_at_once_and_the_place
         service.released.set()
         assert (await first).outcome is RenewalOutcome.NOT_A_MEMBER
         assert (await cookies.renew(b"other")).outcome is RenewalOutcome.NOT_A_MEMBER
+
+
+@pytest.mark.parametrize("how", ["status", "garbage", "hang", "gone"])
+async def test_s1_a_service_that_keeps_failing_is_left_alone_and_costs_nothing(how: str) -> None:
+    async with serving() as (service, session):
+        url, asked = service.url, 4
+        if how == "status":
+            service.status = 500
+        elif how == "garbage":
+            service.body = b"\xff\xff"
+        elif how == "hang":
+            service.hang = True
+        else:
+            with socket.create_server(("127.0.0.1", 0)) as gone:
+                url, asked = f"http://127.0.0.1:{gone.getsockname()[1]}", 0
+        cookies, metrics = client(session, url, timeout_s=0.05, open_s=3600.0)
+        for _ in range(20):
+            assert (await cookies.renew(b"old")).outcome is RenewalOutcome.UNAVAILABLE
+        assert await cookies.create(USER, None) is None
+        assert len(service.requests) == asked
+        assert metrics.remote_calls[("cookie", "breaker_open")] == 17
+        assert metrics.breaker_states == {"service:test": 2}
+
+
+async def test_s2_one_probe_at_a_time_finds_out_that_the_service_is_back() -> None:
+    async with serving() as (service, session):
+        service.status = 500
+        service.body = pb.RenewResponse(outcome=pb.NOT_A_MEMBER).SerializeToString()
+        cookies, metrics = client(session, service.url, concurrency=64)
+        for _ in range(4):
+            await cookies.renew(b"old")
+        service.status, service.hang = 200, True
+        await asyncio.sleep(0.06)
+        many = [asyncio.create_task(cookies.renew(b"old")) for _ in range(50)]
+        await asyncio.wait(many, return_when=asyncio.FIRST_COMPLETED)
+        service.released.set()
+        outcomes = [(await each).outcome for each in many]
+        assert outcomes.count(RenewalOutcome.NOT_A_MEMBER) == 1
+        assert outcomes.count(RenewalOutcome.UNAVAILABLE) == 49
+        assert len(service.requests) == 5
+        assert (await cookies.renew(b"old")).outcome is RenewalOutcome.NOT_A_MEMBER
+        assert metrics.breaker_states == {"service:test": 0}
+
+
+async def test_a_service_that_refuses_this_edge_is_not_out_of_order() -> None:
+    async with serving() as (service, session):
+        service.status = 403
+        cookies, metrics = client(session, service.url)
+        for _ in range(10):
+            await cookies.renew(b"old")
+        assert metrics.remote_calls == {("cookie", "status_4xx"): 10}
 
 
 async def test_a_cancelled_call_gives_its_place_back() -> None:

@@ -10,7 +10,7 @@ from edgepb.kms.v1 import kms_pb2
 from edge.clients.kms import KeyRings
 from edge.telemetry.metrics import WorkerMetrics
 from passport.kms import KmsClient, KmsRefused, KmsUnavailable
-from tests.clients.serving import Service, serving
+from tests.clients.serving import Service, breaker, serving
 from tests.processes import eventually
 
 PURPOSES = ("cookie", "passport-user")
@@ -35,7 +35,8 @@ def answer(revision: int, *, primaries: int = 1) -> bytes:
 
 def rings(service: Service, session: aiohttp.ClientSession, *, refresh_s: float = 60.0) -> KeyRings:
     client = KmsClient(session, service.url, "token-canary")
-    return KeyRings(client, PURPOSES, refresh_s=refresh_s, metrics=WorkerMetrics())
+    metrics = WorkerMetrics()
+    return KeyRings(client, PURPOSES, refresh_s=refresh_s, breaker=breaker(metrics), metrics=metrics)
 
 
 async def until(service: Service, calls: int) -> None:
@@ -143,7 +144,9 @@ async def test_key_sets_that_contradict_themselves_change_nothing() -> None:
 async def test_fetches_are_counted_and_the_ring_has_an_age() -> None:
     async with serving() as (service, session):
         metrics = WorkerMetrics()
-        keys = KeyRings(KmsClient(session, service.url, "t"), PURPOSES, refresh_s=60.0, metrics=metrics)
+        keys = KeyRings(
+            KmsClient(session, service.url, "t"), PURPOSES, refresh_s=60.0, breaker=breaker(metrics), metrics=metrics
+        )
         service.body = answer(5)
         await keys.refresh()
         service.status = 500
@@ -194,3 +197,30 @@ async def test_a_late_older_answer_never_replaces_a_newer_one() -> None:
         service.released.set()
         await asyncio.gather(late, newer)
         assert keys.ring.revision == 2
+
+
+async def test_k3_a_kms_that_keeps_failing_is_left_alone_and_the_keys_stay() -> None:
+    async with serving() as (service, session):
+        service.body = answer(1)
+        metrics = WorkerMetrics()
+        client = KmsClient(session, service.url, "t")
+        keys = KeyRings(client, PURPOSES, refresh_s=60.0, breaker=breaker(metrics, open_s=3600.0), metrics=metrics)
+        await keys.refresh()
+        ring = keys.ring
+        service.status = 500
+        for _ in range(20):
+            with pytest.raises(KmsUnavailable):
+                await keys.refresh()
+        assert len(service.requests) < 10
+        assert metrics.breaker_states == {"service:test": 2}
+        assert keys.ring is ring
+
+
+async def test_a_kms_that_refuses_this_edge_is_not_out_of_order() -> None:
+    async with serving() as (service, session):
+        service.status = 403
+        keys = rings(service, session)
+        for _ in range(10):
+            with pytest.raises(KmsRefused):
+                await keys.refresh()
+        assert len(service.requests) == 10

@@ -322,3 +322,23 @@ async def test_s1_an_expired_cookie_without_a_cookie_service_is_served_at_its_lo
             assert "Set-Cookie" not in response.headers
         calls = (await worker.metrics()).values["edge_remote_calls_total"]
     assert {outcome for service, outcome in calls if service == "cookie"} == {"unreachable"}
+
+
+async def test_s1_s6_while_the_breaker_of_the_cookie_service_is_open_nobody_is_signed_out_and_nothing_forged_passes(
+    kms: Kms, origin: Origin, session: aiohttp.ClientSession
+) -> None:
+    overrides = ("services.cookie.breaker.open_s=3600.0", "services.cookie.breaker.max_open_s=3600.0")
+    async with running_worker(kms, origin.address, *overrides, "services.cookie.breaker.window_s=60.0") as worker:
+        for _ in range(20):
+            cookies = await cookie_header(kms, age_s=20_000)
+            async with session.get(worker.url + "/browse", headers={"Cookie": cookies}) as response:
+                assert response.status == 200
+                assert "Set-Cookie" not in response.headers
+        assert (await get(session, worker, "/account", Cookie=await cookie_header(kms)))[0] == 200
+        cut = cookies.replace("EdgeId=", "EdgeId=AAAA")
+        assert (await get(session, worker, "/browse", Cookie=cut))[0] == 401
+        values = (await worker.metrics()).values
+    calls = values["edge_remote_calls_total"]
+    assert calls[("cookie", "unreachable")] == 10
+    assert calls[("cookie", "breaker_open")] == 10
+    assert values["edge_breaker_state"][("service:cookie",)] == 2
