@@ -43,12 +43,11 @@ class Reloading:
         self._engine: Engine | None = None
         self._prepared: tuple[int, Context] | None = None
 
-    def first(self, snapshot: Snapshot, revision: int) -> Engine:
+    def first(self, snapshot: Snapshot) -> Engine:
         """Return the engine that serves `snapshot`. Raises OSError and ValueError for a file that cannot be used."""
         loop = asyncio.get_running_loop()
         filters = wiring.build_filters(snapshot, self._keys, self._cookie_service(snapshot))
         self._engine = engine = wiring.build_engine(snapshot, filters, self._recorder, loop)
-        self._recorder.metrics.config = (revision, snapshot.made_of.hash)
         return engine
 
     async def prepare(self, revision: int, texts: Mapping[str, str]) -> str:

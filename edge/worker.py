@@ -2,8 +2,8 @@
 
     python -m edge.worker --control-fd FD --listen-fd FD... [--slot N] --config DIR --var DIR [--set KEY=VALUE]...
 
-It inherits a listening socket for each slot. Without `--slot` it has everything loaded and waits, on the control
-channel, to be told its slot and the texts of the config files; with it, it takes that slot and reads them from disk.
+It inherits a listening socket for each slot. Over the control channel it is told the texts of the config files, and,
+once it has all it needs to serve them, its slot. With `--slot` it takes that one and reads the files from disk.
 
 Exit codes: 0 after a drain, or when told to end before serving; 2 for an invalid config, or one that names a file that
 cannot be used; 3 when the keys can't be had.
@@ -17,7 +17,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 
 import aiohttp
 import structlog
@@ -31,7 +31,7 @@ from edge.net.listening import listen
 from edge.net.tls_listener import ListenerCertificates
 from edge.relay.engine import Engine
 from edge.reloading import Reloading
-from edge.telemetry.control_channel import Assignment, WorkerChannel
+from edge.telemetry.control_channel import Files, WorkerChannel
 from edge.telemetry.metrics import WorkerMetrics
 from passport.kms import KmsRefused, KmsUnavailable
 
@@ -63,9 +63,10 @@ async def _run(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if arguments.slot is not None:
-        channel.assigned.set_result(Assignment(arguments.slot, 1, None))
+        channel.files.set_result(Files(1, None))
+        channel.slot.set_result(arguments.slot)
     try:
-        await _unless(stop, _assigned(channel))
+        await _unless(stop, _told(channel.files))
         return 0 if stop.is_set() else await _serve(arguments, channel, metrics, stop)
     finally:
         channel.close()
@@ -74,13 +75,12 @@ async def _run(arguments: argparse.Namespace) -> int:
 async def _serve(
     arguments: argparse.Namespace, channel: WorkerChannel, metrics: WorkerMetrics, stop: asyncio.Event
 ) -> int:
-    assignment = channel.assigned.result()
-    listen_fd = _keep_one(arguments.listen_fd, assignment.slot)
+    files = channel.files.result()
 
     def load(texts: Mapping[str, str] | None) -> Snapshot | ConfigErrors:
         return load_config(arguments.config, arguments.set, var=arguments.var, texts=texts)
 
-    snapshot = load(assignment.texts)
+    snapshot = load(files.texts)
     if isinstance(snapshot, ConfigErrors):
         sys.stderr.write(render_errors(snapshot) + "\n")
         return 2
@@ -95,7 +95,7 @@ async def _serve(
             recorder = wiring.telemetry(snapshot, metrics)
             certificates = wiring.listener_certificates(snapshot)
             channel.reloading = reloading = Reloading(load, session, keys, recorder)
-            engine = reloading.first(snapshot, assignment.revision)
+            engine = reloading.first(snapshot)
         except (OSError, ValueError) as problem:
             _log.error("file_unusable", problem=str(problem), hint="the config names a file that cannot be used")
             return 2
@@ -104,7 +104,11 @@ async def _serve(
         _settle_memory()
         watch = wiring.certificate_watch(snapshot, certificates, engine, metrics)
         watching = asyncio.create_task(watch.run())
+        channel.loaded()
+        await _unless(stop, _told(channel.slot))
         if not stop.is_set():
+            listen_fd = _keep_one(arguments.listen_fd, channel.slot.result())
+            metrics.config = (files.revision, snapshot.made_of.hash)
             await _accept(engine, listen_fd, snapshot, certificates, channel=channel, stop=stop)
             await engine.drain(engine.drain_s)
         watching.cancel()
@@ -114,8 +118,8 @@ async def _serve(
     return 0
 
 
-async def _assigned(channel: WorkerChannel) -> None:
-    await channel.assigned
+async def _told(what: Awaitable[object]) -> None:
+    await what
 
 
 def _keep_one(fds: Sequence[int], slot: int) -> int:

@@ -15,9 +15,9 @@ class Config:
     snapshot: Snapshot
     revision: int
 
-    def message(self, kind: str, **more: object) -> Message:
+    def message(self, kind: str) -> Message:
         """Return a control message with the texts of the files: a worker reads no file of its own."""
-        return {"type": kind, "revision": self.revision, "texts": dict(self.snapshot.made_of.texts), **more}
+        return {"type": kind, "revision": self.revision, "texts": dict(self.snapshot.made_of.texts)}
 
 
 class Result(IntEnum):

@@ -29,7 +29,9 @@ class ControlSocket:
 
     async def open(self) -> str:
         """Listen; return why that is not possible, or nothing."""
-        if _connect(self._var) is not None:
+        another = _connect(self._var)
+        if another is not None:
+            another.close()
             return f"another edge runs with {self._var}: commands reach that one"
         listening = socket.socket(socket.AF_UNIX)
         try:

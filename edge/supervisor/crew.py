@@ -1,4 +1,4 @@
-"""Where worker processes come from: one waits, started and idle, so that a dead worker's place is taken at once."""
+"""Where worker processes come from. One waits with everything loaded, to take a dead worker's place at once."""
 
 import asyncio
 import socket
@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from edge.supervisor.config import Config
 from edge.supervisor.process import WorkerCommand, WorkerProcess
 from edge.telemetry.snapshot import WorkerValues
 
 _BETWEEN_STARTS_S: Final = 2.0
+_FRESH_S: Final = 2.0
 
 
 class Crew:
@@ -30,26 +32,29 @@ class Crew:
         self._starting: asyncio.Task[None] | None = None
         self._not_before = 0.0
 
-    async def take(self) -> WorkerProcess:
-        """Return the process that waits, or a new one. Raises OSError when none can be started."""
+    async def take(self, config: Config) -> WorkerProcess:
+        """Return the process that waits, if it has loaded `config`, or a new one. Raises OSError."""
         waiting, self.waiting = self.waiting, None
         if waiting is not None:
-            if waiting.awake:
+            lives = waiting.silent_for(time.monotonic()) < _FRESH_S and not waiting.killed and not waiting.ended.done()
+            if lives and waiting.loaded and waiting.config is config:
                 return waiting
             waiting.kill()
-        return await self._start()
+        return await self._start(config)
 
-    def refill(self) -> None:
-        """Start a process to wait, unless one does; not more often than every other second."""
-        if self.waiting is not None and self.waiting.ended.done():
-            self.waiting = None
+    def refill(self, config: Config) -> None:
+        """Start a process to wait with `config`, unless one does; not more often than every other second."""
         now = time.monotonic()
+        waiting = self.waiting
+        if waiting is not None and (waiting.killed or waiting.ended.done() or waiting.config is not config):
+            waiting.kill()
+            self.waiting = None
         if self.waiting is None and now >= self._not_before and (self._starting is None or self._starting.done()):
             self._not_before = now + _BETWEEN_STARTS_S
-            self._starting = asyncio.create_task(self._add(), name="standby")
+            self._starting = asyncio.create_task(self._add(config), name="standby")
 
-    async def renew(self) -> None:
-        """End the process that waits; whatever starts from now on runs the code that is installed now."""
+    async def dismiss(self) -> None:
+        """End the process that waits."""
         if self._starting is not None:
             await self._starting
         waiting, self.waiting = self.waiting, None
@@ -57,18 +62,13 @@ class Crew:
             waiting.kill()
             await waiting.ended
 
-    async def dismiss(self) -> None:
-        """End the process that waits, for good."""
-        self._not_before = float("inf")
-        await self.renew()
-
-    async def _add(self) -> None:
+    async def _add(self, config: Config) -> None:
         try:
-            self.waiting = await self._start()
+            self.waiting = await self._start(config)
         except OSError as error:
             self._say(f"no worker can be started to wait: {error.strerror}")
 
-    async def _start(self) -> WorkerProcess:
-        process = WorkerProcess(self._values, self._say)
+    async def _start(self, config: Config) -> WorkerProcess:
+        process = WorkerProcess(config, self._values, self._say)
         await process.start(self._command, self._listening)
         return process

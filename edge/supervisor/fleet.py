@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from edge.control.snapshot import Snapshot
@@ -72,17 +72,21 @@ class Fleet:
             await asyncio.sleep(_WATCH_S)
             now = time.monotonic()
             held_up, before = now - before > _HELD_UP_S, now
-            for slot in self.slots:
-                for process in slot.processes:
-                    if held_up:  # this process itself: whatever they said has not been read yet
-                        process.heard_at = now
-                    elif process.silent_for(now) > self.config.snapshot.edge.worker_silence_s:
-                        self._end(slot, process, now)
+            for name, process in self._processes():
+                if held_up:  # this process itself: whatever they said has not been read yet
+                    process.heard_at = now
+                elif process.silent_for(now) > self.config.snapshot.edge.worker_silence_s:
+                    self._end(name, process, now)
             if self.config.snapshot.edge.standby and all(slot.state is SlotState.READY for slot in self.slots):
-                self.crew.refill()
+                self.crew.refill(self.config)
 
-    def _end(self, slot: Slot, process: WorkerProcess, now: float) -> None:
-        self._say(f"worker {slot.index} was silent for {process.silent_for(now):.1f} s and is ended")
+    def _processes(self) -> Iterator[tuple[str, WorkerProcess]]:
+        for slot in self.slots:
+            yield from ((f"worker {slot.index}", process) for process in slot.processes)
+        if self.crew.waiting is not None:
+            yield "the worker that stands by", self.crew.waiting
+
+    def _end(self, name: str, process: WorkerProcess, now: float) -> None:
+        self._say(f"{name} was silent for {process.silent_for(now):.1f} s and is ended")
         self.silenced += 1
-        process.heard_at = float("inf")
         process.kill()

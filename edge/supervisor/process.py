@@ -35,16 +35,20 @@ class WorkerCommand:
 
 
 class WorkerProcess:
-    """A running process. It waits until `serve` tells it its slot; `ended` has its exit code when it is gone."""
+    """A running process: it loads one configuration, and waits until `serve` tells it its slot.
+
+    `ended` has its exit code when it is gone.
+    """
 
     ended: "asyncio.Task[int]"
 
-    def __init__(self, values: WorkerValues, say: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, values: WorkerValues, say: Callable[[str], None]) -> None:
+        self.config = config
         self.pid = 0
         self.heard_at = self.serving_since = time.monotonic()
-        self.revision = 0
+        self.loaded = False
         self.ready = asyncio.Event()
-        self.draining = False
+        self.killed = False
         self._heard = False
         self._values = values
         self._say = say
@@ -71,23 +75,19 @@ class WorkerProcess:
                 self._channel.close()
                 raise
         self.pid = self._process.pid
+        self._channel.send(self.config.message("load"))
         self.ended = asyncio.create_task(self._watch(), name=f"worker-{self.pid}")
 
-    @property
-    def awake(self) -> bool:
-        """Whether it has started and lives."""
-        return self._heard and not self.ended.done()
-
     def silent_for(self, now: float) -> float:
-        """Return for how many seconds nothing was heard; 0 while it may still be starting."""
+        """Return for how many seconds nothing was heard; 0 while it may still be starting, and once it is ended."""
         silent = now - self.heard_at
-        return silent if self._heard or silent > FIRST_WORD_S else 0.0
+        return silent if (self._heard or silent > FIRST_WORD_S) and not self.killed else 0.0
 
-    def serve(self, slot: int, config: Config, on_ready: Callable[[], None]) -> None:
+    def serve(self, slot: int, on_ready: Callable[[], None]) -> None:
         """Let it serve a slot; `on_ready` is called when it does."""
-        self.revision, self.serving_since = config.revision, time.monotonic()
+        self.serving_since = time.monotonic()
         self._on_ready = on_ready
-        self._channel.send(config.message("serve", slot=slot))
+        self._channel.send({"type": "serve", "slot": slot})
 
     async def ask(self, message: Message, timeout_s: float) -> Message | None:
         """Send a question and return the answer; None when there is none in time."""
@@ -108,11 +108,11 @@ class WorkerProcess:
 
     def drain(self) -> None:
         """Let it finish what is in flight and leave."""
-        self.draining = True
         self._channel.send({"type": "drain"})
 
     def kill(self) -> None:
         """End it at once."""
+        self.killed = True
         if self._process.returncode is None:
             self._process.kill()
 
@@ -129,7 +129,9 @@ class WorkerProcess:
 
     def _message(self, message: Message) -> None:
         self.heard_at, self._heard = time.monotonic(), True
-        if message["type"] == "ready":
+        if message["type"] == "loaded":
+            self.loaded = True
+        elif message["type"] == "ready":
             self.ready.set()
             if self._on_ready is not None:
                 self._on_ready()

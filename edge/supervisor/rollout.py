@@ -43,7 +43,7 @@ async def reload(fleet: Fleet, snapshot: Snapshot) -> Outcome:
     answers = await _ask_all(list(serving), {"type": "commit", "revision": config.revision})
     for (process, slot), answer in zip(serving.items(), answers, strict=True):
         if not _problem(answer):
-            process.revision, slot.config = config.revision, config
+            process.config = slot.config = config
     problems = [problem for slot in fleet.slots if slot.config is not config if (problem := await slot.move_to(config))]
     if problems:
         return Outcome(Result.WORKER_REFUSED, "\n".join(problems))
@@ -56,14 +56,14 @@ async def restart(fleet: Fleet, snapshot: Snapshot) -> Outcome:
     if needs:
         text = f"A restart of the workers cannot change {', '.join(needs)}: stop the edge and start it"
         return Outcome(Result.NEEDS_RESTART, f"{text}\n{_STAYS}")
-    config = fleet.next_config(snapshot)
-    await fleet.crew.renew()
+    before, config = fleet.config, fleet.next_config(snapshot)
+    fleet.config = config  # for the process that stands by
     for done, slot in enumerate(fleet.slots):
         problem = await slot.move_to(config)
         if problem:
+            fleet.config = before
             left = f"{done} of {len(fleet.slots)} workers were replaced; the others go on as they were"
             return Outcome(Result.WORKER_REFUSED, f"{problem}\n{left}")
-    fleet.config = config
     return Outcome(Result.APPLIED, f"all workers were replaced; they serve configuration {_name(config)}")
 
 

@@ -127,10 +127,10 @@ class Slot:
         """
         before, patience_s = self.process, config.snapshot.services.kms.start_patience_s + READY_MARGIN_S
         try:
-            process = await self._crew.take()
+            process = await self._crew.take(config)
         except OSError as error:
             return f"worker {self.index}: no process can be started: {error.strerror}"
-        process.serve(self.index, config, self._on_ready)
+        process.serve(self.index, self._on_ready)
         ready = asyncio.ensure_future(process.ready.wait())
         await asyncio.wait({ready, process.ended}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
@@ -163,7 +163,7 @@ class Slot:
         """Run one process, and those that replace it; return when the last was started and how it ended."""
         began = time.monotonic()
         try:
-            process = await self._crew.take()
+            process = await self._crew.take(self.config)
         except OSError as error:
             return began, f"cannot be started: {error.strerror}"
         if self._drain.is_set():  # meanwhile
@@ -172,7 +172,7 @@ class Slot:
             return began, ""
         self._hurry.clear()
         self.process = process
-        process.serve(self.index, self.config, self._on_ready)
+        process.serve(self.index, self._on_ready)
         process = await self._last_to_serve()
         self.process = None
         return process.serving_since, ending(process.ended.result())

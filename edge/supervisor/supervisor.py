@@ -189,8 +189,8 @@ class Supervisor:
         slots = [] if self._fleet is None else self._fleet.slots
         states: Counter[SlotState] = Counter(slot.state for slot in slots)
         workers: list[tuple[Labels, float]] = [((state.value,), states[state]) for state in SlotState]
-        if self._fleet is not None and self._fleet.crew.waiting is not None:
-            workers.append((("standby",), 1))
+        waiting = None if self._fleet is None else self._fleet.crew.waiting
+        workers.append((("standby",), int(waiting is not None and waiting.loaded)))
         changes: list[tuple[Labels, float]] = [
             ((kind, result.name.lower()), self._changes[kind, result]) for kind in _CHANGES for result in Result
         ]

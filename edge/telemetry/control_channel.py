@@ -2,15 +2,17 @@
 
 Supervisor to worker:
 
-- `{"type": "serve", "slot": N, "revision": N, "texts": {…}}`: take this slot and serve these config files, by name;
+- `{"type": "load", "revision": N, "texts": {…}}`: make everything ready to serve these config files, by name;
+- `{"type": "serve", "slot": N}`: take this slot, once they are loaded;
 - `{"type": "report", "id": N}`: send metrics now;
 - `{"type": "prepare", "revision": N, "texts": {…}, "id": N}`: build what would serve these files beside what serves;
 - `{"type": "commit", "revision": N, "id": N}`, `{"type": "discard", "revision": N}`: put it in its place, or drop it;
 - `{"type": "drain"}`: finish what is in flight and leave.
 
-Worker to supervisor: `{"type": "ready"}`; `{"type": "metrics", "snapshot": …, "id": N}` each second, which is how the
-supervisor knows that the worker's loop turns, and when asked; `{"type": "done", "problem": "…", "id": N}` to prepare
-and commit, the problem empty when there is none. The end of the channel means that the other side is gone.
+Worker to supervisor: `{"type": "loaded"}`, `{"type": "ready"}`; `{"type": "metrics", "snapshot": …, "id": N}` each
+second, which is how the supervisor knows that the worker's loop turns, and when asked; `{"type": "done",
+"problem": "…", "id": N}` to prepare and commit, the problem empty when there is none. The end of the channel means that
+the other side is gone.
 """
 
 import asyncio
@@ -143,10 +145,9 @@ class Reloadable(Protocol):
 
 
 @dataclass(slots=True, frozen=True)
-class Assignment:
-    """What a worker is to serve: a slot, and the config files by name; `texts` None: those on disk."""
+class Files:
+    """The config files that a worker is to serve, by name; `texts` None: those on disk."""
 
-    slot: int
     revision: int
     texts: Mapping[str, str] | None
 
@@ -167,12 +168,18 @@ class WorkerChannel:
         self._drained = False
         self._task: asyncio.Task[None] | None = None
         self.reloading: Reloadable | None = None
-        self.assigned: asyncio.Future[Assignment] = asyncio.get_running_loop().create_future()
+        self.files: asyncio.Future[Files] = asyncio.get_running_loop().create_future()
+        self.slot: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def open(self, fd: int) -> None:
         """Start on the inherited `--control-fd`; metrics follow at every interval."""
         self._channel = await open_channel(socket.socket(fileno=fd), self._message, self._drain)
         self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._tick)
+
+    def loaded(self) -> None:
+        """Say that this worker has all it needs to serve."""
+        if self._channel is not None:
+            self._channel.send({"type": "loaded"})
 
     def ready(self) -> None:
         """Say that this worker serves."""
@@ -206,8 +213,10 @@ class WorkerChannel:
             self._drain()
         elif message["type"] == "report":
             self.report(message.get("id", 0))
-        elif message["type"] == "serve" and not self.assigned.done():
-            self.assigned.set_result(Assignment(_int(message, "slot"), _int(message, "revision"), _texts(message)))
+        elif message["type"] == "load" and not self.files.done():
+            self.files.set_result(Files(_int(message, "revision"), _texts(message)))
+        elif message["type"] == "serve" and not self.slot.done():
+            self.slot.set_result(_int(message, "slot"))
         elif message["type"] == "prepare":
             self._task = asyncio.create_task(self._prepare(message), name="prepare")
         elif message["type"] == "commit" and self.reloading is not None:

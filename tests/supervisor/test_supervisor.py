@@ -4,11 +4,15 @@ import asyncio
 import json
 import os
 import signal
+from pathlib import Path
 
+import psutil
 import pytest
 
-from edge.supervisor import supervisor
-from tests.supervisor.conftest import plan, supervising
+from edge.supervisor import rollout, supervisor
+from edge.supervisor.config import Result
+from edge.supervisor.control_socket import ask
+from tests.supervisor.conftest import Running, plan, supervising
 
 
 async def test_every_slot_gets_a_worker_and_the_edge_is_ready() -> None:
@@ -184,3 +188,149 @@ async def _in_flight(admin: object, path: str) -> None:
         _, text = await admin("/metrics")
         if f'route="{path}"' in text:
             return
+
+
+async def test_w1_a_worker_that_hangs_is_ended_and_replaced() -> None:
+    async with supervising(plan("edge.worker_silence_s=2")) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        first = edge.supervisor.health().workers[0].pid
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)
+        await edge.until(lambda: edge.ready() == 1 and edge.supervisor.health().workers[0].pid != first)
+        assert any(line.startswith("worker 0 was silent for 2.") for line in edge.said)
+        _, text = await edge.admin("/metrics")
+        assert "edge_worker_silences_total 1.0" in text
+
+
+async def test_a_process_that_stands_by_takes_a_dead_workers_place() -> None:
+    async with supervising(plan("edge.standby=true")) as edge:
+        standby = await _standby(edge)
+        first = edge.supervisor.health().workers[0].pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await edge.until(lambda: edge.supervisor.health().workers[0].restarts == 1 and edge.ready() == 1)
+        assert edge.supervisor.health().workers[0].pid == standby
+        assert await _standby(edge) != standby
+
+
+async def test_w1_a_process_that_stands_by_and_hangs_is_not_given_a_place() -> None:
+    async with supervising(plan("edge.standby=true", "edge.worker_silence_s=2")) as edge:
+        standby = await _standby(edge)
+        os.kill(standby, signal.SIGSTOP)
+        await edge.until(lambda: any("stands by was silent" in line for line in edge.said))
+        await edge.until(lambda: not psutil.pid_exists(standby))
+        assert await _standby(edge) != standby
+
+
+async def test_w3_a_reload_is_adopted_by_every_worker_without_a_new_process() -> None:
+    async with supervising(plan(workers=2)) as edge:
+        await edge.until(lambda: edge.ready() == 2)
+        before = edge.supervisor.health().workers
+        outcome = await edge.supervisor.change("reload")
+        assert outcome.result is Result.APPLIED
+        after = edge.supervisor.health().workers
+        assert [worker.pid for worker in after] == [worker.pid for worker in before]
+        assert [worker.config for worker in after] == [2, 2]
+        _, text = await edge.admin("/metrics")
+        assert "edge_config_revision 2.0" in text
+        assert 'edge_config_changes_total{kind="reload",result="applied"} 1.0' in text
+
+
+async def test_w4_a_reload_that_one_worker_refuses_is_adopted_by_none() -> None:
+    async with supervising(plan(workers=2, arguments=("--refuse-in", "1"))) as edge:
+        await edge.until(lambda: edge.ready() == 2)
+        outcome = await edge.supervisor.change("reload")
+        assert outcome.result is Result.WORKER_REFUSED
+        assert "worker 1 refuses it: it was told to refuse" in outcome.text
+        assert [worker.config for worker in edge.supervisor.health().workers] == [1, 1]
+        _, text = await edge.admin("/metrics")
+        assert "edge_config_revision 1.0" in text
+        assert "edge_config_last_change_successful 0.0" in text
+
+
+async def test_w4_a_worker_that_hangs_holds_a_reload_for_its_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout, "ANSWER_S", 0.2)
+    async with supervising(plan()) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        pid = edge.supervisor.health().workers[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        outcome = await edge.supervisor.change("reload")
+        os.kill(pid, signal.SIGCONT)
+        assert "worker 0 refuses it: no answer in 0.2 s" in outcome.text
+
+
+async def test_w3_a_restart_replaces_every_worker_once_the_next_one_serves() -> None:
+    async with supervising(plan(workers=2)) as edge:
+        await edge.until(lambda: edge.ready() == 2)
+        before = {worker.pid for worker in edge.supervisor.health().workers}
+        outcome = await edge.supervisor.change("restart")
+        assert outcome.result is Result.APPLIED
+        after = {worker.pid for worker in edge.supervisor.health().workers}
+        assert len(after - before) == 2
+        assert [worker.restarts for worker in edge.supervisor.health().workers] == [0, 0]
+        assert int(await edge.get("/")) in after
+
+
+async def test_w4_a_restart_whose_first_worker_does_not_come_up_leaves_all_as_they_were(tmp_path: Path) -> None:
+    gate = tmp_path / "fail"
+    async with supervising(plan(workers=2, arguments=("--fail-if", str(gate)))) as edge:
+        await edge.until(lambda: edge.ready() == 2)
+        before = edge.supervisor.health().workers
+        gate.touch()
+        outcome = await edge.supervisor.change("restart")
+        assert outcome.result is Result.WORKER_REFUSED
+        assert "worker 0: the new one ended with exit code 4" in outcome.text
+        assert "0 of 2 workers were replaced" in outcome.text
+        assert edge.supervisor.health().workers == before
+        assert int(await edge.get("/")) > 0
+
+
+async def test_a_worker_that_cannot_start_is_started_anew_with_a_reload(tmp_path: Path) -> None:
+    gate = tmp_path / "fail"
+    gate.touch()
+    async with supervising(plan(arguments=("--fail-if", str(gate)))) as edge:
+        await edge.until(lambda: sum("exit code 4" in line for line in edge.said) >= 2)
+        gate.unlink()
+        outcome = await edge.supervisor.change("reload")
+        assert outcome.result is Result.APPLIED
+        await edge.until(lambda: edge.ready() == 1)
+        assert edge.supervisor.health().workers[0].config == 2
+
+
+async def test_commands_reach_the_edge_through_its_directory_of_state_for_its_owner_only() -> None:
+    what = plan()
+    var = what.snapshot.var
+    async with supervising(what) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        assert (var / "edge.sock").stat().st_mode & 0o777 == 0o600
+        outcome = await asyncio.to_thread(ask, var, "reload")
+        assert outcome is not None
+        assert outcome.result is Result.APPLIED
+        unknown = await asyncio.to_thread(ask, var, "rm -rf")
+        assert unknown is not None
+        assert unknown.result is Result.WORKER_REFUSED
+    assert not (var / "edge.sock").exists()
+    assert await asyncio.to_thread(ask, var, "reload") is None
+
+
+async def test_a_second_edge_on_the_same_state_leaves_the_first_its_commands() -> None:
+    what = plan()
+    async with supervising(what) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        async with supervising(what) as second:
+            await second.until(lambda: second.ready() == 1)
+            assert any("another edge runs with" in line for line in second.said)
+        outcome = await asyncio.to_thread(ask, what.snapshot.var, "reload")
+        assert outcome is not None
+        assert any(line.startswith("reload: ") for line in edge.said)
+
+
+async def _standby(edge: Running) -> int:
+    """Wait until a process stands by with everything loaded; return its id."""
+    await edge.until(lambda: edge.ready() == 1)
+    fleet = edge.supervisor._fleet
+    assert fleet is not None
+    await edge.until(lambda: fleet.crew.waiting is not None and fleet.crew.waiting.loaded)
+    assert fleet.crew.waiting is not None
+    return fleet.crew.waiting.pid

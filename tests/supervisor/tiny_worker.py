@@ -46,14 +46,13 @@ class TinyWorker:
 
     async def run(self, options: argparse.Namespace) -> None:
         await self.channel.open(options.control_fd)
-        if options.fail:
+        if options.fail or (options.fail_if and os.path.exists(options.fail_if)):  # noqa: ASYNC240, PTH110 - a tiny worker
             os._exit(4)
-        assigned = await self.channel.assigned
-        self.metrics.config = (assigned.revision, "hash")
-        self.channel.reloading = TinyReloading(self.metrics, options.refuse)
-        if options.late:
-            await asyncio.sleep(3600)
-        server = await asyncio.start_server(self.serve, sock=socket.socket(fileno=options.listen_fd[assigned.slot]))
+        self.channel.loaded()
+        slot = await self.channel.slot
+        self.metrics.config = ((await self.channel.files).revision, "hash")
+        self.channel.reloading = TinyReloading(self.metrics, slot == options.refuse_in)
+        server = await asyncio.start_server(self.serve, sock=socket.socket(fileno=options.listen_fd[slot]))
         self.channel.ready()
         await self.draining.wait()
         server.close()
@@ -90,8 +89,8 @@ def main() -> None:
     parser.add_argument("--listen-fd", type=int, required=True, action="append")
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--fail", action="store_true")
-    parser.add_argument("--late", action="store_true")
-    parser.add_argument("--refuse", action="store_true")
+    parser.add_argument("--fail-if", default="")
+    parser.add_argument("--refuse-in", type=int)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(parser.parse_args()))
 
