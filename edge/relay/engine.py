@@ -278,13 +278,13 @@ class Engine:
         )
         secure = connection.secure or self._plain_is_secure
         exchange = Exchange(_new_id(), self._wall(), request, route, secure=secure)
+        exchange.client_certificate = connection.client_certificate
         if head.upgrade and route.upgrade is not None:
             for protocol in head.upgrade:
                 if protocol in route.upgrade.protocols:
                     return UpgradeRelay(
                         self._context, connection, head, exchange, protocol=protocol, policy=route.upgrade
                     )
-        exchange.client_certificate = connection.client_certificate
         return Relay(self._context, connection, head, exchange)
 
     def _is_greedy(self, connection: Downstream) -> bool:

@@ -382,6 +382,18 @@ async def test_a_client_certificate_reaches_the_exchange(authority: TestAuthorit
     assert "device" not in repr(found)
 
 
+async def test_a_client_certificate_reaches_the_exchange_of_an_upgrade(authority: TestAuthority) -> None:
+    authority.issue("device", ["device.test"])
+    upgrade = get(b"/echo", b"Connection: Upgrade", b"Upgrade: x-line")
+    allowed = 'routes.echo.upgrade=["x-line"]'
+    async with (
+        spied(authority, "required", allowed) as (edge, spy, _),
+        connected(edge.port, tls=authority.client(certificate="device")) as client,
+    ):
+        assert (await client.ask(upgrade)).status == 200
+    assert spy.exchanges[0].client_certificate is not None
+
+
 async def test_without_a_certificate_optional_lets_in_and_required_does_not(authority: TestAuthority) -> None:
     async with (
         spied(authority, "optional") as (edge, spy, _),
