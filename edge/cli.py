@@ -10,10 +10,10 @@ from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import Annotated
 
-import aiohttp
 import typer
 import uvloop
 
+from edge.clients.tls import service_session, service_tls
 from edge.control.errors import ConfigErrors, render_errors
 from edge.control.json_schema import write_json_schemas
 from edge.control.load import load_config
@@ -26,6 +26,7 @@ from edge.supervisor.process import WorkerCommand
 from edge.supervisor.supervisor import Plan, Supervisor
 from edge.telemetry.events import configure_events
 from edge.up.agreement import disagreements
+from edge.up.dev_certs import how_to_use, make_dev_certs
 from edge.up.run import Up, write_ready
 from edge.up.screen import Screen
 from edge.up.secrets import make_secrets
@@ -146,6 +147,28 @@ def schema(out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where
         typer.echo(str(path))
 
 
+@app.command("dev-certs")
+def dev_certs(
+    var: VarOption = VAR,
+    names: Annotated[
+        list[str] | None, typer.Option("--name", metavar="HOST", help="A name beside loopback's; may be repeated.")
+    ] = None,
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="How long they are good.")] = 365,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace those that are there.")] = False,
+) -> None:
+    """Make a CA and certificates for development under VAR/certs."""
+    directory = var / "certs"
+    try:
+        paths = make_dev_certs(directory, names or (), days=days, force=force)
+    except FileExistsError as there:
+        typer.echo(f"{there} is there already: nothing was written; --force makes all of them anew", err=True)
+        raise typer.Exit(1) from None
+    for path in paths:
+        typer.echo(str(path))
+    typer.echo(how_to_use(directory))
+
+
 @app.command()
 def version() -> None:
     """Print the version, and whether the hot modules are compiled."""
@@ -210,7 +233,7 @@ async def _passport_keys(snapshot: Snapshot) -> PassportKeys | str:
     purposes = [purpose for purpose in kms.purposes if purpose.startswith("passport-")]
     try:
         token = read_token(kms.token_file)
-        async with aiohttp.ClientSession() as session:
+        async with service_session(service_tls(kms)) as session:
             answer = await KmsClient(session, kms.url, token, kms.timeout_s).key_sets(purposes)
         return PassportKeys.from_key_sets(answer.key_sets)
     except (KmsUnavailable, KmsRefused, ValueError) as error:

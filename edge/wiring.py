@@ -191,12 +191,12 @@ def listener_certificates(snapshot: Snapshot) -> ListenerCertificates | None:
 
 
 def certificate_watch(
-    snapshot: Snapshot, listener: ListenerCertificates | None, engine: Engine, metrics: WorkerMetrics
+    snapshot: Snapshot, own: Sequence[CertificateFiles | None], engine: Engine, metrics: WorkerMetrics
 ) -> CertificateWatch:
-    """Return what loads changed certificates, of the listener and of the origins, with its metrics and its log."""
+    """Return what loads changed certificates, `own` and those of the origins, with its metrics and its log."""
 
     def watched() -> list[CertificateFiles]:
-        return [*([] if listener is None else [listener]), *engine.origin_certificates()]
+        return [*(each for each in own if each is not None), *engine.origin_certificates()]
 
     watch = CertificateWatch(watched, _CertificateLog(metrics), interval_s=snapshot.edge.certificate_check_s)
 

@@ -19,11 +19,11 @@ import socket
 import sys
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 
-import aiohttp
 import structlog
 import uvloop
 
 from edge import wiring
+from edge.clients.tls import service_session, service_tls
 from edge.control.errors import ConfigErrors, render_errors
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
@@ -84,9 +84,14 @@ async def _serve(
     if isinstance(snapshot, ConfigErrors):
         sys.stderr.write(render_errors(snapshot) + "\n")
         return 2
-    async with aiohttp.ClientSession() as session:
+    try:
+        kms_tls, cookie_tls = service_tls(snapshot.services.kms), service_tls(snapshot.services.cookie)
+    except ValueError as problem:
+        _log.error("file_unusable", problem=str(problem), hint="the config names a file that cannot be used")
+        return 2
+    async with service_session(kms_tls) as kms_session, service_session(cookie_tls) as cookie_session:
         try:
-            keys = wiring.key_rings(snapshot, session, metrics)
+            keys = wiring.key_rings(snapshot, kms_session, metrics)
             await _unless(stop, keys.start(snapshot.services.kms.start_patience_s))
         except (KmsUnavailable, KmsRefused, OSError, ValueError) as problem:
             _log.error("no_keys", problem=str(problem), hint="is the KMS running and does it know this edge's token?")
@@ -94,7 +99,7 @@ async def _serve(
         try:
             recorder = wiring.telemetry(snapshot, metrics)
             certificates = wiring.listener_certificates(snapshot)
-            channel.reloading = reloading = Reloading(load, session, keys, recorder)
+            channel.reloading = reloading = Reloading(load, cookie_session, keys, recorder)
             engine = reloading.first(snapshot)
         except (OSError, ValueError) as problem:
             _log.error("file_unusable", problem=str(problem), hint="the config names a file that cannot be used")
@@ -102,7 +107,7 @@ async def _serve(
         if engine.max_connections < snapshot.limits.max_connections:
             _log.warning("few_file_descriptors", max_connections=engine.max_connections)
         _settle_memory()
-        watch = wiring.certificate_watch(snapshot, certificates, engine, metrics)
+        watch = wiring.certificate_watch(snapshot, [certificates, kms_tls, cookie_tls], engine, metrics)
         watching = asyncio.create_task(watch.run())
         channel.loaded()
         await _unless(stop, _told(channel.slot))

@@ -16,6 +16,10 @@ def check_edge_certificates(file: EdgeFile) -> Iterator[Problem]:
         problem = _problem(lambda: ListenerCertificates(settings))
         if problem:
             yield ("listener", "tls"), problem
+    for name, service in (("kms", file.services.kms), ("cookie", file.services.cookie)):
+        problem = _problem(service.tls.context) if service.url.startswith("https:") else ""
+        if problem:
+            yield ("services", name, "tls"), problem
 
 
 def check_origin_certificates(file: OriginsFile) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from edgepb.passport.v1 import passport_pb2
 from edge.control.edge_file import EdgeFile
 from edge.control.errors import Place
 from edge.control.routing_files import DeviceTypesFile, GrantsFile, OriginsFile, RouteRow, RoutesFile
-from edge.control.tls import check_listener_tls, check_origin_tls
+from edge.control.tls import check_listener_tls, check_origin_tls, check_service_tls
 
 Problem = tuple[Place, str]
 
@@ -26,6 +26,9 @@ def check_edge(file: EdgeFile) -> Iterator[Problem]:
     yield from _check_prefix(file)
     for place, problem in check_listener_tls(file.listener.tls):
         yield ("listener", "tls", *place), problem
+    for name, service in (("kms", file.services.kms), ("cookie", file.services.cookie)):
+        for place, problem in check_service_tls(service.tls, service.url):
+            yield ("services", name, "tls", *place), problem
     if file.listener.tls.certificates and file.listener.local_plain_http:
         yield ("listener", "local_plain_http"), "must be false: listener.address speaks TLS, not plain HTTP"
 
@@ -79,6 +82,8 @@ def check_origins(file: OriginsFile) -> Iterator[Problem]:
             yield (*place, found[1]), f"must not stand beside {found[0]}: addresses come from one place"
         for inner, problem in check_origin_tls(row.tls):
             yield ("origins", name, "tls", *inner), problem
+        if row.tls.enabled and row.discovery.dns is not None and row.tls.server_name is None:
+            yield ("origins", name, "tls", "server_name"), "is missing: discovery.dns finds addresses, not names"
 
 
 def check_grants(file: GrantsFile, purposes: Collection[str] | None) -> Iterator[Problem]:

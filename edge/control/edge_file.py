@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from edge.control.guards import CookieBreakerSection, KmsBreakerSection
-from edge.control.tls import ListenerTls
+from edge.control.tls import ListenerTls, ServiceTls
 from edge.control.values import (
     Count,
     Flag,
@@ -249,6 +249,7 @@ class KmsClient(Section):
 
     url: Annotated[ServiceUrl, Field(description="http://HOST:PORT on loopback, https://HOST:PORT anywhere else.")]
     token_file: Annotated[VarPath, Field(description="File with the edge's bearer token; relative to --var.")]
+    tls: ServiceTls = ServiceTls()
     timeout_s: Annotated[Seconds, Field(description="One call.")] = 2
     refresh_s: Annotated[Seconds, Field(description="Between two refreshes of the keys, give or take a tenth.")] = 30
     start_patience_s: Annotated[
@@ -267,6 +268,7 @@ class CookieClient(Section):
 
     url: Annotated[ServiceUrl, Field(description="http://HOST:PORT on loopback, https://HOST:PORT anywhere else.")]
     token_file: Annotated[VarPath, Field(description="File with the edge's bearer token; relative to --var.")]
+    tls: ServiceTls = ServiceTls()
     timeout_s: Annotated[Seconds, Field(description="One renewal; later it counts as unavailable.")] = 0.3
     create_timeout_s: Annotated[Seconds, Field(description="One creation after a login.")] = 2
     concurrency: Annotated[Count, Field(description="Calls at a time, for each worker.")] = 64

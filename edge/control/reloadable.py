@@ -7,7 +7,7 @@ from typing import Final
 from edge.control.snapshot import Snapshot
 
 _OF_THE_SUPERVISOR: Final = ("edge.workers", "listener.address", "admin.address", "admin.beyond_loopback")
-_OF_A_WORKER: Final = ("edge.certificate_check_s", "listener.", "services.kms.", "access_log.")
+_OF_A_WORKER: Final = ("edge.certificate_check_s", "listener.", "services.kms.", "services.cookie.tls", "access_log.")
 _RELOADED: Final = ("listener.trusted_proxies", "listener.local_plain_http")
 _SECTIONS: Final = ("edge", "listener", "admin")
 
@@ -34,6 +34,8 @@ def _changed(old: Snapshot, new: Snapshot) -> Iterator[str]:
         yield from (f"{section}.{key}" for key in type(before).model_fields if _differ(before, after, key))
     before, after = old.services.kms, new.services.kms
     yield from (f"services.kms.{key}" for key in type(before).model_fields if _differ(before, after, key))
+    if old.services.cookie.tls != new.services.cookie.tls:
+        yield "services.cookie.tls"
     if old.access_log != new.access_log:
         yield "access_log.path"
 

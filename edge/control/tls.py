@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -96,13 +97,51 @@ class OriginTlsRow(Section):
     @property
     def pair(self) -> KeyPair | None:
         """What the edge shows to it."""
-        if self.certificate_file is None or self.key_file is None:
-            return None
-        return KeyPair(self.certificate_file, self.key_file)
+        return _pair(self.certificate_file, self.key_file)
 
     def context(self) -> ssl.SSLContext:
         """Return a new context to connect with; raises BadCertificateError."""
         return client_context(self.trust, self.pair, min_version=self.min_version)
+
+
+class ServiceTls(Section):
+    """TLS to a service of the edge's own, whose URL is https."""
+
+    ca_file: Annotated[
+        VarPath | None, Field(description="PEM: the CAs whose certificates are good; null: those of the system.")
+    ] = None
+    certificate_file: Annotated[
+        VarPath | None, Field(description="PEM: the certificate that the edge shows, then its intermediates.")
+    ] = None
+    key_file: Annotated[VarPath | None, Field(description="PEM: its private key, without a password.")] = None
+
+    @property
+    def pair(self) -> KeyPair | None:
+        """What the edge shows to it."""
+        return _pair(self.certificate_file, self.key_file)
+
+    def context(self) -> ssl.SSLContext:
+        """Return a new context to connect with; raises BadCertificateError."""
+        return client_context(Trust(self.ca_file), self.pair)
+
+
+def check_service_tls(tls: ServiceTls, url: str) -> Iterator[_Problem]:
+    """Check what the keys say of each other and of the service's URL; places are relative to the section."""
+    if not url.startswith("https:"):
+        for name in sorted(tls.model_fields_set):
+            yield (name,), "means nothing for an http URL: make it https, or remove this"
+    yield from _check_pair(tls.certificate_file, tls.key_file)
+
+
+def _pair(certificate: Path | None, key: Path | None) -> KeyPair | None:
+    return None if certificate is None or key is None else KeyPair(certificate, key)
+
+
+def _check_pair(certificate: Path | None, key: Path | None) -> Iterator[_Problem]:
+    if certificate is None and key is not None:
+        yield ("certificate_file",), "is missing beside key_file"
+    if certificate is not None and key is None:
+        yield ("key_file",), "is missing beside certificate_file"
 
 
 def check_origin_tls(tls: OriginTlsRow) -> Iterator[_Problem]:
@@ -110,10 +149,7 @@ def check_origin_tls(tls: OriginTlsRow) -> Iterator[_Problem]:
     if not tls.enabled:
         for name in sorted(set(tls.model_fields_set) - {"enabled"}):
             yield (name,), "means nothing while enabled is false: set it to true, or remove this"
-    if tls.certificate_file is None and tls.key_file is not None:
-        yield ("certificate_file",), "is missing beside key_file"
-    if tls.certificate_file is not None and tls.key_file is None:
-        yield ("key_file",), "is missing beside certificate_file"
+    yield from _check_pair(tls.certificate_file, tls.key_file)
     if tls.crl_file is not None and tls.ca_file is None:
         yield ("ca_file",), "is missing beside crl_file: name the CAs whose list it is"
 

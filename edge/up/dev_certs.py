@@ -22,7 +22,7 @@ _CLOCKS_DIFFER: Final = datetime.timedelta(minutes=5)
 class Authority:
     """A certificate authority: issues certificates that are valid for `days` from now, less than none if negative."""
 
-    def __init__(self, name: str = "Edge Passport development CA", *, days: int = 825) -> None:
+    def __init__(self, name: str = "Edge Passport development CA", *, days: int = 365) -> None:
         self.key = ec.generate_private_key(_CURVE())
         self._days = days
         subject = _name(name)
@@ -55,7 +55,7 @@ class Authority:
         return f"Authority({self.certificate.subject.rfc4514_string()})"
 
 
-def make_dev_certs(directory: Path, hosts: Sequence[str] = (), *, days: int = 825, force: bool = False) -> list[Path]:
+def make_dev_certs(directory: Path, hosts: Sequence[str] = (), *, days: int = 365, force: bool = False) -> list[Path]:
     """Make `ca`, and a certificate for each of SERVERS and CLIENTS, as `.crt` and `.key`; return the files.
 
     `hosts` are names or addresses of the servers beside loopback's. Raises FileExistsError, and writes nothing, when
@@ -74,6 +74,31 @@ def make_dev_certs(directory: Path, hosts: Sequence[str] = (), *, days: int = 82
     for name in CLIENTS:
         write_pair(directory / name, *authority.issue(name))
     return paths
+
+
+def how_to_use(directory: Path) -> str:
+    """Return a few lines for who has just made them."""
+    return f"""
+For development only: whoever has {directory}/ca.key can pose as any of these.
+
+To end TLS at the edge, in edge.yaml (paths are relative to --var):
+
+  listener:
+    local_plain_http: false
+    tls:
+      certificates:
+        - {{certificate_file: certs/edge.crt, key_file: certs/edge.key}}
+
+  curl --cacert {directory}/ca.crt https://localhost:8080/
+
+To have devices show a certificate, add to listener.tls
+
+      client_certificates: optional
+      client_ca_file: certs/ca.crt
+
+  curl --cacert {directory}/ca.crt --cert {directory}/device.crt --key {directory}/device.key https://localhost:8080/
+
+docs/operating.md (TLS) says how origins and services use the others.""".strip()
 
 
 def write_pair(stem: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:

@@ -54,7 +54,11 @@ class OriginTls(CertificateFiles):
         super().__init__(own, (None if pair is None else pair.key_file, trust.ca_file, trust.crl_file))
 
     def _make(self) -> None:
-        self._context = self._settings.context()
+        self.context = self._settings.context()
+
+    def server_name(self, host: str) -> str:
+        """Return the name that the certificate at an address must hold."""
+        return self._settings.server_name or host
 
     async def connect(
         self,
@@ -74,8 +78,8 @@ class OriginTls(CertificateFiles):
             opened = await loop.create_connection(
                 make,
                 sock=sock,
-                ssl=self._context,
-                server_hostname=self._settings.server_name or address[0],
+                ssl=self.context,
+                server_hostname=self.server_name(address[0]),
                 ssl_handshake_timeout=self._settings.handshake_timeout_s,
                 ssl_shutdown_timeout=_SHUTDOWN_S,
             )

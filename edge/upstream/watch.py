@@ -18,10 +18,16 @@ from edge.upstream.discovery.look import Source
 from edge.upstream.discovery.origin_discovery import OriginDiscovery
 from edge.upstream.discovery.refresh import Refresh
 from edge.upstream.health.checks import MAX_AT_A_TIME, HealthChecks, health_session
+from edge.upstream.tls import OriginTls
 
 
 class Pool(Protocol):
     """What is told: the pool of one origin."""
+
+    @property
+    def tls(self) -> OriginTls | None:
+        """What its connections are opened with, if they speak TLS."""
+        ...
 
     def set_addresses(self, addresses: Sequence[Address]) -> None:
         """Connect to these from now on, and to no others."""
@@ -97,6 +103,7 @@ class OriginWatch:
                 mark=pool.mark_health,
                 counts=self._metrics.health_checks,
                 unhealthy=before.unhealthy if before is not None else (),
+                tls=pool.tls,
             )
         watched = _Watched(pool, checks)
         if origin.discovery is None:

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-import aiohttp
 from aiohttp import web
 
 from passport.kms import KmsClient
@@ -19,6 +18,7 @@ from services.kit.callers import Callers, read_token
 from services.kit.config import check_config, read_config
 from services.kit.keys import fresh_ring
 from services.kit.process import MAX_BODY_BYTES, arguments, run, secrets_directory
+from services.kit.tls import calling_session
 from tokens.cookie import PURPOSE
 
 
@@ -28,7 +28,7 @@ async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
     secrets = secrets_directory(options)
     callers = Callers.from_directory(secrets, options.callers.split(","))
     token = read_token(options.token_file or secrets / "cookie.token")
-    session = await stack.enter_async_context(aiohttp.ClientSession())
+    session = await stack.enter_async_context(calling_session(options))
     kms = KmsClient(session, options.kms, token, config.kms_timeout_s)
     keys = await stack.enter_async_context(fresh_ring(kms, [PURPOSE], config.kms_refresh_s))
     subscribers = SubscriberClient(session, options.subscriber, token, config.subscriber_timeout_s)

@@ -10,6 +10,7 @@ import errno
 import os
 import resource
 import signal
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -21,6 +22,7 @@ import uvloop
 from aiohttp import web
 
 from services.kit.log import configure_logging
+from services.kit.tls import BadTlsFileError, listening_context, tls_arguments
 
 _DRAIN_S = 5.0
 MAX_BODY_BYTES = 64 * 1024
@@ -64,6 +66,7 @@ def arguments(name: str, default_listen: str) -> argparse.ArgumentParser:
     parser.add_argument("--secrets", type=Path, metavar="DIR", help="holds <identity>.token (default: VAR/secrets)")
     parser.add_argument("--check-config", action="store_true", help="check the config file, say every error, and leave")
     parser.add_argument("--log-level", choices=("info", "warning"), default="info", help="what is logged at least")
+    tls_arguments(parser)
     return parser
 
 
@@ -83,8 +86,8 @@ def run(name: str, build: Build, options: argparse.Namespace) -> int:
     os.umask(0o077)
     configure_logging(options.log_level)
     try:
-        uvloop.run(_serve(name, build, options.listen, options.ready_fd))
-    except StartError as error:
+        uvloop.run(_serve(name, build, options, listening_context(options)))
+    except (StartError, BadTlsFileError) as error:
         sys.stderr.write(f"{name} cannot start: {error}\n")
         return 1
     except _CannotListenError as error:
@@ -97,13 +100,13 @@ class _CannotListenError(Exception):
     """The address is taken or not ours."""
 
 
-async def _serve(name: str, build: Build, listen: Address, ready_fd: int | None) -> None:
+async def _serve(name: str, build: Build, options: argparse.Namespace, tls: ssl.SSLContext | None) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        start = asyncio.create_task(_start(build, stack, listen))
+        start = asyncio.create_task(_start(build, stack, options.listen, tls))
         stop = asyncio.create_task(stopping.wait())
         await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
         if not start.done():
@@ -111,16 +114,16 @@ async def _serve(name: str, build: Build, listen: Address, ready_fd: int | None)
             await asyncio.wait({start})
             return
         stop.cancel()
-        _announce(name, start.result(), ready_fd)
+        _announce(name, start.result(), options.ready_fd)
         await stopping.wait()
 
 
-async def _start(build: Build, stack: AsyncExitStack, listen: Address) -> Address:
+async def _start(build: Build, stack: AsyncExitStack, listen: Address, tls: ssl.SSLContext | None) -> Address:
     runner = web.AppRunner(await build(stack), access_log=None, shutdown_timeout=_DRAIN_S)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:
-        await web.TCPSite(runner, listen.host, listen.port).start()
+        await web.TCPSite(runner, listen.host, listen.port, ssl_context=tls).start()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise _CannotListenError("the port is taken; stop what listens there or choose another --listen") from None

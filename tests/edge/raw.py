@@ -26,8 +26,8 @@ async def until(condition: Callable[[], object]) -> None:
 
 def reset(writer: asyncio.StreamWriter) -> None:
     """Close with a TCP reset."""
-    sock = writer.get_extra_info("socket")
-    if sock is not None and not writer.transport.is_closing():
+    sock = None if writer.transport.is_closing() else writer.get_extra_info("socket")
+    if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     writer.transport.abort()
 

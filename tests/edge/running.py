@@ -136,7 +136,7 @@ async def running_edge(
     filters = change(wiring.build_filters(snapshot, keys, service))  # type: ignore[arg-type]
     engine = wiring.build_engine(snapshot, filters, Telemetry(metrics, None), loop)
     certificates = wiring.listener_certificates(snapshot)
-    watch = wiring.certificate_watch(snapshot, certificates, engine, metrics)
+    watch = wiring.certificate_watch(snapshot, [certificates], engine, metrics)
     watching = asyncio.create_task(watch.run())
     listening = socket.create_server(("127.0.0.1", 0))
     server = await listen(engine.accept, listening, 100, certificates)

@@ -5,14 +5,18 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from edge.control.routing_files import HealthCheck
-from edge.control.values import Address
-from edge.telemetry.metrics import Series
+from edge.control.tls import OriginTlsRow
+from edge.control.values import Address, parse_address
+from edge.telemetry.metrics import Series, WorkerMetrics
 from edge.upstream.health.checks import HealthChecks, health_session
-from tests.edge.raw import until
+from edge.upstream.tls import OriginTls
+from tests.certificates import TestAuthority
+from tests.edge.raw import answering, ok, raw_origin, until
 from tests.upstream.health_origin import origin
 
 
@@ -26,7 +30,7 @@ class Checked:
 
 
 @asynccontextmanager
-async def checked(*addresses: Address, **settings: object) -> AsyncIterator[Checked]:
+async def checked(*addresses: Address, tls: OriginTls | None = None, **settings: object) -> AsyncIterator[Checked]:
     """Check addresses every few milliseconds."""
     wanted = {"path": "/health", "interval_s": 0.02, "timeout_s": 5.0, **settings}
     marked: list[tuple[Address, bool]] = []
@@ -39,6 +43,7 @@ async def checked(*addresses: Address, **settings: object) -> AsyncIterator[Chec
             at_once=asyncio.Semaphore(2),
             mark=lambda address, healthy: marked.append((address, healthy)),
             counts=counts,
+            tls=tls,
         )
         checks.set_addresses(addresses)
         yield Checked(checks, counts, marked)
@@ -139,3 +144,17 @@ async def test_checks_that_wait_for_their_turn_do_not_time_out() -> None:
     ):
         await until(lambda: len(running.marked) == 2 and running.counts.get(("api", "good"), 0) >= 3)
         assert running.checks.healthy == {one.address: False, other.address: False, well.address: True}
+
+
+async def test_a_check_of_an_origin_over_tls_verifies_it_and_t1_a_bad_certificate_is_bad_health(tmp_path: Path) -> None:
+    authority = TestAuthority(tmp_path)
+    for name, good in (("origin.test", True), ("elsewhere.test", False)):
+        authority.issue("origin", [name])
+        row = OriginTlsRow(enabled=True, ca_file=authority.ca_file, server_name="origin.test")
+        async with (
+            raw_origin(answering(ok()), tls=authority.server("origin")) as api,
+            checked(parse_address(api.address), tls=OriginTls("api", row, WorkerMetrics())) as running,
+        ):
+            await until(lambda: running.counts)
+            assert set(running.counts) == {("api", "good" if good else "failed")}
+            assert bool(api.requests) is good

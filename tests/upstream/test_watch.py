@@ -8,6 +8,7 @@ from edge.control.load import load_config
 from edge.control.snapshot import Origin, Snapshot
 from edge.control.values import Address
 from edge.telemetry.metrics import WorkerMetrics
+from edge.upstream.tls import OriginTls
 from edge.upstream.watch import OriginWatch
 from tests.edge.raw import until
 from tests.edge.running import CONFIG
@@ -21,6 +22,7 @@ class PoolDouble:
     """Remembers what it is told."""
 
     def __init__(self) -> None:
+        self.tls: OriginTls | None = None
         self.lists: list[tuple[Address, ...]] = []
         self.health: dict[Address, bool] = {}
 

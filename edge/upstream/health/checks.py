@@ -18,6 +18,7 @@ from edge.control.routing_files import HealthCheck
 from edge.control.values import Address
 from edge.telemetry.metrics import Series, count
 from edge.upstream.health.thresholds import Thresholds
+from edge.upstream.tls import OriginTls
 
 MAX_AT_A_TIME: Final = 64
 """Checks of one worker; more wait, without their time running."""
@@ -39,6 +40,7 @@ class HealthChecks:
 
     Each is healthy at first, but for those that are known to be `unhealthy`: `mark` is told of them at once. `at_once`
     bounds the checks of the whole worker; `counts` takes origin and result.
+    With `tls`, checks are made as requests are: over TLS, with what it verifies and shows.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class HealthChecks:
         mark: Callable[[Address, bool], None],
         counts: Series,
         unhealthy: Collection[Address] = (),
+        tls: OriginTls | None = None,
     ) -> None:
+        self._tls = tls
         self._origin = origin
         self._settings = settings
         self._session = session
@@ -104,10 +108,17 @@ class HealthChecks:
             await asyncio.sleep(settings.interval_s * (1 + jitter))
 
     async def _check(self, address: Address) -> Result:
-        url = URL(f"http://{address}{self._settings.path}", encoded=True)
-        timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s)
+        tls = self._tls
+        url = URL(f"{'http' if tls is None else 'https'}://{address}{self._settings.path}", encoded=True)
         try:
-            async with self._session.get(url, headers=self._headers, allow_redirects=False, timeout=timeout) as answer:
+            async with self._session.get(
+                url,
+                headers=self._headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=self._settings.timeout_s),
+                ssl=True if tls is None else tls.context,
+                server_hostname=None if tls is None else tls.server_name(address.host),
+            ) as answer:
                 good = self._settings.min_status <= answer.status <= self._settings.max_status
         except TimeoutError:
             return Result.TIMEOUT
