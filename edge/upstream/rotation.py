@@ -127,7 +127,7 @@ class Rotation:
         endpoint.until = now + endpoint.record.excused_after(self._ejection)
 
     def _others_error_rate(self, endpoint: Endpoint) -> float:
-        others = [each.record.error_rate for each in self.active if each is not endpoint]
+        others = [each.record.error_rate for each in self.active if each is not endpoint and each.record.answers > 0.0]
         return sum(others) / len(others) if others else 0.0
 
     def _choose_active(self) -> None:

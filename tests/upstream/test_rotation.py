@@ -80,6 +80,12 @@ def test_b13_addresses_that_all_fail_alike_stay() -> None:
     assert len(clocked.rotation.active) == 4
 
 
+def test_b13_an_address_that_was_not_asked_yet_is_no_better_than_one_that_fails() -> None:
+    clocked = Clocked(1, 2, 3)
+    clocked.fail(clocked.at(1))
+    assert not clocked.fail(clocked.at(0), 10)
+
+
 def test_an_ejected_address_returns_when_its_probe_goes_well_and_warms_up() -> None:
     clocked = Clocked(1, 2)
     bad = clocked.at(0)
