@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run demo test test-quick test-compiled check wheel bench chaos proto schema clean help
+.PHONY: run demo test test-quick test-compiled fuzz check wheel bench chaos proto schema clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -36,6 +36,9 @@ test-quick: $(STAMP) ## The tests without the slow ones
 
 test-compiled: $(STAMP) ## All tests against the compiled packages; needs a C compiler
 	$(BIN)/python -m tests.compiled
+
+fuzz: $(STAMP) ## Fuzz the framing for longer than `make test` does: half an hour
+	$(BIN)/python -m pytest tests/http1 tests/edge/test_foreign.py --hypothesis-profile=deep --timeout=7200
 
 check: $(STAMP) ## Lint, types, import rules, generated code in sync
 	$(BIN)/ruff check .

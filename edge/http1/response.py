@@ -1,5 +1,6 @@
 """Reads an origin's responses: heads through llhttp, bodies by our own readers. The twin of `request.py`."""
 
+import re
 from typing import Final, NamedTuple
 
 import httptools
@@ -12,6 +13,7 @@ from edge.http1.limits import HeadLimits
 from edge.http1.lines import split_fields
 
 _MAX_LENGTH_DIGITS: Final = 18
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2}(?: [\t -~\x80-\xff]*)?").fullmatch
 _FIRST_BYTE: Final = ord("H")  # llhttp would skip empty lines before it
 
 
@@ -113,13 +115,11 @@ class ResponseReader:
         if len(lines) > self._limits.max_headers + 1:
             raise BadResponseError("too many fields")
         start = lines.pop(0)
-        version, digits = start[:8], start[9:12]
-        http10 = version == b"HTTP/1.0"
-        if (version != b"HTTP/1.1" and not http10) or not digits.isdigit():
+        if _STATUS_LINE(start) is None:
             raise BadResponseError("status line")
-        status = int(digits)
-        if not 100 <= status <= 599 or (status == 101 and (http10 or not self.upgrade)):
-            raise BadResponseError("status")
+        http10, status = start[7:8] == b"0", int(start[9:12])
+        if status == 101 and (http10 or not self.upgrade):
+            raise BadResponseError("a 101 that was not asked for")
         self._hop = {}
         head = ResponseHead(status, Headers(split_fields(lines, self._hop)))
         if http10 or b"connection" in self._hop:
