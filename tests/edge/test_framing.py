@@ -196,6 +196,22 @@ async def test_s6_an_upgrade_is_not_made_and_the_bytes_after_it_are_a_request() 
             assert origin.requests[0].get(name) is None
 
 
+async def test_s12_http_2_is_spoken_neither_after_its_preface_nor_after_an_upgrade() -> None:
+    frames = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+    async with raw_origin(answering(ok())) as origin, running_edge(origin.address) as edge:
+        async with connected(edge.port) as client:
+            await client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frames)
+            assert (await client.response()).status == 505
+            assert await client.rest() == b""
+        async with connected(edge.port) as client:
+            lines = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
+            await client.send(get(b"/", *lines) + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frames)
+            assert (await client.response()).status == 200
+            assert (await client.response()).status == 505
+            assert await client.rest() == b""
+        assert [asked.target for asked in origin.requests] == [b"/"]
+
+
 # The origin's framing.
 
 

@@ -7,6 +7,8 @@ import pytest
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, OnError, Verdict
 from edge.contract.headers import Headers
+from edge.control.errors import ConfigErrors
+from edge.control.load import load_config
 from passport.introspector import PassportIntrospector
 from tests.edge.raw import OriginConnection, RawRequest, answering, connected, get, ok, raw_origin, request, response
 from tests.edge.running import CONFIG, Filters, Keys, running_edge
@@ -132,6 +134,33 @@ async def test_h10_a_public_route_strips_and_signs_like_any_other(target: bytes)
         else:
             assert introspect(origin.requests[0], edge.keys).customer_id is None
         assert FORGED not in b"".join(bytes(connection.received) for connection in origin.connections)
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        *("filters.hygiene=null", "filters.hygiene.enabled=false", "filters.hygiene.on_error=open"),
+        *("filters.scrub=null", "filters.scrub.enabled=false", "filters.passport.enabled=false"),
+        *("routes.echo.hygiene=false", "routes.echo.filters=[]", "routes.echo.passport=false", "routes.echo.auth=null"),
+    ],
+)
+def test_h12_no_switch_turns_the_stripping_or_the_signing_off(switch: str) -> None:
+    assert isinstance(load_config(CONFIG, (switch,)), ConfigErrors)
+
+
+@pytest.mark.parametrize(
+    "target", [b"/", b"/login", b"/logout", b"/echo", b"/download", b"/upload", b"/slow", b"/stream"]
+)
+async def test_h12_whatever_a_route_asks_for_it_strips_and_signs(target: bytes) -> None:
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address) as edge,
+        connected(edge.port) as client,
+    ):
+        asked = request(b"POST", target, b"X-Passport: " + FORGED, b"x_edge_user: " + FORGED, b"Content-Length: 0")
+        assert (await client.ask(asked)).status == 200
+        assert FORGED not in origin.connections[0].received
+        assert introspect(origin.requests[0], edge.keys).customer_id is None
 
 
 class _OpenThatRaises:

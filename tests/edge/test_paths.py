@@ -69,6 +69,38 @@ async def test_p9_p11_a_guarded_path_is_guarded_in_each_spelling_and_method(targ
         assert origin.requests == []
 
 
+@pytest.mark.parametrize("signed_in", [False, True])
+async def test_p12_a_preflight_is_a_request_like_any_other(signed_in: bool) -> None:
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address) as edge,
+        connected(edge.port) as client,
+    ):
+        lines = [b"Origin: https://evil.test", b"Access-Control-Request-Method: POST"]
+        if signed_in:
+            lines.append(b"Cookie: " + edge.keys.cookies(7).encode())
+        answer = await client.ask(request(b"OPTIONS", b"/account", *lines))
+        assert answer.status == (200 if signed_in else 401)
+        assert len(origin.requests) == signed_in
+        assert answer.get(b"access-control-allow-origin") is None
+
+
+@pytest.mark.parametrize("path", [b"/health", b"/healthz", b"/ready", b"/metrics", b"/ping", b"/account/health"])
+@pytest.mark.parametrize("agent", [b"kube-probe/1.29", b"ELB-HealthChecker/2.0", b"GoogleHC/1.0"])
+async def test_p13_nothing_that_looks_like_a_health_check_passes_without_the_chain(path: bytes, agent: bytes) -> None:
+    async with (
+        raw_origin(answering(ok(b"the origin's"))) as origin,
+        running_edge(origin.address) as edge,
+        connected(edge.port) as client,
+    ):
+        answer = await client.ask(get(path, b"User-Agent: " + agent))
+        if path.startswith(b"/account"):
+            assert (answer.status, origin.requests) == (401, [])
+        else:  # not the edge's own page: that is on another listener
+            assert answer.body == b"the origin's"
+            assert origin.requests[0].get(b"x-passport") is not None
+
+
 @pytest.mark.parametrize("method", [b"get", b"Get", b"BREW", b"G\xc9T", b"GET\x00"])
 async def test_p11_a_method_that_is_none_is_a_400(method: bytes) -> None:
     async with (
