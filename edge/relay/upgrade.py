@@ -78,10 +78,11 @@ class UpgradeRelay(Relay):
 
     def response_head(self, head: ResponseHead) -> None:
         """Take a 101 that was asked for, or any other answer as usual."""
-        body = head.body
+        body, upstream = head.body, self._upstream
         if isinstance(body, TunnelBody):
-            if not self._agreed(body.protocol, head.headers):
-                self._fail(502, Reason.ORIGIN_PROTOCOL_ERROR, self.exchange.route.origin)
+            if upstream is not None and not self._agreed(body.protocol, head.headers):
+                upstream.close()
+                self.origin_failed(Reason.ORIGIN_PROTOCOL_ERROR, unanswered=False)
                 return
             self._switched = True
         super().response_head(head)
@@ -129,6 +130,7 @@ class UpgradeRelay(Relay):
             self._out.append(write.response_head(101, response.headers, framing))
             self._delivered = self._tunnel = True
             self._written_at = self._context.clock()
+            self._pool.succeeded(upstream, self._answered_at - self._sent_at)
             self._context.upgrades.opened(self.exchange.route.id)
             flow.pass_to(self._out.append, PLAIN)
             self.flush()
@@ -161,6 +163,14 @@ class UpgradeRelay(Relay):
         ended = self._over or (self._response_ended and inlet is not None and inlet.ended)
         if ended and not self._done and (upstream is None or upstream.all_sent):
             self._finish()
+
+    def origin_failed(self, reason: Reason, *, unanswered: bool) -> None:
+        """Break off; what becomes of a tunnel says nothing of how well the origin answers."""
+        if self._tunnel:
+            self._upstream = None
+            self._fail(502, reason, self.exchange.route.origin)
+        else:
+            super().origin_failed(reason, unanswered=unanswered)
 
     def client_gone(self) -> None:
         """Let go of everything; a device that had ended before is not missed."""

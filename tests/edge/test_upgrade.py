@@ -85,6 +85,7 @@ async def test_bytes_pass_both_ways_after_the_chain_has_run(size: int | None) ->
             await client.send(word, size=None if len(word) > 100 else size)
             assert await client.receive(len(word)) == word
         assert edge.metrics.upgrades.open == {"echo": 1}
+        assert edge.engine._context.guards["api"].limit.in_flight == 0
         client.half_close()
         assert await client.rest() == b""
         await until(lambda: not edge.engine.connections)
@@ -180,6 +181,9 @@ async def test_b12_a_101_that_is_not_what_was_asked_for_is_a_502(name: str, size
         assert answer.status == 502
         assert b"evil" not in answer.body
         await until(lambda: origin.connections[0].ended)
+        guard = edge.engine._context.guards["api"]
+        assert guard.limit.in_flight == 0
+        assert edge.metrics.refusals == {("origin_protocol_error", "api"): 1}
 
 
 @pytest.mark.parametrize(
