@@ -24,7 +24,7 @@ from edge.supervisor.config import Result
 from edge.supervisor.control_socket import ask
 from edge.supervisor.process import WorkerCommand
 from edge.supervisor.supervisor import Plan, Supervisor
-from edge.telemetry.events import configure_events
+from edge.telemetry.events import configure_events, keep_standard_streams
 from edge.up.agreement import disagreements
 from edge.up.dev_certs import how_to_use, make_dev_certs
 from edge.up.run import Up, write_ready
@@ -205,6 +205,7 @@ def inspect(
 
 def main() -> None:
     """Run the command line."""
+    keep_standard_streams()
     app()
 
 

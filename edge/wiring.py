@@ -29,7 +29,9 @@ from edge.net.descriptors import raise_descriptor_limit
 from edge.net.tls_listener import ListenerCertificates
 from edge.relay.chain import Chain, inbound_chain, outbound_chain
 from edge.relay.engine import Engine
+from edge.relay.watchdog import Watchdog
 from edge.telemetry.access_log import AccessLog
+from edge.telemetry.events import STDOUT, event_sink
 from edge.telemetry.log_line import LineWriter
 from edge.telemetry.metrics import WorkerMetrics, count
 from edge.telemetry.telemetry import Telemetry
@@ -87,7 +89,7 @@ def telemetry(snapshot: Snapshot, metrics: WorkerMetrics) -> Telemetry:
     # The hash key must agree between workers and mean nothing outside: it is derived from the edge's own token.
     token = read_token(snapshot.services.kms.token_file).encode()
     key = hashlib.blake2b(token, digest_size=32, person=b"edge-access-log").digest()
-    return Telemetry(metrics, AccessLog(None if target == "stdout" else Path(target)), LineWriter(key))
+    return Telemetry(metrics, AccessLog(STDOUT if target == "stdout" else Path(target)), LineWriter(key))
 
 
 def build_filters(
@@ -169,6 +171,7 @@ def build_engine(
     )
 
     def gauges(into: WorkerMetrics) -> None:
+        into.events_dropped = event_sink().dropped
         into.max_connections = engine.max_connections
         into.connections["device"] = len(engine.connections)
         into.connections["origin"] = engine.origin_connections
@@ -179,6 +182,29 @@ def build_engine(
 
     metrics.sources.append(gauges)
     return engine
+
+
+def watchdog(snapshot: Snapshot, engine: Engine, metrics: WorkerMetrics) -> Watchdog:
+    """Return what notices a blocked event loop, not yet started."""
+
+    def report(event: str, filter_id: str, place: str) -> None:
+        if place:
+            _log.error(event, filter=filter_id, place=place)
+        else:
+            _log.warning(event)
+
+    made = Watchdog(
+        snapshot.timeouts.loop_blocked_s,
+        turn=lambda: engine.turn,
+        running=lambda: engine.running_filter,
+        report=report,
+    )
+
+    def counts(into: WorkerMetrics) -> None:
+        into.loop_blocked = dict(made.blocked)
+
+    metrics.sources.append(counts)
+    return made
 
 
 def listener_certificates(snapshot: Snapshot) -> ListenerCertificates | None:

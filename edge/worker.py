@@ -16,7 +16,6 @@ import gc
 import os
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 
 import structlog
@@ -32,6 +31,7 @@ from edge.net.tls_listener import ListenerCertificates
 from edge.relay.engine import Engine
 from edge.reloading import Reloading
 from edge.telemetry.control_channel import Files, WorkerChannel
+from edge.telemetry.events import event_stream, keep_standard_streams
 from edge.telemetry.metrics import WorkerMetrics
 from passport.kms import KmsRefused, KmsUnavailable
 
@@ -40,7 +40,8 @@ _log = structlog.get_logger("edge.worker")
 
 def main() -> None:
     """Run until drained."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
+    keep_standard_streams()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=event_stream()))
     raise SystemExit(uvloop.run(_run(_arguments())))
 
 
@@ -82,7 +83,7 @@ async def _serve(
 
     snapshot = load(files.texts)
     if isinstance(snapshot, ConfigErrors):
-        sys.stderr.write(render_errors(snapshot) + "\n")
+        print(render_errors(snapshot), file=event_stream(), flush=True)
         return 2
     try:
         kms_tls, cookie_tls = service_tls(snapshot.services.kms), service_tls(snapshot.services.cookie)
@@ -108,6 +109,8 @@ async def _serve(
             _log.warning("few_file_descriptors", max_connections=engine.max_connections)
         _settle_memory()
         watch = wiring.certificate_watch(snapshot, [certificates, kms_tls, cookie_tls], engine, metrics)
+        watchdog = wiring.watchdog(snapshot, engine, metrics)
+        watchdog.start()
         watching = asyncio.create_task(watch.run())
         channel.loaded()
         await _unless(stop, _told(channel.slot))
@@ -117,6 +120,7 @@ async def _serve(
             await _accept(engine, listen_fd, snapshot, certificates, channel=channel, stop=stop)
             await engine.drain(engine.drain_s)
         watching.cancel()
+        watchdog.stop()
         await engine.close()
         await keys.close()
         recorder.close()

@@ -160,6 +160,9 @@ class Timeouts(Section):
     rate_window_s: Annotated[
         Seconds, Field(description="How long a body or a reader may be slower than its minimum, on average.")
     ] = 20
+    loop_blocked_s: Annotated[
+        Seconds, Field(ge=0.5, description="An event loop that has not come round for as long is logged as blocked.")
+    ] = 1
     connect_s: Annotated[Seconds, Field(description="To an origin. An origin may say otherwise.")] = 0.5
     response_head_s: Annotated[
         Seconds, Field(description="From the request's end to the response's head. A route may say otherwise.")

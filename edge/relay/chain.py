@@ -86,6 +86,7 @@ class Chain:
         self._calls = tuple(step.call for step in steps)
         self._timed_calls = tuple(_timed(step) for step in steps)
         self._until_timed = TIMED_ONE_IN
+        self._at: Call | None = None  # the filter that runs, for the watchdog's thread to see
         self._guards = tuple(guards)
         self._report = report
 
@@ -99,13 +100,16 @@ class Chain:
         at = None
         try:
             for at in calls[start:]:
+                self._at = at
                 verdict = at(exchange)
                 if verdict is not CONTINUE and verdict is not NOT_MINE:
                     break
             else:
+                self._at = None
                 return None
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, the filter did not pass it
             verdict = self._failed(self._steps[calls.index(at)], Reason.FILTER_ERROR, error)
+        self._at = None
         index = calls.index(at)
         if not isinstance(verdict, _OUTCOMES):
             verdict = self._failed(self._steps[index], Reason.FILTER_ERROR, TypeError("not a verdict"))
@@ -134,6 +138,15 @@ class Chain:
         finally:
             step.in_flight -= 1
             step.cost[1] += perf_counter() - began
+
+    @property
+    def running(self) -> str:
+        """The id of the filter that runs now, "" when none does; any thread may ask."""
+        at = self._at
+        for step, call, timed in zip(self._steps, self._calls, self._timed_calls, strict=True):
+            if at is call or at is timed:
+                return step.filter.id
+        return ""
 
     def guard_trailers(self, exchange: Exchange, trailers: Headers | None) -> Headers | None:
         """Return the trailers that may pass, if any."""

@@ -383,6 +383,16 @@ class Engine:
                 self._retired.remove(pool)
 
     @property
+    def turn(self) -> float:
+        """What changes with every sweep, for the watchdog's thread to see."""
+        return self.load.swept_at
+
+    @property
+    def running_filter(self) -> str:
+        """The id of the filter that runs now, or ""; any thread may ask."""
+        return self._context.inbound.running or self._context.outbound.running
+
+    @property
     def origin_connections(self) -> int:
         """How many origin connections are open."""
         return sum(pool.open_connections for pool in (*self._pools.values(), *self._retired))

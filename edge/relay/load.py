@@ -15,7 +15,7 @@ class Load:
         self._interval_s = interval_s
         self._clock = clock
         self._enabled = True
-        self._swept_at = self._due = self._cpu_s = 0.0
+        self.swept_at = self._due = self._cpu_s = 0.0
         self.shedding = Shedding(random)
 
     def limit(self, settings: Settings) -> None:
@@ -25,14 +25,14 @@ class Load:
 
     def start(self) -> None:
         """Begin: the first sweep is an interval away."""
-        self._swept_at, self._cpu_s = self._clock(), time.process_time()
-        self._due = self._swept_at + self._interval_s
+        self.swept_at, self._cpu_s = self._clock(), time.process_time()
+        self._due = self.swept_at + self._interval_s
 
     def measure(self, now: float, in_flight: int) -> int:
         """Take what a sweep that began at `now` has seen; return the most important priority to shed from."""
         cpu_s = time.process_time()
-        cpu_share = (cpu_s - self._cpu_s) / max(now - self._swept_at, self._interval_s)
+        cpu_share = (cpu_s - self._cpu_s) / max(now - self.swept_at, self._interval_s)
         self.shedding.sample(max(now - self._due, 0.0), in_flight, cpu_share)
-        self._swept_at, self._cpu_s = now, cpu_s
+        self.swept_at, self._cpu_s = now, cpu_s
         self._due = self._clock() + self._interval_s
         return self.shedding.shed_from if self._enabled else NOTHING_SHED

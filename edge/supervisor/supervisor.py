@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from edge.supervisor.process import WorkerCommand
 from edge.supervisor.slot import DRAIN_MARGIN_S, SlotState
 from edge.supervisor.sockets import CannotListen, cannot_listen, listening_sockets
 from edge.supervisor.terminal import hung_up
+from edge.telemetry.events import event_stream
 from edge.telemetry.snapshot import Labels, Merged, Snapshot, WorkerValues
 
 _REPORT_TIMEOUT_S: Final = 0.5
@@ -215,5 +215,6 @@ def _text(address: tuple[str, int]) -> str:
 
 
 def _to_stderr(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    stream = event_stream()
+    stream.write(line + "\n")
+    stream.flush()

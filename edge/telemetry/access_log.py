@@ -8,7 +8,6 @@ import os
 import queue
 import select
 import stat
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +19,11 @@ _PIPE_BUF: Final = 4096  # POSIX: a write to a pipe up to this size is not mixed
 
 
 class AccessLog:
-    """Gathers lines and hands them to a writer thread. `path` is a file to append to, or None for standard output."""
+    """Gathers lines and hands them to a writer thread. `target` is a file to append to, or an open file descriptor."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, target: Path | int) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._fd = os.dup(sys.stdout.fileno()) if path is None else os.open(path, flags, 0o640)
+        self._fd = os.dup(target) if isinstance(target, int) else os.open(target, flags, 0o640)
         self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
         self._lines: list[bytes] = []
         self._gathered = 0

@@ -254,6 +254,18 @@ METRICS: Final = (
         (),
         "Access log lines dropped because the log's target could not keep up or failed.",
     ),
+    Metric(
+        "edge_events_dropped_total",
+        Kind.COUNTER,
+        (),
+        "Events that workers could not write to standard error.",
+    ),
+    Metric(
+        "edge_loop_blocked_total",
+        Kind.COUNTER,
+        ("filter",),
+        "Times that a worker's event loop did not come round, by the filter that held it.",
+    ),
     Metric("edge_workers", Kind.GAUGE, ("state",), "Worker slots by state."),
     Metric("edge_worker_restarts_total", Kind.COUNTER, (), "Workers that died and were replaced."),
     Metric(

@@ -114,6 +114,8 @@ class WorkerMetrics:
         self.stripped_headers = 0
         self.log_lines = 0
         self.log_dropped = 0
+        self.events_dropped = 0
+        self.loop_blocked: dict[str, int] = {}  # filter, or "" → how often it has blocked the event loop
         self.config: tuple[int, str] | None = None  # revision, hash
         self.key_ring_revision: int | None = None
         self.key_ring_fetched_at = 0.0  # epoch seconds
@@ -193,6 +195,8 @@ class WorkerMetrics:
             "edge_stripped_headers_total": [((), self.stripped_headers)],
             "edge_access_log_lines_total": [((), self.log_lines)],
             "edge_access_log_dropped_total": [((), self.log_dropped)],
+            "edge_loop_blocked_total": [((name,), number) for name, number in self.loop_blocked.items()],
+            "edge_events_dropped_total": [((), self.events_dropped)],
         }
         if self.config is not None:
             values["edge_config_revision"] = [((), self.config[0])]

@@ -122,7 +122,7 @@ async def test_m1_uploads_that_are_slow_to_come_shed_nobody_else() -> None:
             client = await stack.enter_async_context(connected(edge.port))
             await client.send(request(b"POST", b"/upload", b"Content-Length: 10", body=b"half"))
         for _ in range(6):
-            swept_at = edge.engine.load._swept_at
-            await until(lambda before=swept_at: edge.engine.load._swept_at > before)  # type: ignore[misc]
+            swept_at = edge.engine.load.swept_at
+            await until(lambda before=swept_at: edge.engine.load.swept_at > before)  # type: ignore[misc]
         assert len(edge.engine.connections) == 8
         assert edge.engine.load.shedding.parts[PARTS.index("in_flight")] == 0

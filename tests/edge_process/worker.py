@@ -117,11 +117,12 @@ class Worker:
 
 @asynccontextmanager
 async def started_worker(
-    kms_url: str, var: Path, *overrides: str, config: Path = CONFIG, stdout: int | None = None
+    kms_url: str, var: Path, *overrides: str, config: Path = CONFIG, stdout: int | None = None, redirect: str = ""
 ) -> AsyncIterator[Worker]:
     """Start a worker without waiting for readiness; `var` holds `secrets/edge.token`. Ends it with the block.
 
     `stdout` is a file descriptor of the test's for standard output, which then is no part of the process's output.
+    `redirect` is what a shell is told of the standard streams, such as `>&-`.
     """
     control, (ours, theirs) = Control(), socket.socketpair()
     settings = (f"services.kms.url={kms_url}", "access_log.path=off", *overrides)
@@ -132,7 +133,7 @@ async def started_worker(
             listening.bind(("127.0.0.1", 0))
             listening.listen(1024)
             port = listening.getsockname()[1]
-            popen = _spawn(arguments, listening, theirs, log, stdout)
+            popen = _spawn(arguments, listening, theirs, log, stdout=stdout, redirect=redirect)
         await control.open(ours)
         process = Process(popen, log)
         try:
@@ -144,16 +145,26 @@ async def started_worker(
 
 
 def _spawn(
-    arguments: list[str], listening: socket.socket, control: socket.socket, log: BinaryIO, stdout: int | None
+    arguments: list[str],
+    listening: socket.socket,
+    control: socket.socket,
+    log: BinaryIO,
+    *,
+    stdout: int | None,
+    redirect: str,
 ) -> subprocess.Popen[bytes]:
     fds = (listening.fileno(), control.fileno())
     command = [sys.executable, "-m", "edge.worker", "--listen-fd", str(fds[0]), "--control-fd", str(fds[1])]
+    if redirect:
+        command = ["sh", "-c", f'exec "$@" {redirect}', "sh", *command]
     out = log.fileno() if stdout is None else stdout
     return subprocess.Popen([*command, *arguments], stdout=out, stderr=log, pass_fds=fds, cwd=REPOSITORY)
 
 
 @asynccontextmanager
-async def running_worker(kms: Kms, origin: str, *overrides: str, stdout: int | None = None) -> AsyncIterator[Worker]:
+async def running_worker(
+    kms: Kms, origin: str, *overrides: str, stdout: int | None = None, redirect: str = ""
+) -> AsyncIterator[Worker]:
     """Run a worker on the repository's config in front of `origin` (HOST:PORT) until the block ends.
 
     The cookie service is an address where nobody listens, unless an override says otherwise.
@@ -163,6 +174,8 @@ async def running_worker(kms: Kms, origin: str, *overrides: str, stdout: int | N
         f"services.cookie.url=http://127.0.0.1:{free_port()}",
         *overrides,
     )
-    async with started_worker(kms.process.url, kms.secrets.parent, *settings, stdout=stdout) as worker:
+    async with started_worker(
+        kms.process.url, kms.secrets.parent, *settings, stdout=stdout, redirect=redirect
+    ) as worker:
         await worker.said_ready()
         yield worker
