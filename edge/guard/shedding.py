@@ -7,13 +7,13 @@ end, so that shedding sets in gently and a less important class is all but gone 
 "Keeping Netflix Reliable Using Prioritized Load Shedding".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from edge.contract.route import Priority
 
 NOTHING_SHED: Final = len(Priority)
-BANDS: Final = ((0.9, 1.1), (0.8, 0.95), (0.6, 0.8), (0.5, 0.7))
+BANDS: Final[Sequence[tuple[float, float]]] = ((0.9, 1.1), (0.8, 0.95), (0.6, 0.8), (0.5, 0.7))
 """By priority. The last of critical's band is out of reach: seven in eight are served whatever the load."""
 CPU_CEILING: Final = 0.8
 """The score of a worker that is busy all the time but late with nothing: short of what sheds degraded requests."""
