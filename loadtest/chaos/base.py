@@ -11,8 +11,9 @@ import aiohttp
 
 from loadtest.bench import edge
 from loadtest.bench.cookies import cookie_field
-from loadtest.bench.processes import Seat, free_port
+from loadtest.bench.processes import Seat
 from loadtest.bench.visitors import visitors
+from loadtest.chaos.ports import free_port
 from loadtest.chaos.settings import Cores, Settings
 from passport.kms import KmsClient
 from tokens.cookie import PURPOSE, CookieNames

@@ -73,7 +73,7 @@ class Client:
             with suppress(StopIteration):
                 queue.append((next(times), number, times))
         heapify(queue)
-        sent = [0] * len(plan.streams)
+        sent = [plan.first_id] * len(plan.streams)
         while queue and not self._stopping.is_set():
             now = time.monotonic()
             while queue and queue[0][0] <= now:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from loadtest.bench.failure import BenchError
 
 Command = Mapping[str, object]
+MAX_LINE = 4_000_000
 Handler = Callable[[Command], Awaitable[Mapping[str, object]]]
 
 
@@ -25,7 +26,7 @@ async def serve_control(port: int, handle: Handler) -> asyncio.Server:
                 await writer.drain()
         writer.close()
 
-    return await asyncio.start_server(answer, "127.0.0.1", port)
+    return await asyncio.start_server(answer, "127.0.0.1", port, limit=MAX_LINE)
 
 
 async def call(port: int, **command: object) -> dict[str, object]:

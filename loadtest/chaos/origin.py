@@ -1,6 +1,6 @@
 """An origin as a process: answers with the id it was asked with, and keeps a log of every request.
 
-    python -m loadtest.chaos.origin PORT CONTROL_PORT SEED LOG [CERTIFICATE KEY]
+    python -m loadtest.chaos.origin HOST:PORT CONTROL_PORT SEED LOG [CERTIFICATE KEY [old]]
 
 The query of a request says how it is answered: `id`, `size` (bytes of the body), `wait_ms`, `chunked=1`. A command on
 the control port sets the moods: `errors`, the share of answers that are 500; `early`, the share of requests with a body
@@ -25,6 +25,7 @@ import uvloop
 
 from loadtest.chaos.control import Command, serve_control
 
+LINGER_S = 2.0  # what is still read after an early answer, so that no reset overtakes it
 MOODS = ("errors", "early", "leave", "leave_ms")
 
 
@@ -102,10 +103,12 @@ class Connection(asyncio.Protocol):
         if self._method == "POST" and self._origin.strikes("early"):
             self._answered = True
             self._answer(413, self._id, self._method, {}, close=True)
+            self._loop.call_later(LINGER_S, self._close)
 
     def on_message_complete(self) -> None:
         """Answer, after the time that the request asks for."""
         if self._answered:
+            self._close()
             return
         self._origin.served += 1
         status = 500 if self._origin.strikes("errors") else 200
@@ -136,30 +139,40 @@ class Connection(asyncio.Protocol):
         else:
             transport.write(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
         self._origin.note("e", request_id, method)
-        if close:
-            transport.close()
-        elif self._origin.strikes("leave"):
+        if not close and self._origin.strikes("leave"):
             delay_s = self._origin.chance.random() * self._origin.moods["leave_ms"] / 1000
             self._loop.call_later(delay_s, transport.close)
 
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
-async def serve(port: int, control_port: int, origin: Origin, context: ssl.SSLContext | None) -> None:
-    """Serve until SIGTERM."""
+
+async def serve(address: str, control_port: int, origin: Origin, context: ssl.SSLContext | None) -> None:
+    """Serve until SIGTERM; the control port opens last."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, done.set)
+    host, _, port = address.partition(":")
+    await loop.create_server(lambda: Connection(origin), host, int(port), backlog=1024, ssl=context)
     await serve_control(control_port, origin.handle)
-    await loop.create_server(lambda: Connection(origin), "127.0.0.1", port, backlog=1024, ssl=context)
     await done.wait()
+
+
+def tls_context(certificate: str, key: str, *, old: bool) -> ssl.SSLContext:
+    """Return a server's context; an old one speaks nothing newer than TLS 1.0."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    if old:
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
+    return context
 
 
 def main() -> None:
     """Run as the command line says."""
-    port, control_port, seed, log, *tls = sys.argv[1:]
-    context = None
-    if tls:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls[0], tls[1])
-    uvloop.run(serve(int(port), int(control_port), Origin(Path(log), int(seed)), context))
+    address, control_port, seed, log, *tls = sys.argv[1:]
+    context = tls_context(tls[0], tls[1], old="old" in tls) if tls else None
+    uvloop.run(serve(address, int(control_port), Origin(Path(log), int(seed)), context))
 
 
 if __name__ == "__main__":

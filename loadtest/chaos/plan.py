@@ -36,7 +36,8 @@ class Stream:
 
 @dataclass(slots=True, frozen=True)
 class Plan:
-    """A client's whole work. `start_at` is of the machine's monotonic clock, which all its processes share."""
+    """A client's whole work. `start_at` is of the machine's monotonic clock, which all its processes share.
+    Ids count from `first_id`."""
 
     port: int
     start_at: float
@@ -49,6 +50,7 @@ class Plan:
     server_name: str = "localhost"
     sources: tuple[str, ...] = SOURCES
     max_connections: int = 4000
+    first_id: int = 0
 
     def write(self, file: Path) -> None:
         """Write it for the client's process."""

@@ -5,8 +5,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -15,20 +16,34 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from loadtest.bench.edge import EdgePorts, edge_command, overrides
 from loadtest.bench.failure import BenchError
-from loadtest.bench.processes import Program, free_port, running, stop, wait_until_listening
+from loadtest.bench.processes import Program, running, stop, wait_until_listening
 from loadtest.chaos.base import VISITORS, Base
+from loadtest.chaos.certificates import OLD_TLS, make_certificates
 from loadtest.chaos.control import call
 from loadtest.chaos.faults import Fault
 from loadtest.chaos.load import Load, stopped_afterwards
 from loadtest.chaos.monitor import Monitor
-from loadtest.chaos.outcomes import Sighting, read_sightings
+from loadtest.chaos.name_server import NameServer
+from loadtest.chaos.outcomes import Outcome, Sighting, read_sightings
 from loadtest.chaos.plan import Plan, Stream
+from loadtest.chaos.ports import free_port
 from loadtest.chaos.settings import Phases, Settings
 from loadtest.chaos.setup import Setup, write_config
 
 READY_S = 40.0
 START_AHEAD_S = 1.5
 FOREVER_S = 900.0
+IDS_PER_CLIENT = 10_000_000
+FIRST_NAMED = 21  # 127.0.0.21 and following, where DNS leads
+
+
+@dataclass(slots=True, frozen=True)
+class CrowdOf:
+    """So many connections of a kind of crowd.py, `rate` of them a second."""
+
+    kind: str
+    count: int
+    rate: float = 500.0
 
 
 class Stage:
@@ -40,15 +55,19 @@ class Stage:
         self.home = home
         self.config = home / "config"
         self.port, self.admin_port = free_port(), free_port()
-        self.origin_ports = [free_port() for _ in range(setup.addresses + 1)]
+        port = free_port()  # a name has one port, and its addresses differ in the host
+        self.origin_ports = [port if setup.dns else free_port() for _ in range(setup.addresses + 1)]
         self.gate_ports = [free_port() for _ in range(setup.addresses)] if setup.through_proxy else []
         self.edge_program: Program | None = None
         self.monitor = Monitor(self._edge_processes)
+        self.name_server: NameServer | None = None
+        self.pipe_fd: int | None = None
         self._stack = stack
         self._origins: dict[int, Program] = {}
         self._origin_controls = [free_port() for _ in self.origin_ports]
         self._gate_control = free_port()
         self._clients = 0
+        self._crowds: dict[str, tuple[Program, int]] = {}
 
     @property
     def settings(self) -> Settings:
@@ -64,26 +83,40 @@ class Stage:
 
     async def start(self) -> None:
         """Start everything."""
+        make_certificates(self.home / "certificates")
+        if self.setup.pipe is not None:
+            os.mkfifo(self.home / self.setup.pipe)
+            self.pipe_fd = os.open(self.home / self.setup.pipe, os.O_RDWR | os.O_NONBLOCK)
+            self._stack.callback(os.close, self.pipe_fd)
         await asyncio.gather(*(self.start_origin(number) for number in range(len(self.origin_ports))))
         if self.gate_ports:
             pairs = [f"{gate}={port}" for gate, port in zip(self.gate_ports, self.origin_ports, strict=False)]
             arguments = (str(self._gate_control), str(self.settings.seed), *pairs)
             proxy = await self._run("fault_proxy", "loadtest.chaos.fault_proxy", *arguments)
             await wait_until_listening(proxy, self._gate_control)
-        faulty = [f"127.0.0.1:{port}" for port in self.gate_ports or self.origin_ports[:-1]]
-        calm = [f"127.0.0.1:{self.origin_ports[-1]}"]
-        write_config(self.setup, self.settings.config, self.config, faulty, calm)
+        addresses = [self._origin_address(number) for number in range(len(self.origin_ports))]
+        faulty = [f"127.0.0.1:{port}" for port in self.gate_ports] or addresses[:-1]
+        name_port = free_port() if self.setup.dns else None
+        if name_port is not None:
+            self.name_server = NameServer([address.partition(":")[0] for address in faulty])
+            await self.name_server.start(name_port)
+            self._stack.callback(self.name_server.close)
+        write_config(self.setup, self.settings.config, self.home, faulty, addresses[-1], name_server=name_port)
         await self.start_edge()
         self._stack.push_async_callback(self.monitor.stop)
         self.monitor.start()
 
     async def start_origin(self, number: int) -> None:
         """Start an origin, or start it again."""
-        ports = (str(self.origin_ports[number]), str(self._origin_controls[number]))
+        control = self._origin_controls[number]
         seed = str(self.settings.seed + number)
-        arguments = (*ports, seed, str(self.origin_log(number)))
+        arguments = [self._origin_address(number), str(control), seed, str(self.origin_log(number))]
+        if number < len(self.setup.names):
+            name = self.setup.names[number]
+            file = self.home / "certificates" / name
+            arguments += [f"{file}.crt", f"{file}.key", *(["old"] if name == OLD_TLS else [])]
         program = await self._run(f"origin-{number}", "loadtest.chaos.origin", *arguments)
-        await wait_until_listening(program, self.origin_ports[number])
+        await wait_until_listening(program, control)
         self._origins[number] = program
 
     async def start_edge(self) -> None:
@@ -92,7 +125,7 @@ class Stage:
         values = {
             **overrides(EdgePorts(self.port, self.admin_port, self.base.kms_port, 9), VISITORS, "off"),
             "edge.workers": workers,
-            **self.setup.edge,
+            **{name: self._placed(value) for name, value in self.setup.edge.items()},
         }
         del values["origins.api.addresses"]
         command = edge_command(self.config, self.base.home, values)
@@ -102,6 +135,14 @@ class Stage:
         core = self.base.cores.edge
         self.edge_program = await self._stack.enter_async_context(running("edge", core, command, self.home, env))
         await self.until_ready(workers)
+
+    async def until_settled(self) -> None:
+        """Wait until the worker that stands by is there."""
+        deadline = time.monotonic() + READY_S
+        while not (await self.metrics()).get('edge_workers{state="standby"}'):
+            if time.monotonic() > deadline:
+                raise BenchError("No worker stands by")
+            await asyncio.sleep(0.1)
 
     async def until_ready(self, workers: int, without: int | None = None) -> None:
         """Wait until so many workers serve, the process `without` not counted."""
@@ -125,7 +166,7 @@ class Stage:
         log, started = self.home / f"{name}.outcomes", time.monotonic() + START_AHEAD_S
         plan = Plan(
             self.port, started, FOREVER_S, self.settings.seed, streams, str(self.base.cookies), str(log), ca,
-            max_connections=max_connections,
+            max_connections=max_connections, first_id=self._clients * IDS_PER_CLIENT,
         )  # fmt: skip
         plan.write(self.home / f"{name}.plan")
         command = [sys.executable, "-m", "loadtest.chaos.client", str(self.home / f"{name}.plan")]
@@ -142,9 +183,11 @@ class Stage:
         """Return the log of an origin."""
         return self.home / f"origin-{number}.requests"
 
-    def sightings(self) -> list[Sighting]:
-        """Return all requests that origins have seen."""
-        return read_sightings([self.origin_log(number) for number in range(len(self.origin_ports))])
+    def sightings_of(self, outcomes: Iterable[Outcome]) -> list[Sighting]:
+        """Return what origins have seen of these requests; a crowd's are left out."""
+        asked = {one.id for one in outcomes}
+        found = read_sightings([self.origin_log(number) for number in range(len(self.origin_ports))])
+        return [one for one in found if one.id in asked]
 
     # Harm.
 
@@ -167,6 +210,27 @@ class Stage:
         program = self._origins[number]
         program.process.kill()
         await program.process.wait()
+
+    async def start_crowd(self, crowd: CrowdOf) -> None:
+        """Send a crowd to the edge; it stays until it is stopped, or the stage is."""
+        control = free_port()
+        arguments = (str(control), str(self.port), crowd.kind, str(crowd.count), str(crowd.rate))
+        program = await self._run(f"crowd-{crowd.kind}", "loadtest.chaos.crowd", *arguments)
+        await wait_until_listening(program, control)
+        self._crowds[crowd.kind] = (program, control)
+
+    async def crowd_counts(self, kind: str) -> dict[str, object]:
+        """Return what has become of a crowd: opened, open, ended by the edge, failed, and the statuses it saw."""
+        return await call(self._crowds[kind][1])
+
+    async def stop_crowd(self, kind: str) -> None:
+        """End a crowd, which closes its connections."""
+        await stop(self._crowds[kind][0].process)
+
+    async def start_busy(self) -> None:
+        """Start a program that does nothing on the edge's core, all the time."""
+        command = [sys.executable, "-c", "while True: pass"]
+        await self._stack.enter_async_context(running("busy", self.base.cores.edge, command, self.home))
 
     async def stop_edge(self) -> None:
         """End the edge and everything of it."""
@@ -208,10 +272,22 @@ class Stage:
                 found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
         return found
 
+    async def counts(self, metric: str) -> dict[str, int]:
+        """Return the series of one counter, by their labels."""
+        found = await self.metrics()
+        return {name.removeprefix(metric): int(value) for name, value in found.items() if name.startswith(metric)}
+
     @property
     def metrics_url(self) -> str:
         """Where the edge's metrics are."""
         return f"http://127.0.0.1:{self.admin_port}/metrics"
+
+    def _origin_address(self, number: int) -> str:
+        host = f"127.0.0.{FIRST_NAMED + number}" if self.setup.dns else "127.0.0.1"
+        return f"{host}:{self.origin_ports[number]}"
+
+    def _placed(self, value: object) -> object:
+        return json.loads(json.dumps(value).replace("{home}", str(self.home)))
 
     def _edge_processes(self) -> Sequence[psutil.Process]:
         return self.edge_program.tree() if self.edge_program is not None else ()

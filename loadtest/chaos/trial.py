@@ -110,10 +110,13 @@ async def nothing() -> None:
     """Do no harm."""
 
 
-async def observe(stage: Stage, inject: Step, heal: Step = nothing, *streams: Stream) -> Seen:
-    """Send the usual load, or `streams`; strike, wait, heal, wait; return what was seen."""
+async def observe(stage: Stage, inject: Step, heal: Step = nothing, *streams: Stream, ca: str | None = None) -> Seen:
+    """Send the usual load, or `streams`; strike, wait, heal, wait; return what was seen.
+
+    `ca` is a file of CAs to trust: with it, the client speaks TLS.
+    """
     phases = stage.phases
-    async with stage.load(*(streams or usual_load(stage))) as load:
+    async with stage.load(*(streams or usual_load(stage)), ca=ca) as load:
         await load.phase(phases.warm_up_s)
         normal = await load.phase(phases.normal_s)
         began = time.monotonic()
@@ -123,4 +126,4 @@ async def observe(stage: Stage, inject: Step, heal: Step = nothing, *streams: St
         await heal()
         fault = Window(began, time.monotonic())
         recovery = await load.phase(phases.recovery_s)
-    return Seen(stage, load.outcomes, stage.sightings(), normal, struck, fault, recovery, load.late_ms)
+    return Seen(stage, load.outcomes, stage.sightings_of(load.outcomes), normal, struck, fault, recovery, load.late_ms)

@@ -1,11 +1,58 @@
 """All scenarios in their order."""
 
-from loadtest.chaos.scenarios import Scenario, origins, workers
+from loadtest.chaos.certificates import BAD, GOOD
+from loadtest.chaos.scenarios import (
+    Scenario,
+    answers,
+    clients,
+    logs,
+    mix,
+    names,
+    origins,
+    overload,
+    reloads,
+    tls,
+    workers,
+)
 from loadtest.chaos.setup import Setup
 
 DIRECT = Setup(through_proxy=False)
 SHORT_TIMEOUTS = Setup(
     origin={"max_connections": 64, "max_waiting": 32}, routes={"response_head_timeout_s": origins.HEAD_TIMEOUT_S}
+)
+
+SLOW_CLIENTS = Setup(
+    through_proxy=False,
+    calm={"max_connections": 1024},  # a pool as large as the crowd: what is in question is the edge itself
+    edge={"timeouts.head_read_s": clients.SLOW_S, "timeouts.idle_s": clients.SLOW_S, "timeouts.request_s": 10},
+)
+ONE_WORKER = Setup(through_proxy=False, workers=1)
+FEW_FDS = Setup(through_proxy=False, workers=1, fd_limit=clients.FEW_FDS)
+OVERLOAD = Setup(through_proxy=False, workers=1, more_routes=overload.ROUTES)
+LOG_PIPE = Setup(through_proxy=False, pipe=logs.PIPE, edge={"access_log.path": "{home}/" + logs.PIPE})
+LOG_FULL = Setup(through_proxy=False, edge={"access_log.path": "/dev/full"})
+NAMED = Setup(through_proxy=False, dns=True)
+CERTIFICATES = "{home}/certificates"
+TLS_ORIGINS = Setup(
+    addresses=1 + len(BAD),
+    names=(GOOD, *BAD),
+    origin={
+        "tls": {
+            "enabled": True,
+            "ca_file": f"{CERTIFICATES}/ca.crt",
+            "server_name": "localhost",
+            "handshake_timeout_s": tls.HANDSHAKE_S,
+        }
+    },
+)
+_PAIR = {"certificate_file": f"{CERTIFICATES}/{GOOD}.crt", "key_file": f"{CERTIFICATES}/{GOOD}.key"}
+TLS_LISTENER = Setup(
+    through_proxy=False,
+    edge={
+        "listener.tls": {"certificates": [_PAIR]},
+        "edge.certificate_check_s": 0.5,
+        "listener.local_plain_http": False,
+    },
 )
 
 SCENARIOS = (
@@ -15,12 +62,35 @@ SCENARIOS = (
         "sigterm_drain", "W2", "SIGTERM with long polls and uploads under way", workers.sigterm_drain,
         Setup(through_proxy=False, edge={"timeouts.drain_s": workers.DRAIN_S}),
     ),
+    Scenario("rolling_restart", "W3", "all workers replaced one by one", reloads.rolling_restart, DIRECT),
+    Scenario("reloads_100", "W3", "100 reloads of changed configurations", reloads.reloads_100, DIRECT),
     Scenario("origin_killed", "B1", "one of 4 addresses SIGKILL", origins.origin_killed, DIRECT),
     Scenario("origins_down", "B2", "all addresses refuse", origins.origins_down),
     Scenario("black_hole", "B3", "one of 4 drops every connect", origins.black_hole),
     Scenario("accept_hang", "B4", "all 4 accept and never answer", origins.accept_hang, SHORT_TIMEOUTS),
     Scenario("slow_origin", "B5", "one of 4 takes 2 s longer", origins.slow_origin),
     Scenario("slow_drip", "B6", "all 4 answer a byte every 20 ms", origins.slow_drip),
+    Scenario("reset_mid_body", "B7", "a third of the answers reset in their body", answers.reset_mid_body),
+    Scenario("cut_chunked", "B8", "a third of the answers cut in a chunked body", answers.cut_chunked),
+    Scenario("half_close", "B9", "a third of the answers half-closed in their body", answers.half_close),
+    Scenario("idle_close_race", "B10", "connections closed as they are used again", answers.idle_close_race, DIRECT),
+    Scenario("early_answer", "B11", "uploads answered early, two answers for one request", answers.early_answer),
+    Scenario("garbage_origin", "B12", "a third of the answers are none: five kinds", answers.garbage_origin),
+    Scenario("half_errors", "B13", "half of the answers are 500", answers.half_errors, DIRECT),
     Scenario("flapping", "B14", "one of 4 refuses every other second", origins.flapping),
+    Scenario("broken_reload", "W4", "configurations that are wrong", reloads.broken_reload, DIRECT),
+    Scenario("log_blocked", "W6", "nobody reads the access log's pipe", logs.log_blocked, LOG_PIPE),
+    Scenario("log_full", "W6", "the access log's disk is full", logs.log_full, LOG_FULL),
+    Scenario("slow_clients", "M1", "500 slow heads, bodies and readers each", clients.slow_clients, SLOW_CLIENTS),
+    Scenario("idle_connections", "M2", "10,000 idle connections on one worker", clients.idle_connections, ONE_WORKER),
+    Scenario("big_heads", "M3", "huge heads and bodies, tiny chunks", clients.big_heads),
+    Scenario("pipelining", "M4", "100,000 requests that nobody reads the answers of", clients.pipelining, DIRECT),
+    Scenario("fd_limit", "M6", "more connections than file descriptors", clients.fd_limit, FEW_FDS),
+    Scenario("overload", "L1", "three times what a worker can do", overload.overload, OVERLOAD),
+    Scenario("noisy_client", "L2", "one of 8 addresses asks for 10 times the rest", overload.noisy_client, ONE_WORKER),
+    Scenario("dns_faults", "N1", "a name server that fails in every way", names.dns_faults, NAMED),
+    Scenario("tls_faults", "T1", "origins whose certificates are no good", tls.tls_faults, TLS_ORIGINS),
+    Scenario("bad_certificate", "T2", "the edge's certificate file cut in half", tls.bad_certificate, TLS_LISTENER),
+    Scenario("random_mix", "Z1", "everything at random", mix.random_mix),
 )  # fmt: skip
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -18,6 +18,7 @@ DRAIN_S = 6.0
 
 async def worker_killed(stage: Stage) -> Result:
     """SIGKILL one worker."""
+    await stage.until_settled()
     victim = (await stage.worker_pids())[0]
     away_s = 0.0
 
@@ -43,6 +44,7 @@ async def worker_killed(stage: Stage) -> Result:
 
 async def worker_stopped(stage: Stage) -> Result:
     """SIGSTOP one worker for as long as the fault lasts."""
+    await stage.until_settled()
     victim = psutil.Process((await stage.worker_pids())[0])
 
     async def stop() -> None:
