@@ -26,7 +26,7 @@ from edge.clients.tls import service_session, service_tls
 from edge.control.errors import ConfigErrors, render_errors
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
-from edge.net.listening import listen
+from edge.net.listening import listen, take_queued
 from edge.net.tls_listener import ListenerCertificates
 from edge.relay.engine import Engine
 from edge.reloading import Reloading
@@ -117,8 +117,7 @@ async def _serve(
         if not stop.is_set():
             listen_fd = _keep_one(arguments.listen_fd, channel.slot.result())
             metrics.config = (files.revision, snapshot.made_of.hash)
-            await _accept(engine, listen_fd, snapshot, certificates, channel=channel, stop=stop)
-            await engine.drain(engine.drain_s)
+            await _serve_devices(engine, listen_fd, snapshot, certificates, channel=channel, stop=stop)
         watching.cancel()
         watchdog.stop()
         await engine.close()
@@ -139,7 +138,7 @@ def _keep_one(fds: Sequence[int], slot: int) -> int:
     return fds[slot]
 
 
-async def _accept(
+async def _serve_devices(
     engine: Engine,
     listen_fd: int,
     snapshot: Snapshot,
@@ -148,12 +147,29 @@ async def _accept(
     channel: WorkerChannel,
     stop: asyncio.Event,
 ) -> None:
-    """Take connections until `stop` is set."""
-    server = await listen(engine.accept, socket.socket(fileno=listen_fd), snapshot.listener.backlog, certificates)
+    """Take connections until `stop` is set, then drain.
+
+    Connections are taken until clients have had time to learn that this worker leaves. Not so when another process
+    takes over: it has the same socket, and whoever is not taken here is taken there.
+    """
+    listening = socket.socket(fileno=listen_fd)
+    rest = listening.dup()
+    server = await listen(engine.accept, listening, snapshot.listener.backlog, certificates)
     engine.start()
     channel.ready()
     await stop.wait()
-    server.close()
+
+    async def close_door() -> None:
+        server.close()
+        if not channel.handover:
+            await take_queued(engine.accept, rest, certificates)
+        rest.close()
+
+    if channel.handover:
+        await close_door()
+        await engine.drain(engine.drain_s)
+    else:
+        await engine.drain(engine.drain_s, close_door)
 
 
 async def _unless(stop: asyncio.Event, starting: Coroutine[None, None, None]) -> None:

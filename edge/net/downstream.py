@@ -196,7 +196,7 @@ class Downstream(asyncio.Protocol):
         worker = self._worker
         nothing_follows = self._ended and not self._held and not self._consuming
         if not keep_alive or self._body is not None or worker.draining or nothing_follows:
-            self.close()
+            self.close(linger=worker.draining)  # it may have sent another request before it read this answer
             return
         self._deadline = 0.0  # the next sweep sets it
         if self._pauses:
@@ -272,7 +272,7 @@ class Downstream(asyncio.Protocol):
     def drain(self) -> None:
         """Close now if no request is in progress; otherwise its end will."""
         if self._handler is None and self._reader.idle:
-            self.close()
+            self.close(linger=True)
 
     # The reading loop.
 

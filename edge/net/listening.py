@@ -1,6 +1,7 @@
 """Taking connections on a listening socket: plain, or after a TLS handshake."""
 
 import asyncio
+import contextlib
 import socket
 from typing import Final, Protocol
 
@@ -16,6 +17,28 @@ class Accept(Protocol):
     def __call__(self, *, secure: bool) -> asyncio.Protocol:
         """Return it; `secure` says that its bytes come over TLS."""
         ...
+
+
+async def take_queued(accept: Accept, sock: socket.socket, certificates: ListenerCertificates | None) -> None:
+    """Take the connections that wait in the kernel: those still there when the last listener closes are reset."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            connected, _ = sock.accept()
+        except OSError:  # there is none, or no descriptor is left
+            return
+        connected.setblocking(False)
+        with contextlib.suppress(OSError):  # it has gone meanwhile, or its handshake fails
+            if certificates is None:
+                await loop.connect_accepted_socket(lambda: accept(secure=False), connected)
+            else:
+                await loop.connect_accepted_socket(
+                    lambda: accept(secure=True),
+                    connected,
+                    ssl=certificates.context,
+                    ssl_handshake_timeout=certificates.handshake_timeout_s,
+                    ssl_shutdown_timeout=_SHUTDOWN_S,
+                )
 
 
 async def listen(

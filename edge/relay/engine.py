@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ssl
 from binascii import hexlify
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from random import randbytes, random
 from weakref import WeakSet
 
@@ -403,8 +403,10 @@ class Engine:
         for pool in self._pools.values():
             pool.observe(metrics)
 
-    async def drain(self, at_most_s: float) -> None:
+    async def drain(self, at_most_s: float, close_door: Callable[[], Awaitable[None]] | None = None) -> None:
         """Tell every client with its next answer to close, then close who is idle, then wait for who is not.
+
+        `close_door` stops taking connections: after a while, so that nobody is refused who has just been sent away.
 
         A client that closes because it was told to loses nothing; one whose idle connection is closed under the
         request that it is just sending does.
@@ -414,11 +416,14 @@ class Engine:
             context.draining, context.drain_ends_at = True, self.clock() + at_most_s
         grace_s = min(IDLE_GRACE_S, at_most_s / 2)
         await self._emptied_within(grace_s)
+        if close_door is not None:
+            await close_door()
         for connection in tuple(self.connections):
             connection.drain()
         await self._emptied_within(at_most_s - grace_s)
 
     async def _emptied_within(self, seconds: float) -> None:
+        self._emptied.clear()
         if self.connections:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), seconds)

@@ -36,6 +36,7 @@ class Fleet:
         self._listening = listening
         self._say = say
         self._revisions = 1
+        self._dismissing: asyncio.Future[None] | None = None
         self.slots = [
             Slot(index, self.crew, self.config, say=say, on_ready=on_ready) for index in range(len(listening))
         ]
@@ -47,7 +48,8 @@ class Fleet:
             await asyncio.gather(*(slot.run() for slot in self.slots))
         finally:
             watching.cancel()
-            await self.crew.dismiss()
+            if self._dismissing is not None:
+                await self._dismissing
 
     def drain(self) -> None:
         """Let every worker finish what is in flight and leave."""
@@ -55,6 +57,7 @@ class Fleet:
             slot.drain()
         for each in self._listening:
             each.close()
+        self._dismissing = asyncio.ensure_future(self.crew.dismiss())  # it holds the sockets, too
 
     def kill(self) -> None:
         """End every process at once."""

@@ -106,9 +106,9 @@ class WorkerProcess:
         """Send what needs no answer."""
         self._channel.send(message)
 
-    def drain(self) -> None:
-        """Let it finish what is in flight and leave."""
-        self._channel.send({"type": "drain"})
+    def drain(self, *, handover: bool = False) -> None:
+        """Let it finish what is in flight and leave; `handover`: another process serves its socket by now."""
+        self._channel.send({"type": "drain", "handover": handover})
 
     def kill(self) -> None:
         """End it at once."""

@@ -152,7 +152,7 @@ class Slot:
         return ""
 
     async def _see_off(self, process: WorkerProcess) -> None:
-        process.drain()
+        process.drain(handover=True)
         drain_s = self.config.snapshot.timeouts.drain_s + DRAIN_MARGIN_S
         await asyncio.wait({process.ended}, timeout=drain_s)
         process.kill()

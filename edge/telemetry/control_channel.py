@@ -7,7 +7,8 @@ Supervisor to worker:
 - `{"type": "report", "id": N}`: send metrics now;
 - `{"type": "prepare", "revision": N, "texts": {…}, "id": N}`: build what would serve these files beside what serves;
 - `{"type": "commit", "revision": N, "id": N}`, `{"type": "discard", "revision": N}`: put it in its place, or drop it;
-- `{"type": "drain"}`: finish what is in flight and leave.
+- `{"type": "drain", "handover": false}`: finish what is in flight and leave; with `handover`, another process has taken
+  the slot over.
 
 Worker to supervisor: `{"type": "loaded"}`, `{"type": "ready"}`; `{"type": "metrics", "snapshot": …, "id": N}` each
 second, which is how the supervisor knows that the worker's loop turns, and when asked; `{"type": "done",
@@ -167,6 +168,7 @@ class WorkerChannel:
         self._timer: asyncio.TimerHandle | None = None
         self._drained = False
         self._task: asyncio.Task[None] | None = None
+        self.handover = False
         self.reloading: Reloadable | None = None
         self.files: asyncio.Future[Files] = asyncio.get_running_loop().create_future()
         self.slot: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -210,6 +212,7 @@ class WorkerChannel:
 
     def _message(self, message: Message) -> None:
         if message["type"] == "drain":
+            self.handover = message.get("handover") is True
             self._drain()
         elif message["type"] == "report":
             self.report(message.get("id", 0))

@@ -9,7 +9,6 @@
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -220,16 +219,12 @@ class Load:
         return not politely
 
 
-async def asked(address: tuple[str, int], path: bytes = b"/echo") -> bytes:
-    """Ask once on a connection of its own; return the whole answer."""
+async def asked(address: tuple[str, int], path: bytes = b"/echo", *, close: bool = True) -> bytes:
+    """Ask once on a connection of its own; return all that comes until the edge closes it."""
     reader, writer = await asyncio.open_connection(*address)
-    writer.write(b"GET %s HTTP/1.1\r\nHost: edge.test\r\nConnection: close\r\n\r\n" % path)
+    line = b"Connection: close\r\n" if close else b""
+    writer.write(b"GET %s HTTP/1.1\r\nHost: edge.test\r\n%s\r\n" % (path, line))
     try:
         return await reader.read()
     finally:
         writer.close()
-
-
-def connect(address: tuple[str, int]) -> socket.socket:
-    """Return a connection to the edge."""
-    return socket.create_connection(address, timeout=30)

@@ -1,14 +1,18 @@
 """Workers that die, hang and leave, under load: what it costs whom."""
 
+import asyncio
 import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
-from tests.edge_process.edge import Edge, Load, running_edge
+from tests.edge_process.edge import Edge, Load, asked, running_edge
 from tests.edge_process.test_worker import Origin, origin_running
 from tests.processes import eventually
 from tests.services.kms_calls import Kms, kms_running
@@ -77,3 +81,94 @@ async def test_w1_a_worker_that_is_stopped_is_noticed_and_its_share_is_taken_ove
     assert load.refused == 0
     assert await edge.metric("edge_worker_silences_total") == before + 1.0
     assert "worker 1 was silent for" in edge.process.output()
+
+
+async def test_w1_a_worker_that_dies_while_the_kms_is_away_is_replaced_by_the_one_that_stands_by(
+    origin: Origin, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    async with (
+        kms_running(tmp_path_factory.mktemp("kms")) as kms,
+        running_edge(kms, tmp_path_factory.mktemp("edge"), origin.address, workers=1) as edge,
+    ):
+        (pid,) = await edge.pids()
+        await edge.standby()
+        await kms.process.kill()
+        os.kill(pid, signal.SIGKILL)
+        await replaced(edge, pid)
+        assert b" 200 " in await asked(edge.address)
+
+
+class Held:
+    """An origin that answers `/slow` once its gate is open, an upload once it has it all, and the rest at once."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.gate = asyncio.Event()
+        self.begun: set[str] = set()
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.begun.add(request.path)
+        if request.path == "/slow":
+            await self.gate.wait()
+        return web.Response(text=f"{len(await request.read())} bytes")
+
+
+@asynccontextmanager
+async def held_origin() -> AsyncIterator[Held]:
+    origin, application = Held(), web.Application()
+    application.router.add_route("*", "/{path:.*}", origin.answer)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        origin.address = f"{host}:{port}"
+        yield origin
+    finally:
+        origin.gate.set()
+        await runner.cleanup()
+
+
+async def test_w2_sigterm_under_load_ends_long_polls_and_uploads_and_loses_nothing(kms: Kms, tmp_path: Path) -> None:
+    async with held_origin() as origin, running_edge(kms, tmp_path, origin.address) as edge:
+        await edge.pids()
+        poll = asyncio.create_task(asked(edge.address, b"/slow", close=False))
+        reader, writer = await asyncio.open_connection(*edge.address)
+        writer.write(b"POST /upload HTTP/1.1\r\nHost: edge.test\r\nContent-Length: 10\r\n\r\nfirst")
+
+        async def both_begun() -> bool:
+            return origin.begun >= {"/slow", "/upload"}
+
+        await eventually(both_begun, "the poll and the upload are under way")
+        load = Load(edge.address)
+        async with load.of(CLIENTS):
+            edge.process.send(signal.SIGTERM)
+
+            async def door_is_closed() -> bool:
+                return load.refused > 0
+
+            await eventually(door_is_closed, "the door is closed")
+            await load.stop()
+        assert load.failures == []
+        assert load.closed_politely > 0
+        origin.gate.set()
+        writer.write(b"after")
+        for answer in (await poll, await reader.read()):  # to a clean end, not a reset
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert b"connection: close\r\n" in answer.lower()
+        writer.close()
+        assert await edge.process.wait() == 0
+
+
+async def test_w2_what_does_not_end_holds_the_edge_for_the_drain_time_only(kms: Kms, tmp_path: Path) -> None:
+    async with held_origin() as origin, running_edge(kms, tmp_path, origin.address, "timeouts.drain_s=2") as edge:
+        poll = asyncio.create_task(asked(edge.address, b"/slow", close=False))
+
+        async def begun() -> bool:
+            return "/slow" in origin.begun
+
+        await eventually(begun, "the poll is under way")
+        assert await edge.process.stop() == 0
+        assert "did not leave" not in edge.process.output()
+        with pytest.raises(ConnectionResetError):
+            await poll
