@@ -1,15 +1,25 @@
-"""Which keys of edge.yaml a reload cannot change, and what does. The other files, and the other keys, it can. Pure."""
+"""Which keys of edge.yaml a reload cannot change, and what does. The other keys, and the other files, it can. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import BaseModel
+
 from edge.control.snapshot import Snapshot
 
-_OF_THE_SUPERVISOR: Final = ("edge.workers", "listener.address", "admin.address", "admin.beyond_loopback")
-_OF_A_WORKER: Final = ("edge.certificate_check_s", "listener.", "services.kms.", "services.cookie.tls", "access_log.")
+_OF_THE_SUPERVISOR: Final = ("edge.workers", "listener.address", "admin.")
+# What a worker makes once: its listener, its sessions, its keys, its log, its watches.
+_OF_A_WORKER: Final = (
+    "access_log.",
+    "edge.certificate_check_s",
+    "listener.",
+    "services.cookie.tls",
+    "services.cookie.url",
+    "services.kms.",
+    "timeouts.loop_blocked_s",
+)
 _RELOADED: Final = ("listener.trusted_proxies", "listener.local_plain_http")
-_SECTIONS: Final = ("edge", "listener", "admin")
 
 
 @dataclass(slots=True, frozen=True)
@@ -22,23 +32,22 @@ class Unreloadable:
 
 def unreloadable(old: Snapshot, new: Snapshot) -> Unreloadable:
     """Return the keys that differ and that a reload cannot change."""
-    changed = set(_changed(old, new))
-    edge = {key for key in changed if key in _OF_THE_SUPERVISOR}
-    workers = {key for key in changed - edge if key.startswith(_OF_A_WORKER) and key not in _RELOADED}
-    return Unreloadable(tuple(sorted(edge)), tuple(sorted(workers)))
+    changed = sorted(set(_changed(old, new)))
+    edge = [key for key in changed if key.startswith(_OF_THE_SUPERVISOR)]
+    workers = [key for key in changed if key.startswith(_OF_A_WORKER) and key not in _RELOADED and key not in edge]
+    return Unreloadable(tuple(edge), tuple(workers))
 
 
 def _changed(old: Snapshot, new: Snapshot) -> Iterator[str]:
-    for section in _SECTIONS:
-        before, after = getattr(old, section), getattr(new, section)
-        yield from (f"{section}.{key}" for key in type(before).model_fields if _differ(before, after, key))
-    before, after = old.services.kms, new.services.kms
-    yield from (f"services.kms.{key}" for key in type(before).model_fields if _differ(before, after, key))
-    if old.services.cookie.tls != new.services.cookie.tls:
-        yield "services.cookie.tls"
+    yield from _differing("edge", old.edge, new.edge)
+    yield from _differing("listener", old.listener, new.listener)
+    yield from _differing("admin", old.admin, new.admin)
+    yield from _differing("timeouts", old.timeouts, new.timeouts)
+    yield from _differing("services.kms", old.services.kms, new.services.kms)
+    yield from _differing("services.cookie", old.services.cookie, new.services.cookie)
     if old.access_log != new.access_log:
         yield "access_log.path"
 
 
-def _differ(before: object, after: object, key: str) -> bool:
-    return bool(getattr(before, key) != getattr(after, key))
+def _differing(section: str, old: BaseModel, new: BaseModel) -> Iterator[str]:
+    yield from (f"{section}.{key}" for key in type(old).model_fields if getattr(old, key) != getattr(new, key))
