@@ -11,7 +11,7 @@ from math import sqrt
 from typing import Final
 
 _WINDOW_S: Final = 0.1
-_MIN_SAMPLES: Final = 10
+_AT_LEAST: Final = 10  # calls in a window; the clock is read once for so many
 _MAX_SAMPLES: Final = 100
 _LONG_WINDOWS: Final = 3000  # what the long-term average remembers: five minutes
 _DROPPED: Final = 0.9  # what is left of the limit after a window in which a call came to nothing
@@ -43,6 +43,7 @@ class ConcurrencyLimit:
         "_estimate",
         "_long_s",
         "_most",
+        "_released",
         "_samples",
         "_settings",
         "in_flight",
@@ -56,6 +57,7 @@ class ConcurrencyLimit:
         self._long_s = 0.0
         self.limit = settings.initial
         self.in_flight = self._most = 0  # now, and in this window
+        self._released = 0  # since the clock was read
         self._samples: list[float] = []
         self._dropped = False
         self._ends = clock() + _WINDOW_S
@@ -71,13 +73,15 @@ class ConcurrencyLimit:
     def release(self, seconds: float, *, dropped: bool) -> None:
         """Give a place back: the call took so long, or was `dropped` because that was too long."""
         self.in_flight -= 1
+        self._released += 1
         if dropped:
             self._dropped = True
         elif len(self._samples) < _MAX_SAMPLES:
             self._samples.append(seconds)
-        if dropped or len(self._samples) >= _MIN_SAMPLES:
+        if dropped or self._released >= _AT_LEAST:
+            self._released = 0
             now = self._clock()
-            if now >= self._ends:
+            if now >= self._ends and (dropped or len(self._samples) >= _AT_LEAST):
                 self._adapt()
                 self._begin_window(now)
 

@@ -13,7 +13,9 @@ from edge.net.upstream import Upstream
 from edge.relay.answering import Answering
 from edge.relay.writers import BodyWriter
 
-_VIA: Final = b"via: 1.1 edge\r\nx-request-timeout-ms: %d\r\n"
+_HOP: Final = b"via: 1.1 edge\r\nx-request-timeout-ms: %d\r\n"
+_MAX_KNOWN_HOPS: Final = 256
+_known_hops: Final[dict[int, bytes]] = {}  # nearly every request has the whole time of its route
 _EXPECT: Final = b"expect: 100-continue\r\n"
 _HAS_LENGTH_EVEN_IF_EMPTY: Final = {b"POST", b"PUT", b"PATCH"}
 _REPLAYABLE: Final = {b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"}
@@ -81,7 +83,7 @@ class Asking(Answering):
         request, head = self.exchange.request, self._head
         body = request.body
         left_ms = int((self.exchange.route.request_timeout_s - (now - self._started)) * 1000.0) + 1
-        framing = _VIA % max(left_ms, 1)
+        framing = _known_hops.get(left_ms) or _hop(left_ms)
         if head.body is not None or body or request.method != b"GET":
             framing += self._request_framing()
         sent = write.request_head(request.method, request.target, head.authority, request.headers, framing)
@@ -186,3 +188,11 @@ class Asking(Answering):
         """Read the request body again."""
         self._origin_full = False
         self._downstream.resume_reading()
+
+
+def _hop(left_ms: int) -> bytes:
+    """Return the lines that the edge adds as a hop: who it is, and how many milliseconds are left."""
+    if len(_known_hops) >= _MAX_KNOWN_HOPS:
+        _known_hops.clear()
+    line = _known_hops[left_ms] = _HOP % max(left_ms, 1)
+    return line

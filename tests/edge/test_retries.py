@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from edge.guard.breaker import State
 from tests.edge.raw import (
     OriginConnection,
     Script,
@@ -240,3 +241,51 @@ async def test_another_attempt_has_what_is_left_of_the_deadline() -> None:
         assert (await client.response()).status == 200
         first, second = (int(seen.all(b"x-request-timeout-ms")[0]) for seen in origin.requests[1:])
         assert second <= first - 50
+
+
+# The race of B10: an idle connection is closed as a request is sent on it.
+
+
+class Racing:
+    """An origin that answers, and closes the connection a moment later; it knows what it was asked."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+
+    async def __call__(self, connection: OriginConnection) -> None:
+        """Serve one request, or as many as come before the moment has passed."""
+        while True:
+            reading = asyncio.ensure_future(connection.request())
+            if connection.requests:
+                for _ in range(len(self.seen) % 12):
+                    await asyncio.sleep(0)
+            else:
+                await asyncio.wait({reading})
+            if not reading.done() or (asked := reading.result()) is None:
+                reading.cancel()
+                connection.close()
+                return
+            self.seen.append(asked.target)
+            await connection.send(ok(asked.target))
+
+
+async def test_b10_no_get_fails_and_no_post_is_seen_twice_however_the_race_ends() -> None:
+    origin_script = Racing()
+    async with (
+        raw_origin(origin_script) as origin,
+        running_edge(origin.address, "origins.api.retry_budget.floor_per_s=1000.0") as edge,
+        connected(edge.port) as client,
+    ):
+        posts = []
+        for turn in range(600):
+            target = b"/echo/%d" % turn
+            if turn % 2:
+                assert (await client.ask(get(target))).body == target
+            else:
+                answer = await client.ask(request(b"POST", target, b"Content-Length: 0"))
+                assert answer.status in {200, 502}
+                posts.append(target)
+        assert all(origin_script.seen.count(target) <= 1 for target in posts)
+        assert held(edge) == 0
+        assert edge.engine.guards["api"].breaker.state is State.CLOSED
+        assert edge.metrics.retries.get(("api", "answered"), 0) > 0
