@@ -190,7 +190,12 @@ class Shedding(Section):
     ] = 2048
     max_cpu_share: Annotated[
         float,
-        Field(strict=True, gt=0, le=1, description="Share of a core at which a worker counts as fully used."),
+        Field(
+            strict=True,
+            gt=0,
+            le=1,
+            description="Share of the time, busy or waiting for a core, at which it is fully used.",
+        ),
     ] = 1.0
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
 from edge.guard.shedding import NOTHING_SHED, PARTS
+from edge.relay.load import busy_s
 from tests.edge.raw import OriginConnection, connected, get, ok, raw_origin, request, until
 from tests.edge.running import RunningEdge, running_edge
 
@@ -126,3 +128,11 @@ async def test_m1_uploads_that_are_slow_to_come_shed_nobody_else() -> None:
             await until(lambda before=swept_at: edge.engine.load.swept_at > before)  # type: ignore[misc]
         assert len(edge.engine.connections) == 8
         assert edge.engine.load.shedding.parts[PARTS.index("in_flight")] == 0
+
+
+def test_time_in_which_others_had_the_processor_counts_as_busy() -> None:
+    began, ran = busy_s(), time.thread_time()
+    ends = time.monotonic() + 0.2
+    while time.monotonic() < ends:
+        pass
+    assert busy_s() - began >= time.thread_time() - ran - 0.05
