@@ -1,7 +1,7 @@
 """Load shedding by priority. Pure: measurements in, decisions out.
 
 Theory of operation: a score from 0 to 1 says how loaded the worker is: the worst of three parts (lateness of the event
-loop, requests in flight, processor time), smoothed so that one long call sheds nothing. Each priority has a band of
+loop, requests in flight, processor time), smoothed so that one long call sheds little. Each priority has a band of
 the score in which the rejected share of its requests rises with the cube, from none at its beginning to all at its
 end, so that shedding sets in gently and a less important class is all but gone when the next one begins. After
 "Keeping Netflix Reliable Using Prioritized Load Shedding".
@@ -18,7 +18,9 @@ BANDS: Final[Sequence[tuple[float, float]]] = ((0.9, 1.1), (0.8, 0.95), (0.6, 0.
 CPU_CEILING: Final = 0.8
 """The score of a worker that is busy all the time but late with nothing: short of what sheds degraded requests."""
 PARTS: Final = ("loop_lag", "in_flight", "cpu")
-_SMOOTHING: Final = 0.4
+_HALF_LIFE_S: Final = 0.35
+_MOST_AT_ONCE: Final = 0.7
+"""What one measurement counts at most, however long it took: one long call sheds no degraded request."""
 
 
 def rejected_share(score: float, priority: int) -> float:
@@ -45,13 +47,14 @@ class Shedding:
         """Say at which lateness in seconds, requests in flight and share of a core a part counts as full."""
         self._limits = (max_lag_s, float(max_in_flight), max_cpu_share)
 
-    def sample(self, lag_s: float, in_flight: int, cpu_share: float) -> None:
-        """Take the measurements of one interval; call it a few times a second."""
+    def sample(self, elapsed_s: float, lag_s: float, in_flight: int, cpu_share: float) -> None:
+        """Take the measurements of `elapsed_s`; call it a few times a second."""
         max_lag_s, max_in_flight, max_cpu_share = self._limits
         busy = min(cpu_share / max_cpu_share, 1.0)
-        now = (min(lag_s / max_lag_s, 1.0), min(in_flight / max_in_flight, 1.0), busy * busy * CPU_CEILING)
+        now = (min(lag_s / max_lag_s, 1.0), min(in_flight / max_in_flight, 1.0), busy**3 * CPU_CEILING)
+        weight = min(1.0 - 0.5 ** (elapsed_s / _HALF_LIFE_S), _MOST_AT_ONCE)
         for index, value in enumerate(now):
-            self.parts[index] += (value - self.parts[index]) * _SMOOTHING
+            self.parts[index] += (value - self.parts[index]) * weight
         self.score = max(self.parts)
         self._shares = [rejected_share(self.score, priority) for priority in range(len(Priority))]
         self.shed_from = next((index for index, share in enumerate(self._shares) if share), NOTHING_SHED)

@@ -48,8 +48,8 @@ class Load:
     def measure(self, now: float, in_flight: int) -> int:
         """Take what a sweep that began at `now` has seen; return the most important priority to shed from."""
         busy = busy_s()
-        cpu_share = (busy - self._busy_s) / max(now - self.swept_at, self._interval_s)
-        self.shedding.sample(max(now - self._due, 0.0), in_flight, cpu_share)
+        elapsed_s = max(now - self.swept_at, self._interval_s)
+        self.shedding.sample(elapsed_s, max(now - self._due, 0.0), in_flight, (busy - self._busy_s) / elapsed_s)
         self.swept_at, self._busy_s = now, busy
         self._due = self._clock() + self._interval_s
         return self.shedding.shed_from if self._enabled else NOTHING_SHED

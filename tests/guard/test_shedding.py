@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from edge.contract.route import Priority
 from edge.guard.shedding import BANDS, CPU_CEILING, NOTHING_SHED, Shedding, rejected_share
 
+INTERVAL_S = 0.25
 scores = st.floats(0, 1)
 measurements = st.tuples(st.floats(0, 10), st.integers(0, 100_000), st.floats(0, 8))
 
@@ -23,7 +24,7 @@ def settled(lag_s: float = 0.0, in_flight: int = 0, cpu_share: float = 0.0) -> S
     """Return one that has seen the same load for long."""
     made = shedding()
     for _ in range(50):
-        made.sample(lag_s, in_flight, cpu_share)
+        made.sample(INTERVAL_S, lag_s, in_flight, cpu_share)
     return made
 
 
@@ -56,7 +57,7 @@ def test_the_share_rises_with_the_cube_of_the_way_through_the_band(priority: Pri
 def test_the_score_and_its_parts_stay_within_0_and_1(samples: list[tuple[float, int, float]]) -> None:
     made = shedding()
     for sample in samples:
-        made.sample(*sample)
+        made.sample(INTERVAL_S, *sample)
         assert all(0 <= part <= 1 for part in made.parts)
         assert made.score == max(made.parts)
 
@@ -65,7 +66,7 @@ def test_the_score_and_its_parts_stay_within_0_and_1(samples: list[tuple[float, 
 def test_what_is_more_important_than_shed_from_is_never_rejected(samples: list[tuple[float, int, float]]) -> None:
     made = shedding()
     for sample in samples:
-        made.sample(*sample)
+        made.sample(INTERVAL_S, *sample)
     for priority in Priority:
         if priority < made.shed_from:
             assert not any(made.rejects(priority) for _ in range(20))
@@ -75,10 +76,21 @@ def test_an_idle_worker_sheds_nothing() -> None:
     assert settled().shed_from == NOTHING_SHED
 
 
-def test_one_long_call_sheds_nothing() -> None:
+@pytest.mark.parametrize("lag_s", [0.5, 5.0, 60.0])
+def test_one_long_call_sheds_nothing_that_is_degraded_or_critical(lag_s: float) -> None:
     made = shedding()
-    made.sample(5.0, 0, 1.0)
+    made.sample(INTERVAL_S + lag_s, lag_s, 0, 1.0)
+    assert made.shed_from > Priority.DEGRADED
+    for _ in range(2):
+        made.sample(INTERVAL_S, 0.0, 0, 0.1)
     assert made.shed_from == NOTHING_SHED
+
+
+def test_l1_a_loop_that_is_late_each_time_sheds_after_two_sweeps() -> None:
+    made = shedding()
+    for _ in range(2):
+        made.sample(INTERVAL_S + 0.5, 0.5, 0, 1.0)
+    assert made.shed_from <= Priority.DEGRADED
 
 
 def test_a_busy_processor_alone_sheds_no_degraded_request() -> None:
@@ -104,5 +116,5 @@ def test_what_is_rejected_is_the_share_that_the_score_asks_for() -> None:
 def test_shedding_ends_soon_after_the_load() -> None:
     made = settled(1.0, 5000, 1.0)
     for _ in range(8):  # two seconds
-        made.sample(0.0, 0, 0.1)
+        made.sample(INTERVAL_S, 0.0, 0, 0.1)
     assert made.shed_from == NOTHING_SHED
