@@ -117,23 +117,28 @@ class Asking(Answering):
         connection, self._upstream = self._upstream, None
         # An origin that closes a kept connection as a request is sent on it has done nothing wrong.
         stale = unanswered and connection is not None and connection.requests > 1
-        if connection is not None and not stale and not self._origin_erred:
+        blameless = stale or self._device_is_slow()
+        if connection is not None and not blameless and not self._origin_erred:
             self._pool.failed(connection, reason)
         if self._done:
             return
         permit, self._permit = self._permit, 0
         if permit:
-            if stale:
+            if blameless:
                 self._guard.released(permit)
             else:
                 self._guard.failed(permit)
-        elif self._answered_under:
+        elif self._answered_under and not blameless:
             self._guard.broke_off(self._answered_under)
         self._end_retry("failed")
         if unanswered and connection is not None and self._may_ask_again(connection, stale=stale):
             self._ask_again(connection, at_once=stale)
         elif self._delivered or self._task is None:
             self._fail(502, reason, self.exchange.route.origin)
+
+    def _device_is_slow(self) -> bool:
+        """Whether the origin may have lost patience with the device: nobody's slowness may open the breaker of all."""
+        return self._device_lagged or (self._inlet is not None and not self._inlet.ended)
 
     # Another attempt.
 

@@ -32,6 +32,7 @@ class Ending(ABC):
         "_backing_off",
         "_context",
         "_delivered",
+        "_device_lagged",
         "_done",
         "_downstream",
         "_flow",
@@ -88,7 +89,7 @@ class Ending(ABC):
         self._sent_at = self._asked_at = self._answered_at = self._written_at = 0.0
         self._progress = self._progress_seen = 0
         self._keep_alive = self._origin_erred = self._origin_full = self._retrying = False
-        self._abandoned = self._delivered = self._response_ended = self._done = False
+        self._abandoned = self._delivered = self._device_lagged = self._response_ended = self._done = False
 
     def flush(self) -> None:
         """Write everything gathered in one go."""

@@ -68,6 +68,7 @@ class Relay(Asking):
 
     def client_full(self) -> None:
         """Read no more from the origin than the device takes, and the device is to take it at the route's pace."""
+        self._device_lagged = True
         self._downstream.min_response_bytes_per_s = self.exchange.route.min_response_bytes_per_s
         if self._upstream is not None:
             self._upstream.hold_for_client()

@@ -28,6 +28,7 @@ from tests.edge.raw import (
 )
 from tests.edge.running import RunningEdge, running_edge
 from tests.edge.test_relay import problem
+from tests.edge.test_reload import reload
 from tests.edge.test_retries import free_address, held
 
 # Opens on the fourth failure and stays open for a test's life; nothing is slow.
@@ -155,6 +156,54 @@ async def test_devices_that_leave_never_open_it() -> None:
                 await until(lambda: held(edge) == 1 and origin.connections and origin.connections[-1].received)
                 client.reset()
                 await until(lambda: held(edge) == 0)
+        assert state(edge) is State.CLOSED
+
+
+async def losing_patience(connection: OriginConnection) -> None:
+    await connection.request(head_only=True)
+    connection.reset()
+
+
+async def test_devices_that_are_slow_to_send_never_open_it_when_the_origin_loses_patience() -> None:
+    async with served(losing_patience, *TOUCHY) as (_, edge, _):
+        for _ in range(10):
+            async with connected(edge.port) as client:
+                await client.send(UPLOAD)
+                assert problem(await client.response(b"POST"))["reason"] == "origin_closed"
+        assert state(edge) is State.CLOSED
+        assert held(edge) == 0
+
+
+async def test_devices_that_are_slow_to_read_never_open_it_when_the_origin_loses_patience() -> None:
+    async def script(connection: OriginConnection) -> None:
+        await connection.request()
+        sending = asyncio.ensure_future(
+            connection.send(response(b"200 OK", b"Content-Length: 50000000") + b"a" * 10**7)
+        )
+        await asyncio.wait({sending}, timeout=0.05)
+        sending.cancel()
+        connection.reset()
+
+    async with served(script, *TOUCHY) as (_, edge, _):
+        for _ in range(8):
+            async with connected(edge.port, receive_buffer=4096) as client:
+                await client.send(get())
+                await until(lambda: any(each.full for each in edge.engine.connections))
+                with contextlib.suppress(ConnectionError):
+                    await client.rest()
+            await until(lambda: len(edge.engine.connections) == 1)
+        assert state(edge) is State.CLOSED
+
+
+async def test_a_reload_keeps_the_breaker_of_an_origin_that_did_not_change() -> None:
+    async with served(failing_with_500, *TOUCHY) as (origin, edge, client):
+        while state(edge) is State.CLOSED:
+            await client.ask(get())
+        guard = edge.engine.guards["api"]
+        reload(edge, origin.address, *TOUCHY)
+        assert edge.engine.guards["api"] is guard
+        assert problem(await client.ask(get()))["reason"] == "origin_unavailable"
+        reload(edge, origin.address)
         assert state(edge) is State.CLOSED
 
 
