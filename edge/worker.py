@@ -154,7 +154,8 @@ async def _serve_devices(
     """
     listening = socket.socket(fileno=listen_fd)
     rest = listening.dup()
-    server = await listen(engine.accept, listening, snapshot.listener.backlog, certificates)
+    proxies = snapshot.listener.proxy_protocol.peers()
+    server = await listen(engine, listening, snapshot.listener.backlog, certificates, proxies)
     engine.start()
     channel.ready()
     await stop.wait()
@@ -162,7 +163,7 @@ async def _serve_devices(
     async def close_door() -> None:
         server.close()
         if not channel.handover:
-            await take_queued(engine.accept, rest, certificates)
+            await take_queued(engine, rest, certificates, proxies)
         rest.close()
 
     if channel.handover:

@@ -26,6 +26,10 @@ def check_edge(file: EdgeFile) -> Iterator[Problem]:
     yield from _check_prefix(file)
     for place, problem in check_listener_tls(file.listener.tls):
         yield ("listener", "tls", *place), problem
+    proxies = file.listener.proxy_protocol
+    if not proxies.trusted_peers and proxies.model_fields_set - {"trusted_peers"}:
+        place = ("listener", "proxy_protocol", "header_timeout_s")
+        yield place, "means nothing without trusted_peers: name them, or remove this"
     for name, service in (("kms", file.services.kms), ("cookie", file.services.cookie)):
         for place, problem in check_service_tls(service.tls, service.url):
             yield ("services", name, "tls", *place), problem

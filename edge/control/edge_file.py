@@ -23,6 +23,7 @@ from edge.control.values import (
     is_loopback,
     parse_address,
 )
+from edge.net.proxy_listener import ProxyPeers
 
 _COOKIE_NAME: Final = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$"
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -61,6 +62,21 @@ class Edge(Section):
     ] = True
 
 
+class ProxyProtocol(Section):
+    """Load balancers that name the client before its first byte, in PROXY protocol version 1 or 2."""
+
+    trusted_peers: Annotated[
+        tuple[TrustedNetwork, ...],
+        Field(description="Networks of these load balancers. If any, nobody else may connect, nor without a header."),
+        ListOf,
+    ] = ()
+    header_timeout_s: Annotated[Seconds, Field(description="From the connection to the end of the header.")] = 5
+
+    def peers(self) -> ProxyPeers | None:
+        """Return what the listener is built from, or None when it expects no header."""
+        return ProxyPeers(self.trusted_peers, self.header_timeout_s) if self.trusted_peers else None
+
+
 class Listener(Section):
     """Where devices connect."""
 
@@ -84,6 +100,7 @@ class Listener(Section):
         ),
     ] = False
     tls: ListenerTls = ListenerTls()
+    proxy_protocol: ProxyProtocol = ProxyProtocol()
 
     @field_validator("local_plain_http")
     @classmethod

@@ -17,6 +17,7 @@ from edge.guard.clients import Client
 from edge.http1.body import BodyReader, TunnelBody
 from edge.http1.errors import BadChunkingError, BadRequestError
 from edge.http1.request import RequestReader
+from edge.net.proxy_protocol import ProxyHeader
 from edge.net.reset import reset_on_close
 from edge.net.roles import StreamHandler, Worker
 from edge.net.tcp_info import bytes_acked
@@ -54,6 +55,7 @@ class Downstream(asyncio.Protocol):
         "min_response_bytes_per_s",
         "peer",
         "peer_trusted",
+        "proxied",
         "secure",
         "write",
     )
@@ -61,7 +63,9 @@ class Downstream(asyncio.Protocol):
     write: Callable[[bytes], None]
     """Send bytes to the device: the transport's own method, since it is called for every response."""
 
-    def __init__(self, worker: Worker, *, secure: bool = False) -> None:
+    def __init__(self, worker: Worker, *, secure: bool = False, proxied: ProxyHeader | None = None) -> None:
+        """`proxied` is what a trusted proxy said of the client, before the first byte of its own."""
+        self.proxied = proxied
         self._worker = worker
         self._reader = RequestReader(worker.limits)
         self._handler: StreamHandler | None = None
@@ -97,7 +101,8 @@ class Downstream(asyncio.Protocol):
         self._deadline = self.idle_at + self._worker.head_read_s
         self._worker.connections.add(self)
         session = transport.get_extra_info("ssl_object") if self.secure else None
-        if not self._worker.admit(self, transport.get_extra_info("peername"), session):
+        client = self.proxied.client if self.proxied is not None else None
+        if not self._worker.admit(self, client or transport.get_extra_info("peername"), session):
             self.reset()
 
     def data_received(self, data: bytes) -> None:

@@ -1,26 +1,53 @@
-"""Taking connections on a listening socket: plain, or after a TLS handshake."""
+"""Taking connections on a listening socket: plain or over TLS, directly or through proxies that name the client."""
 
 import asyncio
 import contextlib
 import socket
 from typing import Final, Protocol
 
+from edge.net.proxy_listener import ProxyListener, ProxyPeers
+from edge.net.proxy_protocol import ProxyHeader
 from edge.net.tls_listener import ListenerCertificates
 
 # A device that reads slowly has this long for what is left, and to say goodbye (`close_notify`), once we have.
 _SHUTDOWN_S: Final = 30.0
 
 
-class Accept(Protocol):
-    """Makes the protocol of a new connection."""
+class Acceptor(Protocol):
+    """Whose connections these become."""
 
-    def __call__(self, *, secure: bool) -> asyncio.Protocol:
-        """Return it; `secure` says that its bytes come over TLS."""
+    def accept(self, *, secure: bool, proxied: ProxyHeader | None = None) -> asyncio.Protocol:
+        """Return the protocol of a new connection.
+
+        `secure` says that its bytes come over TLS, `proxied` what a trusted proxy said of the client.
+        """
+        ...
+
+    def dropped(self, why: str) -> None:
+        """Count a connection that was refused."""
         ...
 
 
-async def take_queued(accept: Accept, sock: socket.socket, certificates: ListenerCertificates | None) -> None:
+class Listening(Protocol):
+    """What takes connections until it is closed."""
+
+    def close(self) -> None:
+        """Take no more."""
+        ...
+
+
+async def take_queued(
+    acceptor: Acceptor,
+    sock: socket.socket,
+    certificates: ListenerCertificates | None,
+    proxies: ProxyPeers | None = None,
+) -> None:
     """Take the connections that wait in the kernel: those still there when the last listener closes are reset."""
+    if proxies is not None:
+        listener = ProxyListener(sock.dup(), proxies, _HandOver(acceptor, certificates).begin, acceptor.dropped)
+        listener.take_queued()
+        listener.close()
+        return
     loop = asyncio.get_running_loop()
     while True:
         try:
@@ -30,10 +57,10 @@ async def take_queued(accept: Accept, sock: socket.socket, certificates: Listene
         connected.setblocking(False)
         with contextlib.suppress(OSError):  # it has gone meanwhile, or its handshake fails
             if certificates is None:
-                await loop.connect_accepted_socket(lambda: accept(secure=False), connected)
+                await loop.connect_accepted_socket(lambda: acceptor.accept(secure=False), connected)
             else:
                 await loop.connect_accepted_socket(
-                    lambda: accept(secure=True),
+                    lambda: acceptor.accept(secure=True),
                     connected,
                     ssl=certificates.context,
                     ssl_handshake_timeout=certificates.handshake_timeout_s,
@@ -42,17 +69,57 @@ async def take_queued(accept: Accept, sock: socket.socket, certificates: Listene
 
 
 async def listen(
-    accept: Accept, sock: socket.socket, backlog: int, certificates: ListenerCertificates | None
-) -> asyncio.AbstractServer:
-    """Take connections on `sock`: over TLS if there are certificates, plain otherwise."""
+    acceptor: Acceptor,
+    sock: socket.socket,
+    backlog: int,
+    certificates: ListenerCertificates | None,
+    proxies: ProxyPeers | None = None,
+) -> Listening:
+    """Take connections on `sock`: over TLS if there are certificates, after a PROXY header if there are proxies."""
+    if proxies is not None:
+        sock.listen(backlog)
+        return ProxyListener(sock, proxies, _HandOver(acceptor, certificates).begin, acceptor.dropped)
     loop = asyncio.get_running_loop()
     if certificates is None:
-        return await loop.create_server(lambda: accept(secure=False), sock=sock, backlog=backlog)
+        return await loop.create_server(lambda: acceptor.accept(secure=False), sock=sock, backlog=backlog)
     return await loop.create_server(
-        lambda: accept(secure=True),
+        lambda: acceptor.accept(secure=True),
         sock=sock,
         backlog=backlog,
         ssl=certificates.context,
         ssl_handshake_timeout=certificates.handshake_timeout_s,
         ssl_shutdown_timeout=_SHUTDOWN_S,
     )
+
+
+class _HandOver:
+    """Gives sockets whose header is read to the event loop."""
+
+    def __init__(self, acceptor: Acceptor, certificates: ListenerCertificates | None) -> None:
+        self._acceptor = acceptor
+        self._certificates = certificates
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, connection: socket.socket, header: ProxyHeader) -> None:
+        """Take a connection."""
+        task = asyncio.get_running_loop().create_task(self._hand_over(connection, header))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _hand_over(self, connection: socket.socket, header: ProxyHeader) -> None:
+        loop, certificates = asyncio.get_running_loop(), self._certificates
+
+        def accept() -> asyncio.Protocol:
+            return self._acceptor.accept(secure=certificates is not None, proxied=header)
+
+        with contextlib.suppress(OSError):  # the device went away, or its handshake failed
+            if certificates is None:
+                await loop.connect_accepted_socket(accept, connection)
+            else:
+                await loop.connect_accepted_socket(
+                    accept,
+                    connection,
+                    ssl=certificates.context,
+                    ssl_handshake_timeout=certificates.handshake_timeout_s,
+                    ssl_shutdown_timeout=_SHUTDOWN_S,
+                )

@@ -38,6 +38,9 @@ class Admission:
     def admit(self, connection: Downstream, peername: object) -> bool:
         """Name the peer of a new connection, which is among `connections` already; return whether it may stay."""
         connection.peer, connection.peer_trusted = self._peer(peername)
+        if connection.proxied is not None and connection.proxied.client is None:
+            # The proxy speaks for somebody it cannot name: nothing that one says of the client is the proxy's word.
+            connection.peer_trusted = False
         known = connection.peer and not connection.peer_trusted
         client = connection.client = self.clients.enter(connection.peer) if known else self.clients.exempt
         if client is None:

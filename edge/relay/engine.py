@@ -21,6 +21,7 @@ from edge.http1.request import RequestHead
 from edge.http1.target import Target, check_target, normalise_target
 from edge.net.client_certificate import client_certificate
 from edge.net.downstream import Downstream
+from edge.net.proxy_protocol import ProxyHeader
 from edge.net.roles import StreamHandler
 from edge.relay.admission import Admission, connections_within
 from edge.relay.chain import Chain
@@ -205,11 +206,11 @@ class Engine:
 
     # Connections.
 
-    def accept(self, *, secure: bool = False) -> Downstream:
+    def accept(self, *, secure: bool = False, proxied: ProxyHeader | None = None) -> Downstream:
         """Return the protocol of a new connection: the listener's factory."""
         if secure:
             count(self._telemetry.metrics.tls_handshakes, ("device", "started"))
-        return Downstream(self, secure=secure)
+        return Downstream(self, secure=secure, proxied=proxied)
 
     def admit(self, connection: Downstream, peername: object, session: object) -> bool:
         """Name the peer of a new connection; return whether it may stay."""

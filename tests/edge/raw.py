@@ -175,21 +175,28 @@ async def connected(
     tls: ssl.SSLContext | None = None,
     server_name: str = "localhost",
     preamble: bytes = b"",
+    source: str = "",
 ) -> AsyncIterator[RawClient]:
     """Connect to 127.0.0.1; a small `receive_buffer` makes a device that holds little, `tls` a handshake.
 
-    `preamble` is sent before all else.
+    `preamble` is sent before all else; `source` is the address to connect from.
     """
     sock = socket.socket()
+    if source:
+        sock.bind((source, 0))
     sock.setblocking(False)
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-    if preamble:
-        await asyncio.get_running_loop().sock_sendall(sock, preamble)
-    reader, writer = await asyncio.open_connection(
-        sock=sock, ssl=tls, server_hostname=server_name if tls is not None else None
-    )
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        if preamble:
+            await asyncio.get_running_loop().sock_sendall(sock, preamble)
+        reader, writer = await asyncio.open_connection(
+            sock=sock, ssl=tls, server_hostname=server_name if tls is not None else None
+        )
+    except OSError:  # refused, or the handshake failed
+        sock.close()
+        raise
     client = RawClient(reader, writer)
     try:
         yield client

@@ -139,7 +139,7 @@ async def running_edge(
     watch = wiring.certificate_watch(snapshot, [certificates], engine, metrics)
     watching = asyncio.create_task(watch.run())
     listening = socket.create_server(("127.0.0.1", 0))
-    server = await listen(engine.accept, listening, 100, certificates)
+    server = await listen(engine, listening, 100, certificates, snapshot.listener.proxy_protocol.peers())
     engine.start()
     try:
         yield RunningEdge(listening.getsockname()[1], engine, keys, metrics, service)
@@ -147,4 +147,5 @@ async def running_edge(
         watching.cancel()
         server.close()
         await engine.close()
-        await server.wait_closed()
+        if isinstance(server, asyncio.AbstractServer):
+            await server.wait_closed()
