@@ -2,11 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 import uvloop
+
+from tests.edge.raw import DELIVERY
 
 
 class CountingLoop(uvloop.Loop):
@@ -40,6 +42,14 @@ class CountingLoop(uvloop.Loop):
         """Count, and do it."""
         self.calls["soon"] += 1
         return super().call_soon(*args, **options)
+
+
+@pytest.fixture(params=[(), (1,), (3, 1, 8, 2, 21)], ids=["whole", "bytes", "pieces"])
+def every_delivery(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run a test three times: messages come whole, byte by byte, and in pieces, from both ends."""
+    DELIVERY.sizes = request.param
+    yield
+    DELIVERY.sizes = ()
 
 
 def pytest_asyncio_loop_factories(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import ssl
@@ -32,9 +33,26 @@ def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-def pieces(data: bytes, size: int) -> Iterable[bytes]:
-    """Cut `data` into pieces of `size` bytes."""
-    return (data[start : start + size] for start in range(0, len(data), size))
+class Delivery:
+    """How both ends send what a test does not cut itself: whole, or in pieces of these sizes, again and again."""
+
+    longest = 4096  # what is longer goes whole: it is about something else
+    sizes: tuple[int, ...] = ()
+
+    def pieces(self, data: bytes, size: int | None) -> list[bytes]:
+        """Cut `data` into pieces of `size` bytes, or as a test is told to."""
+        sizes = (size,) if size is not None else self.sizes if len(data) <= self.longest else ()
+        if not sizes:
+            return [data]
+        cut, turns = [], itertools.cycle(sizes)
+        while data:
+            turn = next(turns)
+            cut.append(data[:turn])
+            data = data[turn:]
+        return cut
+
+
+DELIVERY = Delivery()
 
 
 @dataclass
@@ -84,10 +102,12 @@ class RawClient:
 
     async def send(self, data: bytes, *, size: int | None = None) -> None:
         """Send bytes: in one write, or in pieces of `size` that arrive one after the other."""
-        for piece in pieces(data, size or max(len(data), 1)):
-            self.writer.write(piece)
-            if size is not None:
+        for turn, piece in enumerate(DELIVERY.pieces(data, size)):
+            if turn:
                 await asyncio.sleep(0)
+                if self.writer.transport.is_closing():
+                    return
+            self.writer.write(piece)
         await self.writer.drain()
 
     async def response(self, method: bytes = b"GET") -> RawResponse:
@@ -262,14 +282,14 @@ class OriginConnection:
     async def send(self, data: bytes, *, size: int | None = None) -> None:
         """Send bytes whole, or in pieces of `size`; a peer that is gone is no error."""
         with contextlib.suppress(ConnectionError):
-            for piece in pieces(data, size or max(len(data), 1)):
+            for turn, piece in enumerate(DELIVERY.pieces(data, size)):
+                if turn:
+                    await asyncio.sleep(0)
                 if self.gone:
                     return
                 self._writer.write(piece)
                 await self._writer.drain()
                 self.sent += len(piece)
-                if size is not None:
-                    await asyncio.sleep(0)
 
     async def end(self) -> None:
         """Read until the edge closes the connection."""

@@ -13,6 +13,8 @@ from passport.introspector import PassportIntrospector
 from tests.edge.raw import OriginConnection, RawRequest, answering, connected, get, ok, raw_origin, request, response
 from tests.edge.running import CONFIG, Filters, Keys, running_edge
 
+pytestmark = pytest.mark.usefixtures("every_delivery")
+
 FORGED = b"forged-by-the-client"
 TRUST_DOMAIN = next(
     line.split(":", 1)[1].split("#")[0].strip()

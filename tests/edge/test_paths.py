@@ -7,6 +7,8 @@ import pytest
 from tests.edge.raw import answering, connected, get, ok, raw_origin, request
 from tests.edge.running import running_edge
 
+pytestmark = pytest.mark.usefixtures("every_delivery")
+
 TRICKS = [
     *(b"/public/../account", b"/public/%2e%2e/account", b"/%2E%2e%2faccount", b"/..%2faccount", b"/%252e%252e/account"),
     *(b"//account", b"/\\account", b"/%5caccount", b"/%2faccount", b"/echo//account"),

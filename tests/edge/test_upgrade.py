@@ -31,6 +31,8 @@ from tests.edge.raw import (
 from tests.edge.running import CONFIG, Filters, RunningEdge, running_edge
 from tests.edge.test_identity_headers import introspect
 
+pytestmark = pytest.mark.usefixtures("every_delivery")
+
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 §1.3, with its answer
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 WEBSOCKET = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: " + KEY)
