@@ -57,9 +57,9 @@ class Admission:
         if client is not None and client is not self.clients.exempt:
             self.clients.leave(client)
 
-    def sweep(self, now: float, interval_s: float) -> None:
+    def sweep(self, now: float, interval_s: float, *, overloaded: bool) -> None:
         """Do what is due every `interval_s`: find who could make room, if that may be needed before the next time."""
-        self.clients.refill(interval_s)
+        self.clients.refill(interval_s, overloaded=overloaded)
         self._idle.clear()
         if len(self._connections) >= self.max_connections * _NEARLY_FULL:
             idle = (each for each in self._connections if each.idle and now - each.idle_at >= _SETTLED_S)

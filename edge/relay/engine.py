@@ -147,7 +147,7 @@ class Engine:
         self._routes = snapshot.routes
         self._known_targets: dict[tuple[bytes, bytes, bytes], tuple[Target, Route]] = {}
         self._plain_is_secure = snapshot.listener.local_plain_http
-        self._limits_requests = snapshot.limits.max_requests_per_client_per_s is not None
+        self._limits_requests = self._counts_requests = snapshot.limits.max_requests_per_client_per_s is not None
         self._admission.limit(snapshot, self._connections_within(snapshot))
         self._shed_from: int = NOTHING_SHED  # until the next sweep
         self.load.limit(snapshot.shedding)
@@ -259,13 +259,10 @@ class Engine:
         if target.authority is not None and target.authority.lower() != head.authority:
             error = BadRequestError(400, Reason.BAD_HOST, "absolute-form differs from Host")
             return EarlyRefusal(self, connection, head, error)
-        if self._limits_requests and self._is_greedy(connection):
-            self._telemetry.too_many_requests(route.id)
-            return Shed(connection, head, TOO_MANY, draining=self.draining)
-        if route.priority >= self._shed_from and self.load.shedding.rejects(route.priority):
-            self._shed += 1
-            self._telemetry.shed(route.id, _PRIORITY_NAMES[route.priority])
-            return Shed(connection, head, OVERLOADED[self._shed % len(OVERLOADED)], draining=self.draining)
+        if self._counts_requests:
+            rejection = self._rejection(connection, head, route)
+            if rejection is not None:
+                return rejection
         request = Request(
             head.method,
             target.origin_form,
@@ -288,13 +285,24 @@ class Engine:
                     )
         return Relay(self._context, connection, head, exchange)
 
-    def _is_greedy(self, connection: Downstream) -> bool:
-        """Count a request of the connection's client; tell whether it has made as many as it may."""
-        client = connection.client
-        if client is None:
-            return False
-        client.left -= 1
-        return client.left < 0
+    def _rejection(self, connection: Downstream, head: RequestHead, route: Route) -> Shed | None:
+        """Count a request of the connection's client; return the answer if it is too much, of this client or of all.
+
+        A client that takes more than its share of an overloaded worker is served as if what it asks for were bulk.
+        """
+        priority, client = route.priority, connection.client
+        if client is not None:
+            client.left -= 1
+            if client.left < 0:
+                if self._limits_requests:
+                    self._telemetry.too_many_requests(route.id)
+                    return Shed(connection, head, TOO_MANY, draining=self.draining)
+                priority = Priority.BULK
+        if priority < self._shed_from or not self.load.shedding.rejects(priority):
+            return None
+        self._shed += 1
+        self._telemetry.shed(route.id, _PRIORITY_NAMES[route.priority], noisy=priority is not route.priority)
+        return Shed(connection, head, OVERLOADED[self._shed % len(OVERLOADED)], draining=self.draining)
 
     def _find_route(self, head: RequestHead) -> tuple[Target, Route] | BadRequestError:
         target = check_target(head.target)
@@ -370,9 +378,11 @@ class Engine:
             pool.sweep(now)
         for pool in tuple(self._retired):
             self._sweep_retired(pool, now)
-        self._admission.sweep(now, SWEEP_INTERVAL_S)
         self._telemetry.sweep()
         self._shed_from = self.load.measure(now, sum(context.waiting for context in self._contexts))
+        overloaded = self._shed_from < NOTHING_SHED
+        self._counts_requests = overloaded or self._limits_requests
+        self._admission.sweep(now, SWEEP_INTERVAL_S, overloaded=overloaded)
         self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
     def _sweep_retired(self, pool: OriginPool, now: float) -> None:

@@ -79,10 +79,13 @@ class Telemetry:
             self.metrics.log_lines += 1
             self._log.line(self._lines.early_line(now, peer, status, reason, detail))
 
-    def shed(self, route: str, priority: str) -> None:
-        """Count a request that was shed. No line is written for it: the log is not to grow with an overload."""
+    def shed(self, route: str, priority: str, *, noisy: bool) -> None:
+        """Count a request that was shed, `noisy` if for its client's sake.
+
+        No line is written for it: the log is not to grow with an overload.
+        """
         count(self.metrics.requests, (route, 503, "shed"))
-        count(self.metrics.refusals, (Reason.OVERLOADED, priority))
+        count(self.metrics.refusals, (Reason.OVERLOADED, "noisy" if noisy else priority))
 
     def too_many_requests(self, route: str) -> None:
         """Count a request of a client that has made as many as it may; no line is written, as for one that is shed."""

@@ -12,6 +12,7 @@ from edge.guard.shedding import NOTHING_SHED, PARTS
 from edge.relay.load import busy_s
 from tests.edge.raw import OriginConnection, connected, get, ok, raw_origin, request, until
 from tests.edge.running import RunningEdge, running_edge
+from tests.edge.test_admission import from_address
 
 PRIORITIES = (
     "routes.account.priority=critical",
@@ -114,6 +115,21 @@ async def test_what_was_shed_is_counted_by_priority_and_route() -> None:
 async def test_load_is_measured_and_nothing_shed_where_shedding_is_off() -> None:
     async with overloaded("shedding.enabled=false") as (edge, _), connected(edge.port) as client:
         assert (await client.ask(get(BULK))).status == 200
+
+
+async def test_l2_a_noisy_client_is_shed_whatever_its_route_and_others_are_not() -> None:
+    async with (
+        overloaded() as (edge, _),
+        connected(edge.port) as noisy,
+        from_address(edge.port, "127.0.0.2") as quiet,
+    ):
+        statuses = []
+        while ("overloaded", "noisy") not in edge.metrics.refusals:
+            await noisy.send(get(CRITICAL) * 50)
+            statuses.append((await quiet.ask(get(CRITICAL))).status)
+            for _ in range(50):
+                await noisy.response()
+        assert statuses.count(200) > len(statuses) / 2
 
 
 async def test_m1_uploads_that_are_slow_to_come_shed_nobody_else() -> None:

@@ -60,7 +60,7 @@ def test_l2_a_client_makes_no_more_requests_than_its_rate_and_a_seconds_worth(wa
         for _ in range(requests):
             client.left -= 1
             passed += client.left >= 0
-        made.refill(0.25)
+        made.refill(0.25, overloaded=False)
     assert passed <= rate + len(wanted) * max(round(rate / 4), 1)
 
 
@@ -72,7 +72,7 @@ def test_l2_connecting_anew_does_not_begin_a_new_second() -> None:
     assert entered(made, "10.0.0.1").left == 0
     made.leave(client)
     for _ in range(8):
-        made.refill(0.25)
+        made.refill(0.25, overloaded=False)
     assert len(made) == 0
 
 
@@ -80,5 +80,41 @@ def test_where_requests_are_not_limited_nothing_runs_out() -> None:
     made = clients()
     client = entered(made, "10.0.0.1")
     client.left -= 10**9
-    made.refill(0.25)
+    made.refill(0.25, overloaded=False)
     assert client.left > 0
+
+
+def test_l2_under_overload_who_asks_for_more_than_twice_the_mean_has_too_much() -> None:
+    made = clients()
+    noisy, *quiet = (entered(made, f"10.0.0.{number}") for number in range(8))
+    made.refill(0.25, overloaded=True)  # from here on requests are counted
+    for _ in range(2):
+        noisy.left -= 500
+        for client in quiet:
+            client.left -= 50
+        before = noisy.left, [client.left for client in quiet]
+        made.refill(0.25, overloaded=True)
+    assert before[0] < 0 <= min(before[1])
+
+
+def test_l2_a_client_that_is_alone_has_all_there_is() -> None:
+    made = clients()
+    client = entered(made, "10.0.0.1")
+    for _ in range(3):
+        made.refill(0.25, overloaded=True)
+        client.left -= 100_000
+        assert client.left > 0
+
+
+def test_l2_connecting_anew_under_overload_brings_nothing() -> None:
+    made = clients()
+    noisy, quiet = entered(made, "10.0.0.1"), entered(made, "10.0.0.2")
+    made.refill(0.25, overloaded=True)
+    noisy.left -= 100
+    quiet.left -= 10
+    made.refill(0.25, overloaded=True)
+    noisy.left -= 200
+    made.leave(noisy)
+    assert entered(made, "10.0.0.1").left < 0
+    made.refill(0.25, overloaded=False)
+    assert quiet.left > 10**6
