@@ -17,6 +17,7 @@ _SLOW_S: Final = 0.05  # below it, differences are noise
 _LONG_S: Final = 1.0  # a long poll must not outweigh a thousand other answers
 _WORSE_THAN_OTHERS: Final = 0.3
 _JITTER: Final = 0.2
+_FORGOTTEN: Final = 64.0  # half-lives
 
 
 class Standing(StrEnum):
@@ -53,7 +54,7 @@ class Record:
 
     def decay(self, seconds: float, half_life_s: float) -> None:
         """Let `seconds` pass."""
-        factor = 0.5 ** (seconds / half_life_s)
+        factor = 0.5 ** min(seconds / half_life_s, _FORGOTTEN)  # compiled, a power that underflows raises
         self.answers *= factor
         self.errors *= factor
         self.seconds *= factor

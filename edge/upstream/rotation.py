@@ -30,6 +30,7 @@ class Rotation:
 
     def replace(self, addresses: Sequence[Address], now: float) -> list[Endpoint]:
         """Make `addresses` the origin's: keep what stays, warm up what is new. Return what went."""
+        self._swept_at = self._swept_at or now
         known = {endpoint.address: endpoint for endpoint in self.endpoints}
         first = warm_up.weight(0.0, self._warm_up_s) if known else 1.0
         since = now if known else now - self._warm_up_s

@@ -54,6 +54,8 @@ def test_an_address_that_is_not_asked_is_forgiven() -> None:
     assert record.share(0.0) < 0.2
     record.decay(100.0, 10.0)
     assert record.share(0.0) > 0.9
+    record.decay(1e12, 10.0)
+    assert record.share(0.0) > 0.9
 
 
 def test_b5_an_address_much_slower_than_the_others_takes_few_turns_and_a_few_long_polls_are_not() -> None:

@@ -69,6 +69,14 @@ def test_the_last_active_address_is_never_ejected() -> None:
     assert clocked.rotation.active == [clocked.at(1)]
 
 
+def test_the_first_sweep_does_not_forget_what_came_before_it() -> None:
+    clocked = Clocked(1, 2)
+    clocked.fail(clocked.at(0), 4)
+    clocked.wait(0.25)
+    assert 3.9 < clocked.at(0).record.errors < 4.0
+    assert clocked.at(0).share < 0.3
+
+
 def test_b13_addresses_that_all_fail_alike_stay() -> None:
     clocked = Clocked(1, 2, 3, 4)
     for turn in range(200):
