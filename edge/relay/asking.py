@@ -186,12 +186,10 @@ class Asking(Answering):
 
     def origin_full(self) -> None:
         """Read no more of the request body than the origin takes."""
-        self._origin_full = True
         self._downstream.pause_reading()
 
     def origin_drained(self) -> None:
         """Read the request body again."""
-        self._origin_full = False
         self._downstream.resume_reading()
 
 

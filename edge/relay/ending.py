@@ -42,7 +42,6 @@ class Ending(ABC):
         "_keep_alive",
         "_length",
         "_origin_erred",
-        "_origin_full",
         "_out",
         "_outcome",
         "_permit",
@@ -88,7 +87,7 @@ class Ending(ABC):
         self._started = self._progress_at = context.clock()
         self._sent_at = self._asked_at = self._answered_at = self._written_at = 0.0
         self._progress = self._progress_seen = 0
-        self._keep_alive = self._origin_erred = self._origin_full = self._retrying = False
+        self._keep_alive = self._origin_erred = self._retrying = False
         self._abandoned = self._delivered = self._device_lagged = self._response_ended = self._done = False
 
     def flush(self) -> None:
