@@ -62,16 +62,20 @@ class Monitor:
             return 0.0
         return round((samples[-1].cpu_s - samples[0].cpu_s) / (samples[-1].at - samples[0].at), 3)
 
+    def sample(self) -> None:
+        """Take a sample now."""
+        rss, fds, cpu = 0, 0, 0.0
+        for process in self._processes():
+            with suppress(psutil.Error):
+                rss += process.memory_info().rss
+                fds += process.num_fds()
+                cpu += sum(process.cpu_times()[:2])
+        self.samples.append(Sample(time.monotonic(), rss / 2**20, fds, cpu))
+
     def _of(self, window: Window | None) -> list[Sample]:
         return [one for one in self.samples if window is None or window.start <= one.at <= window.end]
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(PERIOD_S)
-            rss, fds, cpu = 0, 0, 0.0
-            for process in self._processes():
-                with suppress(psutil.Error):
-                    rss += process.memory_info().rss
-                    fds += process.num_fds()
-                    cpu += sum(process.cpu_times()[:2])
-            self.samples.append(Sample(time.monotonic(), rss / 2**20, fds, cpu))
+            self.sample()

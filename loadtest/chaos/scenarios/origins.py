@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from loadtest.chaos.faults import Fault, Kind
-from loadtest.chaos.figures import Window, in_hand, lost_with_origin, percentile
+from loadtest.chaos.figures import Window, failures, in_hand, lost_with_origin, percentile
 from loadtest.chaos.outcomes import Ending, Outcome
 from loadtest.chaos.plan import Stream
 from loadtest.chaos.result import Result, at_least, at_most, is_true
@@ -14,6 +14,7 @@ from loadtest.chaos.trial import POST, Seen, observe
 
 CONNECT_TIMEOUT_S = 0.5
 HEAD_TIMEOUT_S = 2.0
+RECOVERY_S = 2.0
 DEADLINE_MS = 1000.0
 
 
@@ -36,11 +37,14 @@ async def origins_down(stage: Stage) -> Result:
     p99 = round(percentile((one.latency_ms for one in refused), 0.99), 1)
     later = all(one.retry_after and one.status == 503 for one in refused)
     growth = _growth(seen)
+    failed = len(failures(seen.outcomes))
     return seen.result(
-        ideal_failed=ideal, recovered_within_s=2.0,
+        ideal_failed=ideal, recovered_within_s=RECOVERY_S,
         extra={"p99_503_ms": p99, "retry_after": later, "rss_growth_mb": growth},
         bars=[
-            at_most("p99_503_ms", p99, 20.0), is_true("retry_after", later, "503 with Retry-After, every one"),
+            at_most("failed", failed, ideal + _while_recovering(seen)),
+            at_most("p99_503_ms", p99, 20.0),
+            is_true("retry_after", later, "503 with Retry-After, every one"),
             at_most("rss_growth_mb", growth, 16.0),
         ],
     )  # fmt: skip
@@ -68,10 +72,13 @@ async def accept_hang(stage: Stage) -> Result:
     hanging = _most_at_a_time(seen.fault.of(seen.outcomes, FAULTY, POST))
     bound = 2 * (64 + 32) * stage.settings.workers
     slowest = _slowest(seen.fault.of(seen.outcomes, FAULTY, POST))
+    ideal, failed = _doomed(seen), len(failures(seen.outcomes))
     return seen.result(
-        ideal_failed=_doomed(seen), slower=1.2, extra={"in_flight_max": hanging, "refused_max_ms": slowest},
+        ideal_failed=ideal, slower=1.2, extra={"in_flight_max": hanging, "refused_max_ms": slowest},
         bars=[
-            at_most("in_flight_max", hanging, bound), at_most("refused_max_ms", slowest, HEAD_TIMEOUT_S * 1000 + 1500),
+            at_most("failed", failed, ideal + _while_recovering(seen)),
+            at_most("in_flight_max", hanging, bound),
+            at_most("refused_max_ms", slowest, HEAD_TIMEOUT_S * 1000 + 1500),
             at_most("calm_failed", _failed(seen, CALM), 0),
         ],
     )  # fmt: skip
@@ -137,6 +144,11 @@ def _doomed(seen: Seen) -> int:
     """Count the requests to `faulty` that came, or were under way, while all of it was away, and failed."""
     theirs = [one for one in seen.outcomes if one.stream in {FAULTY, POST}]
     return sum(one.failed for one in in_hand(theirs, _around(seen.fault)))
+
+
+def _while_recovering(seen: Seen) -> int:
+    """Count the failures in the time that the edge has to notice that an origin is back."""
+    return len(failures(Window(seen.fault.end, seen.fault.end + RECOVERY_S).of(seen.outcomes, FAULTY, POST)))
 
 
 def _refused(seen: Seen) -> list[Outcome]:
