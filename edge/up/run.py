@@ -88,11 +88,12 @@ class Up:
 
     def _pass_on(self, number: signal.Signals) -> None:
         """Hand a signal that changes the edge to it, once it serves; a terminal that was closed stops everything."""
-        edge = next(running for running in self.parts if running.part.name == "edge")
         if number is signal.SIGHUP and hung_up():
             self._signalled()
-        elif edge.ready and edge.child is not None:
-            edge.child.signal(number)
+            return
+        for running in self.parts:
+            if running.part.name == "edge" and running.ready and running.child is not None:
+                running.child.signal(number)
 
     def _taken_ports(self) -> bool:
         """Say which ports are taken, all at once, before anything is started."""

@@ -128,6 +128,18 @@ def test_stores_and_secrets_are_for_their_owner_only(stack: Stack) -> None:
     assert [path for path in var.rglob("*") if path.stat().st_mode & 0o077] == []
 
 
+async def test_sighup_is_passed_on_to_the_edge_which_reloads(stack: Stack) -> None:
+    stack.process.send_signal(signal.SIGHUP)
+
+    async def reloaded() -> bool:
+        return "is served by all workers" in stack.printed.read_text()
+
+    await eventually(reloaded, "the edge has reloaded")
+    async with aiohttp.ClientSession() as session, session.get(stack.url("admin", "/health")) as health:
+        assert (await health.json())["workers"][0]["config"] == 2
+    assert stack.process.poll() is None
+
+
 def test_ctrl_c_stops_all_of_it(stack: Stack) -> None:
     stack.process.send_signal(signal.SIGINT)
     assert stack.process.wait(30) == 0
