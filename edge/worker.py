@@ -168,7 +168,7 @@ async def _serve_devices(
 
     if channel.handover:
         await close_door()
-        await engine.drain(engine.drain_s)
+        await engine.drain(engine.drain_s, grace_s=engine.drain_s / 2)  # nobody waits for its end
     else:
         await engine.drain(engine.drain_s, close_door)
 

@@ -20,7 +20,7 @@ from edge.http1.request import RequestReader
 from edge.net.proxy_protocol import ProxyHeader
 from edge.net.reset import reset_on_close
 from edge.net.roles import StreamHandler, Worker
-from edge.net.tcp_info import bytes_acked
+from edge.net.tcp_info import bytes_acked, bytes_unread
 
 _HELD: Final = 1  # reasons to pause reading, as bits
 _HANDLER: Final = 2
@@ -275,8 +275,8 @@ class Downstream(asyncio.Protocol):
         self.reset()
 
     def drain(self) -> None:
-        """Close now if no request is in progress; otherwise its end will."""
-        if self._handler is None and self._reader.idle:
+        """Close now if no request is in progress, or has come and is not read yet; otherwise its end will."""
+        if self._handler is None and self._reader.idle and not bytes_unread(self._transport):
             self.close(linger=True)
 
     # The reading loop.

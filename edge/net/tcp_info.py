@@ -3,6 +3,9 @@
 import asyncio
 import socket
 import struct
+from array import array
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import Final
 
 _BYTES: Final = 128
@@ -17,3 +20,13 @@ def bytes_acked(transport: asyncio.Transport) -> int:
     sock = transport.get_extra_info("socket")
     acked: int = _BYTES_ACKED.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES))[0]
     return acked
+
+
+def bytes_unread(transport: asyncio.Transport) -> int:
+    """Return how many bytes have come and were not read yet; 0 where there is no socket."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.is_closing():
+        return 0
+    waiting = array("i", [0])
+    ioctl(sock.fileno(), FIONREAD, waiting)
+    return waiting[0]

@@ -41,7 +41,7 @@ from edge.upstream.tls import OriginTls
 from edge.upstream.watch import OriginWatch
 
 SWEEP_INTERVAL_S = 0.25
-IDLE_GRACE_S = 1.0  # of a drain
+IDLE_GRACE_S = 2.0  # of a drain
 
 _OTHER_DESCRIPTORS = 128  # of services, log, control channel, certificates being read, libraries
 _MAX_KNOWN_TARGETS = 4096
@@ -414,8 +414,14 @@ class Engine:
         for pool in self._pools.values():
             pool.observe(metrics)
 
-    async def drain(self, at_most_s: float, close_door: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Tell every client with its next answer to close, then close who is idle, then wait for who is not.
+    async def drain(
+        self,
+        at_most_s: float,
+        close_door: Callable[[], Awaitable[None]] | None = None,
+        *,
+        grace_s: float = IDLE_GRACE_S,
+    ) -> None:
+        """Tell every client with its next answer to close, after `grace_s` close who is idle, wait for who is not.
 
         `close_door` stops taking connections: after a while, so that nobody is refused who has just been sent away.
 
@@ -425,7 +431,7 @@ class Engine:
         self.draining = True
         for context in self._contexts:
             context.draining, context.drain_ends_at = True, self.clock() + at_most_s
-        grace_s = min(IDLE_GRACE_S, at_most_s / 2)
+        grace_s = min(grace_s, at_most_s / 2)
         await self._emptied_within(grace_s)
         if close_door is not None:
             await close_door()

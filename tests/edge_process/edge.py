@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from tests.processes import REPOSITORY, Process, eventually, free_port
 from tests.services.kms_calls import Kms
 
 _START_S = 40.0
+_HELD_UP_S = 1.0
+"""A client that the machine holds up for so long may find its idle connection closed by an edge that drains."""
 
 
 @dataclass(slots=True)
@@ -197,11 +200,16 @@ class Load:
                 await asyncio.sleep(0.01)
                 continue
             self.connections.add(writer.get_extra_info("sockname"))
+            idle_s, goes_on = 0.0, True
             try:
-                while await self._ask(reader, writer) and not self._stop.is_set():  # noqa: ASYNC110 - a client's pause
+                while goes_on and not self._stop.is_set():
+                    goes_on = await self._ask(reader, writer)
+                    answered_at = time.monotonic()
                     await asyncio.sleep(self.pause_s)
+                    idle_s = time.monotonic() - answered_at
             except (OSError, EOFError) as error:
-                self.failures.append(repr(error))
+                if idle_s < _HELD_UP_S:
+                    self.failures.append(repr(error))
             finally:
                 writer.close()
 
