@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator
 
 import pytest
@@ -282,6 +283,12 @@ async def test_a_probe_whose_device_leaves_gives_its_place_to_the_next() -> None
 
 # Every end gives the permit back once.
 
+_BAD_ANSWERS = (
+    b"nonsense\r\n\r\n",
+    response(b"200 OK", b"Content-Length: 10") + b"half",
+    response(b"500 Oops", b"Content-Length: 0"),
+)
+
 
 async def answering_early(connection: OriginConnection) -> None:
     await connection.request(head_only=True)
@@ -419,3 +426,60 @@ async def test_the_metrics_tell_states_limits_and_what_is_in_flight() -> None:
         assert values["edge_concurrency_limit"] == [(("api",), 256)]
         assert values["edge_concurrency_in_flight"] == [(("api",), 0)]
         assert {metric.name for metric in METRICS} >= set(values)
+
+
+def erratic(draw: random.Random) -> Script:
+    """Return an origin that fails in every way, and answers now and then."""
+
+    async def script(connection: OriginConnection) -> None:
+        while await connection.request(head_only=draw.random() < 0.2) is not None:
+            turn = draw.randrange(8)
+            if turn > 4:
+                await connection.send(ok())
+                continue
+            if turn == 0:
+                connection.reset()
+            elif turn == 1:
+                await connection.end()
+            else:
+                await connection.send(_BAD_ANSWERS[turn - 2])
+            return
+
+    return script
+
+
+async def erratic_device(port: int, draw: random.Random) -> None:
+    """Ask, and leave at some moment."""
+    asked = draw.choice((get(), UPLOAD, request(b"PUT", b"/upload", b"Content-Length: 3", body=b"abc")))
+    with contextlib.suppress(OSError, AssertionError):
+        async with connected(port) as client:
+            await client.send(asked)
+            if draw.random() < 0.3:
+                await asyncio.sleep(draw.random() / 50)
+                client.reset()
+            else:
+                await client.receive_until(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_z1_after_everything_at_random_every_permit_is_back(seed: int) -> None:
+    draw = random.Random(seed)  # noqa: S311 - a test's
+    overrides = (
+        *BRIEF,
+        "origins.api.concurrency_limit.minimum=2",
+        "origins.api.concurrency_limit.initial=10",
+        "origins.api.concurrency_limit.maximum=10",
+        "origins.api.retry_backoff_s=0.01",
+        "timeouts.response_head_s=0.2",
+        "timeouts.idle_s=0.3",
+        "routes.upload.retries=3",
+        "routes.root.retries=3",
+    )
+    async with raw_origin(erratic(draw)) as one, raw_origin(erratic(draw)) as other:
+        addresses = f'origins.api.addresses=["{one.address}", "{other.address}"]'
+        async with running_edge(one.address, addresses, *overrides) as edge:
+            for _ in range(5):
+                await asyncio.gather(*(erratic_device(edge.port, draw) for _ in range(20)))
+            await until(lambda: not edge.engine.connections)
+            assert held(edge) == 0
+            await until(edge.engine.guards["api"].breaker.acquire)  # it lets a probe through, or all
