@@ -115,9 +115,10 @@ async def _serve(
         channel.loaded()
         await _unless(stop, _told(channel.slot))
         if not stop.is_set():
-            listen_fd = _keep_one(arguments.listen_fd, channel.slot.result())
+            doors = 1 if snapshot.listener.tls.address is None else 2
+            listen_fds = _keep_own(arguments.listen_fd, channel.slot.result(), doors)
             metrics.config = (files.revision, snapshot.made_of.hash)
-            await _serve_devices(engine, listen_fd, snapshot, certificates, channel=channel, stop=stop)
+            await _serve_devices(engine, listen_fds, snapshot, certificates, channel=channel, stop=stop)
         watching.cancel()
         watchdog.stop()
         await engine.close()
@@ -130,17 +131,21 @@ async def _told(what: Awaitable[object]) -> None:
     await what
 
 
-def _keep_one(fds: Sequence[int], slot: int) -> int:
-    """Return the listening socket of `slot`; close the others, which would stay open when their workers leave."""
-    for index, fd in enumerate(fds):
-        if index != slot:
-            os.close(fd)
-    return fds[slot]
+def _keep_own(fds: Sequence[int], slot: int, doors: int) -> list[int]:
+    """Return the listening sockets of `slot`, plain before TLS if it has both (`doors` 2).
+
+    The others are closed: they would stay open when their workers leave.
+    """
+    slots = len(fds) // doors
+    own = [fds[slot + door * slots] for door in range(doors)]
+    for fd in set(fds).difference(own):
+        os.close(fd)
+    return own
 
 
 async def _serve_devices(
     engine: Engine,
-    listen_fd: int,
+    listen_fds: Sequence[int],
     snapshot: Snapshot,
     certificates: ListenerCertificates | None,
     *,
@@ -152,19 +157,22 @@ async def _serve_devices(
     Connections are taken until clients have had time to learn that this worker leaves. Not so when another process
     takes over: it has the same socket, and whoever is not taken here is taken there.
     """
-    listening = socket.socket(fileno=listen_fd)
-    rest = listening.dup()
-    proxies = snapshot.listener.proxy_protocol.peers()
-    server = await listen(engine, listening, snapshot.listener.backlog, certificates, proxies)
+    proxies, backlog = snapshot.listener.proxy_protocol.peers(), snapshot.listener.backlog
+    shown = [certificates] if len(listen_fds) == 1 else [None, certificates]
+    doors = [(socket.socket(fileno=fd), each) for fd, each in zip(listen_fds, shown, strict=True)]
+    rest = [(sock.dup(), each) for sock, each in doors]
+    servers = [await listen(engine, sock, backlog, each, proxies) for sock, each in doors]
     engine.start()
     channel.ready()
     await stop.wait()
 
     async def close_door() -> None:
-        server.close()
-        if not channel.handover:
-            await take_queued(engine, rest, certificates, proxies)
-        rest.close()
+        for server in servers:
+            server.close()
+        for queued, each in rest:
+            if not channel.handover:
+                await take_queued(engine, queued, each, proxies)
+            queued.close()
 
     if channel.handover:
         await close_door()

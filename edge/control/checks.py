@@ -33,8 +33,16 @@ def check_edge(file: EdgeFile) -> Iterator[Problem]:
     for name, service in (("kms", file.services.kms), ("cookie", file.services.cookie)):
         for place, problem in check_service_tls(service.tls, service.url):
             yield ("services", name, "tls", *place), problem
-    if file.listener.tls.certificates and file.listener.local_plain_http:
-        yield ("listener", "local_plain_http"), "must be false: listener.address speaks TLS, not plain HTTP"
+    yield from _check_plain_beside_tls(file)
+
+
+def _check_plain_beside_tls(file: EdgeFile) -> Iterator[Problem]:
+    listener, address = file.listener, file.listener.tls.address
+    if address is not None and address.port and address in (listener.address, file.admin.address):
+        yield ("listener", "tls", "address"), "is taken already: give TLS a port of its own, or leave this out"
+    if listener.tls.certificates and address is None and listener.local_plain_http:
+        place = ("listener", "local_plain_http")
+        yield place, "must be false: listener.address speaks TLS, not plain HTTP, without listener.tls.address"
 
 
 def _check_prefix(file: EdgeFile) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from edge.control.snapshot import Snapshot
 
-_OF_THE_SUPERVISOR: Final = ("edge.workers", "listener.address", "admin.")
+_OF_THE_SUPERVISOR: Final = ("edge.workers", "listener.address", "listener.tls.address", "admin.")
 # What a worker makes once: its listener, its sessions, its keys, its log, its watches.
 _OF_A_WORKER: Final = (
     "access_log.",
@@ -18,6 +18,7 @@ _OF_A_WORKER: Final = (
     "services.cookie.url",
     "services.kms.",
     "timeouts.loop_blocked_s",
+    "timeouts.tls_handshake_s",
 )
 _RELOADED: Final = ("listener.trusted_proxies", "listener.local_plain_http")
 
@@ -41,6 +42,8 @@ def unreloadable(old: Snapshot, new: Snapshot) -> Unreloadable:
 def _changed(old: Snapshot, new: Snapshot) -> Iterator[str]:
     yield from _differing("edge", old.edge, new.edge)
     yield from _differing("listener", old.listener, new.listener)
+    if old.listener.tls.address != new.listener.tls.address:
+        yield "listener.tls.address"
     yield from _differing("admin", old.admin, new.admin)
     yield from _differing("timeouts", old.timeouts, new.timeouts)
     yield from _differing("services.kms", old.services.kms, new.services.kms)

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from edge.control.errors import Place
-from edge.control.values import Flag, ListOf, Seconds, Section, VarPath
+from edge.control.values import Flag, ListenAddress, ListOf, Seconds, Section, VarPath
 from edge.net.tls import KeyPair, Trust, client_context
 from edge.net.tls_listener import ServerCertificate, TlsSettings
 
@@ -40,6 +40,10 @@ class ListenerTls(Section):
         Field(description="The first is shown to a device that asks for no name, or for one that none has."),
         ListOf,
     ] = ()
+    address: Annotated[
+        ListenAddress | None,
+        Field(description="IP address and port for TLS beside plain HTTP; null: listener.address speaks TLS only."),
+    ] = None
     min_version: _Version = "1.2"
     client_certificates: Annotated[
         Literal["none", "optional", "required"],

@@ -17,8 +17,16 @@ _WATCH_S: Final = 0.25
 _HELD_UP_S: Final = 1.0
 
 
+def sockets_of_a_slot(snapshot: Snapshot) -> int:
+    """Return how many sockets each worker listens on."""
+    return 1 if snapshot.listener.tls.address is None else 2
+
+
 class Fleet:
-    """A slot for each listening socket. `config` is what was accepted last."""
+    """A slot for each listening socket, or for two, plain and TLS: first all plain ones, then those for TLS.
+
+    `config` is what was accepted last.
+    """
 
     def __init__(
         self,
@@ -37,9 +45,8 @@ class Fleet:
         self._say = say
         self._revisions = 1
         self._dismissing: asyncio.Future[None] | None = None
-        self.slots = [
-            Slot(index, self.crew, self.config, say=say, on_ready=on_ready) for index in range(len(listening))
-        ]
+        count = len(listening) // sockets_of_a_slot(snapshot)
+        self.slots = [Slot(index, self.crew, self.config, say=say, on_ready=on_ready) for index in range(count)]
 
     async def run(self) -> None:
         """Run until drained."""

@@ -39,7 +39,8 @@ EXIT_CANNOT_LISTEN: Final = 2
 class Plan:
     """What to supervise. `load` reads the configuration as it is on disk by now, as `snapshot` was read.
 
-    `ready_fd`: once a worker serves, the listener's and the admin listener's HOST:PORT are written there, a line each.
+    `ready_fd`: once a worker serves, the listener's and the admin listener's HOST:PORT are written there, a line each,
+    and that of the TLS listener if it has an address of its own.
     """
 
     snapshot: Configuration
@@ -65,6 +66,8 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._announced = False
         self.listening = _pair(plan.snapshot.listener.address)
+        beside = plan.snapshot.listener.tls.address
+        self.tls_listening = None if beside is None else _pair(beside)
         self.admin_listening = _pair(plan.snapshot.admin.address)
         if plan.ready_fd is not None:
             os.set_inheritable(plan.ready_fd, False)  # a worker that held it would keep it open
@@ -139,6 +142,14 @@ class Supervisor:
         if isinstance(opened, CannotListen):
             return opened
         self.listening = opened[0].getsockname()[:2]
+        if self.tls_listening is not None:
+            beside = listening_sockets(*self.tls_listening, backlog=snapshot.listener.backlog, count=workers)
+            if isinstance(beside, CannotListen):
+                for one in opened:
+                    one.close()
+                return beside
+            self.tls_listening = beside[0].getsockname()[:2]
+            opened += beside
         try:
             self.admin_listening = await self._admin.start(*self.admin_listening)
         except OSError as error:
@@ -146,6 +157,8 @@ class Supervisor:
                 one.close()
             return cannot_listen(*self.admin_listening, error)
         self._say(f"edge listening on {_text(self.listening)} with {workers} workers")
+        if self.tls_listening is not None:
+            self._say(f"TLS listening on {_text(self.tls_listening)}")
         self._say(f"admin listening on {_text(self.admin_listening)}")
         problem = await self._control.open()
         if problem:
@@ -184,6 +197,8 @@ class Supervisor:
         self._announced = True
         with os.fdopen(self._plan.ready_fd, "w", encoding="ascii") as ready:
             ready.write(f"{_text(self.listening)}\n{_text(self.admin_listening)}\n")
+            if self.tls_listening is not None:
+                ready.write(f"{_text(self.tls_listening)}\n")
 
     def _own_values(self) -> Snapshot:
         slots = [] if self._fleet is None else self._fleet.slots

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives import serialization
 
 from edge.control.errors import ConfigErrors
 from edge.control.load import load_config
+from edge.control.reloadable import unreloadable
 from edge.control.snapshot import Snapshot
 from tests.certificates import TestAuthority
 from tests.processes import REPOSITORY, make_secrets
@@ -127,3 +128,24 @@ def test_the_certificate_files_of_origins_are_checked_where_the_edge_runs(tmp_pa
     make_secrets(tmp_path / "secrets")
     overrides = ("origins.api.tls.enabled=true", "origins.api.tls.ca_file=nowhere.crt")
     assert "cannot be read" in errors(*overrides, var=tmp_path, files=True)["origins.api.tls"]
+
+
+def test_plain_http_beside_tls_needs_two_addresses() -> None:
+    beside = "listener.tls.address=127.0.0.1:8443"
+    assert errors(shown(ROW), beside) == {}
+    assert "taken already" in errors(shown(ROW), "listener.tls.address=127.0.0.1:8080")["listener.tls.address"]
+    assert "taken already" in errors(shown(ROW), "listener.tls.address=127.0.0.1:8081")["listener.tls.address"]
+    assert "without a certificate" in errors(beside)["listener.tls.address"]
+
+
+def test_the_addresses_of_a_running_edge_stay_and_its_certificates_need_new_workers() -> None:
+    def loaded(*overrides: str) -> Snapshot:
+        found = load_config(CONFIG, (shown(ROW), *overrides))
+        assert isinstance(found, Snapshot), found
+        return found
+
+    before = loaded("listener.tls.address=127.0.0.1:8443")
+    moved = unreloadable(before, loaded("listener.tls.address=127.0.0.1:9443"))
+    assert moved.edge == ("listener.tls.address",)
+    other = unreloadable(before, loaded("listener.tls.address=127.0.0.1:8443", "listener.tls.min_version='1.3'"))
+    assert (other.edge, other.workers) == ((), ("listener.tls",))

@@ -42,6 +42,7 @@ class Edge:
     config: Path
     var: Path
     log: Path
+    tls: tuple[str, int] | None = None
 
     async def health(self) -> dict[str, Any]:
         """Return what /health says."""
@@ -124,7 +125,7 @@ async def running_edge(kms: Kms, home: Path, origin: str, *overrides: str, worke
                 lines = await asyncio.wait_for(asyncio.to_thread(ready.read), _START_S)
             assert lines, process.output()
             addresses = [_address(text) for text in lines.split()]
-            yield Edge(process, addresses[0], addresses[1], config, var, var / "log")
+            yield Edge(process, addresses[0], addresses[1], config, var, var / "log", *addresses[2:])
         finally:
             if popen.poll() is None:
                 await _end(process)

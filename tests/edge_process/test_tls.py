@@ -9,6 +9,7 @@ from cryptography import x509
 
 from tests.certificates import TestAuthority
 from tests.edge.raw import answering, connected, get, ok, raw_origin
+from tests.edge_process.edge import running_edge
 from tests.edge_process.worker import running_worker, started_worker
 from tests.services.kms_calls import Kms, kms_running
 
@@ -47,3 +48,22 @@ async def test_a_worker_whose_certificate_cannot_be_used_says_so_and_leaves(kms:
     async with started_worker(kms.process.url, kms.secrets.parent, *settings) as worker:
         assert await worker.process.wait() == 2
         assert "/nowhere/edge.crt cannot be read" in worker.process.output()
+
+
+async def test_plain_http_and_tls_side_by_side_through_a_rolling_restart(kms: Kms, tmp_path: Path) -> None:
+    authority = TestAuthority(tmp_path / "certs")
+    pair = authority.issue("edge", ["localhost"])
+    beside = (f"listener.tls.certificates=[{{{pair}}}]", "listener.tls.address=127.0.0.1:0")
+    async with raw_origin(answering(ok())) as origin, running_edge(kms, tmp_path, origin.address, *beside) as edge:
+        assert edge.tls is not None
+        for turn in range(2):
+            before = await edge.pids()
+            for _ in range(4):  # whichever worker takes it
+                async with connected(edge.address[1]) as plain, connected(edge.tls[1], tls=authority.client()) as tls:
+                    assert (await plain.ask(get())).status == 200
+                    assert (await tls.ask(get())).status == 200
+            if turn == 0:
+                code, said = await edge.command("restart")
+                assert code == 0, said
+                assert not set(before) & set(await edge.pids())
+    assert {request.get(b"x-forwarded-proto") for request in origin.requests} == {b"http", b"https"}
