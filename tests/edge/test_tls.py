@@ -440,3 +440,19 @@ async def test_h15_a_client_certificate_in_a_header_is_none_and_reaches_no_origi
         assert (await client.ask(get(b"/", name + b": :MIIB:"))).status == 200
     assert spy.exchanges[0].client_certificate is None
     assert not origin.requests[0].all(name.lower())
+
+
+async def test_a_refusal_while_the_body_still_comes_reaches_the_device(authority: TestAuthority) -> None:
+    pair = authority.issue("edge", ["localhost"])
+    small = "limits.max_request_body_bytes=1000"
+    body = bytes(1 << 20)
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address, *certificates(pair), small) as edge,
+        connected(edge.port, tls=authority.client()) as client,
+    ):
+        client.writer.write(request(b"POST", b"/upload", b"Content-Length: %d" % len(body), body=body))
+        answer = await client.response(b"POST")
+        assert answer.status == 413
+        assert b"body_too_large" in answer.body
+    assert not origin.requests
