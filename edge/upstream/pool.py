@@ -163,8 +163,9 @@ class OriginPool:
 
     def sweep(self, now: float) -> None:
         """Fail waiters whose time is up, close connections that are idle or old, let addresses return."""
+        reason = Reason.ORIGIN_POOL_EXHAUSTED if self._all else Reason.ORIGIN_CONNECT_TIMEOUT
         while self._waiting and self._waiting[0][1] <= now:
-            self._waiting.popleft()[0].connection_failed(Reason.ORIGIN_POOL_EXHAUSTED)
+            self._waiting.popleft()[0].connection_failed(reason)
         oldest = now - self._origin.idle_timeout_s
         for endpoint in self._rotation.endpoints:
             for connection in [c for c in endpoint.idle if c.idle_since < oldest or c.retire_at <= now]:
@@ -302,7 +303,10 @@ class OriginPool:
         while True:
             opened = await self._open(endpoint)
             if isinstance(opened, Upstream):
-                self._settle(endpoint, opened, self._clock())
+                if endpoint in self._rotation.active:
+                    self._settle(endpoint, opened, self._clock())
+                else:  # removed or ejected meanwhile
+                    opened.close()
                 break
             tried.append(endpoint)
             if self._under_way() >= len(self._waiting):
@@ -321,13 +325,15 @@ class OriginPool:
     async def _probe(self, endpoint: Endpoint) -> None:
         """Connect to a returning address: no request waits for it."""
         opened = await self._open(endpoint)
-        if isinstance(opened, Upstream) and endpoint.standing is Standing.RETURNING:
+        if not isinstance(opened, Upstream):
+            self._rotation.unreachable(endpoint, self._clock())
+        elif not endpoint.known or endpoint.standing is not Standing.RETURNING:
+            opened.close()
+        else:
             opened.state = State.IDLE
             opened.idle_since = self._clock()
             endpoint.idle.append(opened)
             self._rotation.ready.append(endpoint)
-        else:
-            self._rotation.unreachable(endpoint, self._clock())
 
     async def _open(self, endpoint: Endpoint) -> Upstream | Reason:
         connection: Upstream | Reason
@@ -350,8 +356,6 @@ class OriginPool:
             connection.retire_at = self._clock() + origin.max_connection_age_s * self._jitter()
         if origin.max_requests_per_connection is not None:
             connection.max_requests = max(1, round(origin.max_requests_per_connection * self._jitter()))
-        if not endpoint.known:
-            connection.retire_at = 0.0
         return connection
 
     def _jitter(self) -> float:

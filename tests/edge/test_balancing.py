@@ -30,6 +30,7 @@ from tests.edge.raw import (
 )
 from tests.edge.running import RunningEdge, running_edge
 from tests.edge.test_pool import Gate
+from tests.edge.test_relay import problem
 
 QUICK = ("origins.api.ejection.base_s=0.3", "origins.api.ejection.max_s=5.0")
 LONG = ("origins.api.ejection.base_s=60.0", "origins.api.ejection.max_s=60.0")
@@ -92,6 +93,20 @@ async def test_a_connection_in_use_to_an_address_that_went_ends_with_its_request
         assert (await client.response()).body == b"0"
         await until(lambda: first.connections[0].ended)
         assert (await client.ask(get())).body == b"second"
+
+
+async def test_a_connect_to_an_address_that_went_meanwhile_serves_nobody() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        first, second = await origins(stack, answering(ok()), answering(ok()))
+        edge = await stack.enter_async_context(running_edge(first.address))
+        pool, asking = pool_of(edge), Asking()
+        pool.request(asking)
+        went = pool._only
+        pool.set_addresses([parse_address(second.address)])
+        await until(lambda: asking.connection)
+        assert asking.connection is not None
+        assert asking.connection.address is not went
+        await until(lambda: not pool._connecting and pool.open_connections == 1)
 
 
 async def test_an_origin_without_addresses_answers_503_at_once() -> None:
@@ -369,6 +384,14 @@ async def test_b2_all_addresses_down_is_a_503_at_once_and_the_first_one_back_ser
                 while await statuses(edge.port, 1) != [200]:
                     pass
             assert await statuses(edge.port, 10) == [200] * 10
+
+
+async def test_b2_a_wait_for_connects_that_all_hang_is_a_connect_timeout() -> None:
+    with black_hole() as first, black_hole() as second:
+        overrides = (addresses(first, second), "origins.api.connect_timeout_s=30.0", "origins.api.wait_timeout_s=0.3")
+        async with running_edge(first, *overrides) as edge, connected(edge.port) as client:
+            answer = await client.ask(get())
+            assert (answer.status, problem(answer)["reason"]) == (503, "origin_connect_timeout")
 
 
 async def test_b5_requests_pass_by_an_address_that_does_not_answer() -> None:
