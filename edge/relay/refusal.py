@@ -65,4 +65,7 @@ class EarlyRefusal(Ended):
         )
         line = (write.KEEP_ALIVE if head.http10 else b"") if keep_alive else write.CLOSE
         self._engine.answer_early(self._connection, self._error, to_head=head.method == b"HEAD", line=line)
-        self._connection.finish(keep_alive=keep_alive)
+        if keep_alive:
+            self._connection.finish(keep_alive=True)
+        else:
+            self._connection.close(linger=True)  # it may be sending more

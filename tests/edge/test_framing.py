@@ -184,6 +184,23 @@ async def test_s4_a_device_that_goes_on_sending_still_reads_its_refusal() -> Non
         await asyncio.gather(more, return_exceptions=True)
 
 
+@pytest.mark.parametrize("first", [get(b"/../x"), get(host=b"a@b"), get(b"http://other.test/")])
+async def test_s4_a_device_that_sends_more_after_its_refusal_can_still_read_it(first: bytes) -> None:
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address) as edge,
+        connected(edge.port) as client,
+    ):
+        await client.send(first)
+        await until(lambda: edge.metrics.refusals)
+        for _ in range(20):
+            await client.send(get(b"/more"))
+        answer = await client.response()
+        assert (answer.status, answer.get(b"connection")) == (400, b"close")
+        assert await client.rest() == b""
+        assert origin.requests == []
+
+
 async def test_s6_an_upgrade_is_not_made_and_the_bytes_after_it_are_a_request() -> None:
     async with (
         raw_origin(answering(ok())) as origin,
