@@ -5,7 +5,6 @@ with its connections and what it knows of the service, unless its settings or it
 """
 
 import asyncio
-import gc
 from collections.abc import Callable, Mapping
 
 import aiohttp
@@ -77,8 +76,6 @@ class Reloading:
         self._engine.adopt(context)
         self._recorder.metrics.config = (revision, context.snapshot.made_of.hash)
         _log.info("config_adopted", revision=revision, hash=context.snapshot.made_of.hash)
-        # What served before goes in cycles, and here the collector may not come by for hours.
-        asyncio.get_running_loop().call_soon(gc.collect)
         return ""
 
     def discard(self, revision: int) -> None:  # noqa: ARG002 - there is never more than one

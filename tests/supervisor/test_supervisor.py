@@ -41,7 +41,7 @@ async def test_a_crash_loop_backs_off_and_is_said_plainly() -> None:
         assert deaths[1] == "worker 0 ended with exit code 4; it is started again in 0.2 s"
 
 
-async def test_a_worker_that_dies_is_replaced_and_queued_connections_outlive_it() -> None:
+async def test_w1_a_worker_that_dies_is_replaced_and_queued_connections_outlive_it() -> None:
     async with supervising(plan()) as edge:
         await edge.until(lambda: edge.ready() == 1)
         first = edge.supervisor.health().workers[0].pid
@@ -158,7 +158,7 @@ async def test_readiness_is_written_with_both_real_addresses() -> None:
         assert edge.ready() == 1
 
 
-async def test_a_taken_port_is_said_plainly_and_nothing_is_left_open() -> None:
+async def test_w4_a_taken_port_is_said_plainly_and_nothing_is_left_open() -> None:
     async with supervising(plan()) as edge:
         await edge.until(lambda: edge.ready() == 1)
         taken = plan(listen=edge.supervisor.listening)
@@ -167,7 +167,7 @@ async def test_a_taken_port_is_said_plainly_and_nothing_is_left_open() -> None:
             assert f"port {edge.supervisor.listening[1]} on 127.0.0.1 is taken" in second.said[0]
 
 
-async def test_a_taken_admin_port_is_said_plainly() -> None:
+async def test_w4_a_taken_admin_port_is_said_plainly() -> None:
     async with supervising(plan()) as edge:
         await edge.until(lambda: edge.ready() == 1)
         taken = plan(admin=edge.supervisor.admin_listening)
@@ -202,7 +202,7 @@ async def test_w1_a_worker_that_hangs_is_ended_and_replaced() -> None:
         assert "edge_worker_silences_total 1.0" in text
 
 
-async def test_a_process_that_stands_by_takes_a_dead_workers_place() -> None:
+async def test_w1_a_process_that_stands_by_takes_a_dead_workers_place() -> None:
     async with supervising(plan("edge.standby=true")) as edge:
         standby = await _standby(edge)
         first = edge.supervisor.health().workers[0].pid
