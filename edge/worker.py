@@ -36,6 +36,7 @@ from edge.telemetry.metrics import WorkerMetrics
 from passport.kms import KmsRefused, KmsUnavailable
 
 _log = structlog.get_logger("edge.worker")
+_NEARLY_ALL = 0.9  # of the connections that are configured: less is worth a warning
 
 
 def main() -> None:
@@ -105,7 +106,7 @@ async def _serve(
         except (OSError, ValueError) as problem:
             _log.error("file_unusable", problem=str(problem), hint="the config names a file that cannot be used")
             return 2
-        if engine.max_connections < snapshot.limits.max_connections:
+        if engine.max_connections < snapshot.limits.max_connections * _NEARLY_ALL:
             _log.warning("few_file_descriptors", max_connections=engine.max_connections)
         _settle_memory()
         watch = wiring.certificate_watch(snapshot, [certificates, kms_tls, cookie_tls], engine, metrics)
