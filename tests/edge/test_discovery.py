@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge.raw import WAIT_S, RawClient, answering, connected, get, ok, raw_origin, until
+from tests.edge.raw import WAIT_S, RawClient, answering, connected, get, ok, raw_origin, reset, until
 from tests.edge.running import RunningEdge, running_edge
 from tests.edge.test_relay import problem
 from tests.upstream.dns_server import NXDOMAIN, REFUSED, SERVFAIL, DnsServer, Reply, dns_server
@@ -55,15 +55,23 @@ async def edge_by_file(path: Path) -> AsyncIterator[RunningEdge]:
 async def instance(host: str, port: int = 0) -> AsyncIterator[int]:
     """Run an origin at a loopback address that answers with that address; gives its port."""
 
+    open_now: set[asyncio.StreamWriter] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_now.add(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while await reader.readuntil(b"\r\n\r\n"):
                 writer.write(ok(host.encode()))
         writer.close()
 
     server = await asyncio.start_server(serve, host, port)
-    async with server:
+    try:
         yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in open_now:
+            reset(writer)
+        await server.wait_closed()
 
 
 def port_of(address: str) -> int:
@@ -131,8 +139,9 @@ async def test_n1_a_known_name_is_served_whatever_the_name_server_says_later(fai
     ):
         await until(lambda: refreshes(edge, "changed"))
         server.say(failure)
-        while failed_refreshes(edge) < 5:
-            assert (await client.ask(get())).body == b"hello"
+        async with asyncio.timeout(WAIT_S):
+            while failed_refreshes(edge) < 5:
+                assert (await client.ask(get())).body == b"hello"
         assert refreshes(edge, "changed") == 1
         server.say(Reply(("127.0.0.1",)))
         await looked(edge, "unchanged")
@@ -144,8 +153,9 @@ async def test_n1_a_name_server_that_is_gone_takes_nothing_with_it() -> None:
             edge = await stack.enter_async_context(edge_by_dns(server, port_of(api.address)))
             await until(lambda: refreshes(edge, "changed"))
         client = await stack.enter_async_context(connected(edge.port))
-        while failed_refreshes(edge) < 3:
-            assert (await client.ask(get())).status == 200
+        async with asyncio.timeout(WAIT_S):
+            while failed_refreshes(edge) < 3:
+                assert (await client.ask(get())).status == 200
 
 
 async def test_n1_changing_answers_with_a_time_to_live_of_nothing_lose_no_request() -> None:
