@@ -8,7 +8,6 @@ from edge.control.edge_file import EdgeFile, FilterLimits
 from edge.control.routes import Entry, RouteTable
 from edge.control.routing_files import LEVELS, DeviceTypesFile, GrantsFile, OriginRow, OriginsFile, RouteRow, RoutesFile
 from edge.control.snapshot import AccessLogTarget, FilterOverride, Grant, MadeOf, Origin, Snapshot
-from edge.control.tls import OriginTlsRow
 
 
 def assemble(
@@ -69,19 +68,12 @@ def _origin(name: str, row: OriginRow, edge: EdgeFile) -> Origin:
         ejection=row.ejection,
         idle_timeout_s=row.idle_timeout_s,
         connect_timeout_s=_or(row.connect_timeout_s, edge.timeouts.connect_s),
-        tls=_origin_tls(row),
+        tls=row.tls,
         breaker=row.breaker.settings(),
         concurrency_limit=row.concurrency_limit.settings(),
         retry_budget=row.retry_budget.settings(),
         retry_backoff_s=row.retry_backoff_s,
     )
-
-
-def _origin_tls(row: OriginRow) -> OriginTlsRow:
-    """The certificate holds the name that is looked up, not the addresses that are found."""
-    if row.discovery.dns is None or row.tls.server_name is not None:
-        return row.tls
-    return row.tls.model_copy(update={"server_name": row.discovery.dns.name.host.lower()})
 
 
 def _entry(row: RouteRow, edge: EdgeFile) -> Entry:

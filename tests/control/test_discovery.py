@@ -40,13 +40,6 @@ def test_dns_has_its_defaults(directory: Path) -> None:
     assert (found.servers, found.timeout_s, found.min_refresh_s, found.max_refresh_s) == ((), 2, 5, 60)
 
 
-def test_the_certificate_of_an_origin_holds_the_name_that_is_looked_up(directory: Path) -> None:
-    by_dns = (NO_ADDRESSES, 'origins.api.discovery={"dns": {"name": "API.internal:8443"}}')
-    assert origin(directory, *by_dns, "origins.api.tls.enabled=true").tls.server_name == "api.internal"
-    named = origin(directory, *by_dns, 'origins.api.tls={"enabled": true, "server_name": "other.internal"}')
-    assert named.tls.server_name == "other.internal"
-
-
 def test_a_file_is_under_var(directory: Path) -> None:
     found = origin(directory, NO_ADDRESSES, 'origins.api.discovery={"file": {"path": "api.yaml"}}').discovery
     assert found == FileDiscovery(path=Path("/srv/var/api.yaml"), poll_s=1)
