@@ -145,6 +145,7 @@ async def test_n1_a_known_name_is_served_whatever_the_name_server_says_later(fai
         assert refreshes(edge, "changed") == 1
         server.say(Reply(("127.0.0.1",)))
         await looked(edge, "unchanged")
+        await until(lambda: not edge.engine.origin_connections)
 
 
 async def test_n1_a_name_server_that_is_gone_takes_nothing_with_it() -> None:
@@ -156,6 +157,7 @@ async def test_n1_a_name_server_that_is_gone_takes_nothing_with_it() -> None:
         async with asyncio.timeout(WAIT_S):
             while failed_refreshes(edge) < 3:
                 assert (await client.ask(get())).status == 200
+        await until(lambda: not edge.engine.origin_connections)
 
 
 async def test_n1_changing_answers_with_a_time_to_live_of_nothing_lose_no_request() -> None:
