@@ -513,12 +513,13 @@ async def test_a_drain_ends_upgraded_connections_in_order_and_lets_no_new_one_in
         await asyncio.sleep(0)
         await late.send(b"\r\n".join([b"Host: edge.test", *WEBSOCKET, b"", b""]))
         assert (await late.response()).status == 503
+        late.close()
         await client.send(b"still here")
         assert await client.receive(10) == b"still here"
         assert await client.rest() == b""
         client.close()
         await draining
-        assert edge.engine.connections == set()
+        await until(lambda: not edge.engine.connections)
         assert ends(edge) == {("echo", "draining"): 1}
         assert len(origin.connections) == 1
 
