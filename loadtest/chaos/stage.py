@@ -34,6 +34,8 @@ READY_S = 40.0
 START_AHEAD_S = 1.5
 FOREVER_S = 900.0
 IDS_PER_CLIENT = 10_000_000
+ESTABLISHED = "01"  # of /proc/net/tcp
+CROWD_NETWORK = "01007F"  # 127.0.1, as that file has it
 FIRST_NAMED = 21  # 127.0.0.21 and following, where DNS leads
 
 
@@ -222,6 +224,15 @@ class Stage:
     async def crowd_counts(self, kind: str) -> dict[str, object]:
         """Return what has become of a crowd: opened, open, ended by the edge, failed, and the statuses it saw."""
         return await call(self._crowds[kind][1])
+
+    def crowd_connections(self) -> int:
+        """Return how many connections the edge still has with crowds; a crowd that does not read cannot tell."""
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ours = f":{self.port:04X}"
+        return sum(
+            local.endswith(ours) and remote[2:8] == CROWD_NETWORK and state == ESTABLISHED
+            for _, local, remote, state, *_ in lines
+        )
 
     async def stop_crowd(self, kind: str) -> None:
         """End a crowd, which closes its connections."""

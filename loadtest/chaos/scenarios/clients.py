@@ -19,10 +19,10 @@ async def slow_clients(stage: Stage) -> Result:
     """500 slow heads, 500 slow bodies and 500 slow readers at once."""
     sent = [CrowdOf("slow_heads", SLOW), CrowdOf("slow_bodies", SLOW), CrowdOf("slow_readers", SLOW)]
     seen, left = await _crowded(stage, sent, stay=True)
-    at_the_end = {kind: counts["open"] for kind, counts in left.items()}
+    at_the_end = stage.crowd_connections()
     return seen.result(
         extra={"crowd": left, "connected_at_end": at_the_end},
-        bars=[at_most("connected_at_end", sum(map(_number, at_the_end.values())), 0)],
+        bars=[at_most("connected_at_end", at_the_end, 0)],
     )  # fmt: skip
 
 

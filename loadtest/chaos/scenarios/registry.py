@@ -24,7 +24,12 @@ SHORT_TIMEOUTS = Setup(
 SLOW_CLIENTS = Setup(
     through_proxy=False,
     calm={"max_connections": 1024},  # a pool as large as the crowd: what is in question is the edge itself
-    edge={"timeouts.head_read_s": clients.SLOW_S, "timeouts.idle_s": clients.SLOW_S, "timeouts.request_s": 10},
+    edge={
+        "timeouts.head_read_s": clients.SLOW_S,
+        "timeouts.keep_alive_idle_s": clients.SLOW_S,
+        "timeouts.idle_s": clients.SLOW_S,
+        "timeouts.request_s": 10,
+    },
 )
 ONE_WORKER = Setup(through_proxy=False, workers=1)
 FEW_FDS = Setup(through_proxy=False, workers=1, fd_limit=clients.FEW_FDS)
