@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from loadtest.chaos.faults import Fault, Kind
+from loadtest.chaos.figures import Window
 from loadtest.chaos.plan import Stream
 from loadtest.chaos.result import Bar, Result, at_most
 from loadtest.chaos.setup import CALM
@@ -30,7 +31,8 @@ async def idle_connections(stage: Stage) -> Result:
     """Ten thousand connections that ask once and stay, on one worker."""
     count = QUICK_IDLE if stage.settings.quick else IDLE
     streams = _streams(stage, Stream("fresh", 20, "/calm", fresh=True))
-    seen, left = await _crowded(stage, [CrowdOf("idle", count, 2000)], streams, settle=count)
+    seen, left = await _crowded(stage, [CrowdOf("idle", count, 1000)], streams, settle=count)
+    seen.fault = Window(seen.struck.end, seen.fault.end)  # once all of them are there
     kib = (stage.monitor.rss_mib(seen.recovery) - stage.monitor.rss_mib(seen.normal)) * 1024 / count
     accept_ms = seen.p99(seen.fault, "fresh")
     return seen.result(
