@@ -5,9 +5,10 @@ not be looked up.
 """
 
 import asyncio
+import contextlib
 from ipaddress import ip_address
+from typing import Any
 
-import dns.asyncbackend
 import dns.asyncresolver
 import dns.exception
 import dns.nameserver
@@ -15,6 +16,7 @@ import dns.rcode
 import dns.rdtypes.ANY.CNAME  # dnspython would import these two with the first answer that has one, in the event loop
 import dns.rdtypes.ANY.SOA
 import dns.resolver
+from dns._asyncio_backend import Backend  # has no public name to derive from
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
@@ -51,7 +53,7 @@ async def _ask(resolver: dns.asyncresolver.Resolver, settings: DnsDiscovery, rec
             record_type,
             search=True,
             raise_on_no_answer=False,
-            backend=dns.asyncbackend.get_backend("asyncio"),
+            backend=_Backend(),
         )
     except dns.resolver.NXDOMAIN:
         return _none(Result.NXDOMAIN, "the name does not exist")
@@ -66,6 +68,20 @@ async def _ask(resolver: dns.asyncresolver.Resolver, settings: DnsDiscovery, rec
     if not hosts:
         return _none(Result.EMPTY, f"no usable {record_type} record")
     return Answer(hosts, float(answer.chaining_result.minimum_ttl))
+
+
+class _Backend(Backend):
+    """Leaves no socket behind when a look is cancelled: uvloop never ends with one that is open and forgotten."""
+
+    async def make_socket(self, *arguments: Any, **named: Any) -> Any:
+        """Make it, whether or not it is still wanted, and close it if it is not."""
+        making = asyncio.ensure_future(super().make_socket(*arguments, **named))  # type: ignore[no-untyped-call]
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):
+                await (await making).close()
+            raise
 
 
 def _usable(host: str) -> bool:
