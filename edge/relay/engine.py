@@ -370,24 +370,35 @@ class Engine:
 
     def _sweep(self) -> None:
         now = self.clock()
+        try:
+            self._keep_deadlines(now)
+        finally:
+            self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+
+    def _keep_deadlines(self, now: float) -> None:
         for context in self._contexts:
             context.waiting = 0
         for connection in tuple(self.connections):
-            connection.sweep(now)
-        for pool in self._pools.values():
-            pool.sweep(now)
+            try:
+                connection.sweep(now)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others' deadlines are kept
+                self._report("sweep", error)
+                connection.reset()
+        for pool in (*self._pools.values(), *self._retired):
+            try:
+                pool.sweep(now)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._report("sweep", error)
         for pool in tuple(self._retired):
-            self._sweep_retired(pool, now)
+            self._close_if_unused(pool)
         self._telemetry.sweep()
         self._shed_from = self.load.measure(now, sum(context.waiting for context in self._contexts))
         overloaded = self._shed_from < NOTHING_SHED
         self._counts_requests = overloaded or self._limits_requests
         self._admission.sweep(now, SWEEP_INTERVAL_S, overloaded=overloaded)
-        self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
-    def _sweep_retired(self, pool: OriginPool, now: float) -> None:
-        """Keep a replaced pool going for the exchanges that began with it; close it after the last."""
-        pool.sweep(now)
+    def _close_if_unused(self, pool: OriginPool) -> None:
+        """Close a replaced pool after the last of the exchanges that began with it."""
         if not any(pool in context.pools.values() for context in self._contexts):
             pool.close()
             if not pool.open_connections:

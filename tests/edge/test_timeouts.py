@@ -2,9 +2,11 @@
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 
 import pytest
 
+from edge.relay.refusal import Ended
 from tests.edge.raw import OriginConnection, answering, connected, get, ok, raw_origin, request, response, until
 from tests.edge.running import running_edge
 from tests.edge.test_relay import problem
@@ -27,6 +29,30 @@ async def test_s11_a_head_that_does_not_arrive_in_time_is_a_408(half: bytes) -> 
         assert (answer.status, problem(answer)["reason"]) == (408, "head_timeout")
         assert await client.rest() == b""
         assert origin.connections == []
+
+
+class Broken(Ended):
+    """A handler whose sweep fails."""
+
+    def sweep(self, now: float) -> None:
+        raise RuntimeError("a bug")
+
+
+async def test_what_is_wrong_with_one_connection_keeps_no_other_from_its_deadline() -> None:
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address, "timeouts.head_read_s=0.5") as edge,
+        AsyncExitStack() as stack,
+    ):
+        wrong = [await stack.enter_async_context(connected(edge.port)) for _ in range(5)]
+        await until(lambda: len(edge.engine.connections) == len(wrong))
+        for connection in edge.engine.connections:
+            connection._handler = Broken()
+        client = await stack.enter_async_context(connected(edge.port))
+        await client.send(b"GET / HTTP/1.1\r\n")
+        assert (await client.response()).status == 408
+        client.close()
+        await until(lambda: not edge.engine.connections)
 
 
 async def test_s11_a_head_that_trickles_in_has_no_longer_than_one_that_stalls() -> None:
