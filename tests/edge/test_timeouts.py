@@ -34,6 +34,9 @@ async def test_s11_a_head_that_does_not_arrive_in_time_is_a_408(half: bytes) -> 
 class Broken(Ended):
     """A handler whose sweep fails."""
 
+    def start(self) -> None:
+        """It has begun."""
+
     def sweep(self, now: float) -> None:
         raise RuntimeError("a bug")
 
