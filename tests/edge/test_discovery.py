@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.control.routing_files import DnsDiscovery
+from edge.upstream.discovery.dns_lookup import look_up
 from tests.edge.raw import WAIT_S, RawClient, answering, connected, get, ok, raw_origin, reset, until
 from tests.edge.running import RunningEdge, running_edge
 from tests.edge.test_relay import problem
@@ -272,3 +274,21 @@ async def test_addresses_that_are_all_unhealthy_are_asked_all_the_same() -> None
         api.status = 503
         await until(lambda: not healthy(edge)[str(api.address)])
         assert (await client.ask(get())).status == 200
+
+
+async def test_a_look_that_is_cancelled_at_any_moment_leaves_no_socket() -> None:
+    """One that is left open would keep uvloop, and so a worker, from ending."""
+    async with dns_server(Reply(silent=True)) as server:
+        settings = DnsDiscovery.model_validate({"name": "api.test:80", "servers": [server.address]})
+        before = open_files()
+        for turns in range(12):
+            task = asyncio.create_task(look_up(settings))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await until(lambda: open_files() <= before)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
