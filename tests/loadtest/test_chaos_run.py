@@ -76,7 +76,7 @@ def test_a_quick_scenario_runs_with_every_process_and_writes_its_figures(tmp_pat
     row = json.loads((tmp_path / "latest.json").read_text())[0]
     assert (row["scenario"], row["row"], row["wrong"], row["dup"]) == ("origins_down", "B2", 0, 0)
     assert row["requests"] > 100
-    assert 0 < row["failed"] == row["ideal_failed"]
+    assert row["failed"] >= row["ideal_failed"] > 0
     assert list(tmp_path.iterdir()) == [tmp_path / "latest.json"]
 
 
