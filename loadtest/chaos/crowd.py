@@ -42,9 +42,13 @@ class Visitor(asyncio.Protocol):
         """Say the first thing."""
         self.transport = cast(asyncio.Transport, transport)
         self.crowd.visitors.add(self)
-        if not self.reads:
-            self.transport.pause_reading()
         self.transport.write(self.first)
+        if not self.reads:  # not before the loop has begun to read, which it does after this call
+            asyncio.get_running_loop().call_soon(self._stop_reading)
+
+    def _stop_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
 
     def beat(self) -> None:
         """Say a little more."""
