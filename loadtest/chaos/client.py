@@ -12,6 +12,7 @@ import signal
 import ssl
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
@@ -26,6 +27,7 @@ from loadtest.chaos.plan import Plan, Stream, arrivals, read_plan
 TICK_S = 0.001
 SWEEP_S = 0.05
 CONNECT_TIMEOUT_S = 5.0
+MAX_CONNECTIONS = 4000
 
 
 class Client:
@@ -41,6 +43,7 @@ class Client:
         self._pending: dict[str, Request] = {}
         self._turn = 0
         self._cookies = [line.encode() for line in Path(plan.cookies).read_text().splitlines()] or [b""]
+        self._waiting: deque[Request] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._tls = ssl.create_default_context(cafile=plan.ca) if plan.ca else None
@@ -48,6 +51,7 @@ class Client:
     async def run(self) -> None:
         """Send everything, or until told to stop; then wait for the answers that are under way."""
         sweeper = asyncio.create_task(self._sweep())
+        await self._open_kept()
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, self._stopping.set)
         await self._send_all()
@@ -62,7 +66,12 @@ class Client:
         self.outcomes.append(request.outcome(kind, time.monotonic()))
 
     def take_back(self, connection: Connection) -> None:
-        """Keep a connection for the next request."""
+        """Keep a connection for the next request, which may be waiting."""
+        while self._waiting and connection.usable:
+            request = self._waiting.popleft()
+            if request.id in self._pending:
+                connection.send(request)
+                return
         self._idle[connection.source].append(connection)
 
     async def _send_all(self) -> None:
@@ -99,14 +108,30 @@ class Client:
             if connection.usable:
                 connection.send(request)
                 return
-        if self.open >= self._plan.max_connections:
+        if self._plan.kept_connections and self.open >= self._plan.kept_connections:
+            self._waiting.append(request)
+            return
+        if self.open >= MAX_CONNECTIONS:
             self.finish(request, Ending.UNCONNECTED)
             return
         task = self._loop.create_task(self._connect(request, source))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _open_kept(self) -> None:
+        for number in range(self._plan.kept_connections):
+            connection = await self._connected(number % len(self._idle))
+            if connection is not None:
+                self.take_back(connection)
+
     async def _connect(self, request: Request, source: int) -> None:
+        connection = await self._connected(source)
+        if connection is None:
+            self.finish(request, Ending.UNCONNECTED)
+        else:
+            connection.send(request)
+
+    async def _connected(self, source: int) -> Connection | None:
         plan = self._plan
         self.open += 1
         try:
@@ -118,9 +143,8 @@ class Client:
                 )  # fmt: skip
         except OSError:
             self.open -= 1
-            self.finish(request, Ending.UNCONNECTED)
-            return
-        connection.send(request)
+            return None
+        return connection
 
     async def _sweep(self) -> None:
         while True:

@@ -37,7 +37,8 @@ class Stream:
 @dataclass(slots=True, frozen=True)
 class Plan:
     """A client's whole work. `start_at` is of the machine's monotonic clock, which all its processes share.
-    Ids count from `first_id`."""
+    Ids count from `first_id`. With `kept_connections`, so many are opened before the start, and no others afterwards:
+    a request that finds none free waits in the client, and its latency counts on."""
 
     port: int
     start_at: float
@@ -49,8 +50,8 @@ class Plan:
     ca: str | None = None  # a file: speak TLS, and trust these
     server_name: str = "localhost"
     sources: tuple[str, ...] = SOURCES
-    max_connections: int = 4000
     first_id: int = 0
+    kept_connections: int = 0
 
     def write(self, file: Path) -> None:
         """Write it for the client's process."""

@@ -32,6 +32,7 @@ from loadtest.chaos.setup import Setup, write_config
 
 READY_S = 40.0
 START_AHEAD_S = 1.5
+CONNECT_S = 0.003  # one after the other
 FOREVER_S = 900.0
 IDS_PER_CLIENT = 10_000_000
 ESTABLISHED = "01"  # of /proc/net/tcp
@@ -161,14 +162,18 @@ class Stage:
     # Load.
 
     @asynccontextmanager
-    async def load(self, *streams: Stream, ca: str | None = None, max_connections: int = 4000) -> AsyncIterator[Load]:
-        """Run a client until the block ends; its outcomes are there afterwards."""
+    async def load(self, *streams: Stream, ca: str | None = None, kept: int = 0) -> AsyncIterator[Load]:
+        """Run a client until the block ends; its outcomes are there afterwards.
+
+        `kept` connections are opened before it begins, and no others then; 0 opens them as they are needed.
+        """
         self._clients += 1
         name = f"client-{self._clients}"
-        log, started = self.home / f"{name}.outcomes", time.monotonic() + START_AHEAD_S
+        log = self.home / f"{name}.outcomes"
+        started = time.monotonic() + START_AHEAD_S + kept * CONNECT_S
         plan = Plan(
             self.port, started, FOREVER_S, self.settings.seed, streams, str(self.base.cookies), str(log), ca,
-            max_connections=max_connections, first_id=self._clients * IDS_PER_CLIENT,
+            kept_connections=kept, first_id=self._clients * IDS_PER_CLIENT,
         )  # fmt: skip
         plan.write(self.home / f"{name}.plan")
         command = [sys.executable, "-m", "loadtest.chaos.client", str(self.home / f"{name}.plan")]

@@ -16,6 +16,7 @@ from loadtest.chaos.trial import Seen
 CRITICAL, EXTRAS = "critical", "extras"
 ROUTES = tuple(route(name, CALM, {"priority": name}, user="none") for name in (CRITICAL, "best_effort"))
 IN_TIME_MS = 500.0
+STEADY, SURGE = 200, 1000  # connections that devices have open already: what is in question is not their opening
 BUSY = 3  # programs that take their share of the edge's core, so that one client can ask for three times the rest
 CRITICAL_SHARE = 0.3  # of the capacity
 
@@ -29,11 +30,11 @@ async def overload(stage: Stage) -> Result:
     calm = Stream(EXTRAS, capacity * 0.2, "/best_effort", size=64, signed_in=False, timeout_s=2.0)
     more = replace(calm, name="more", rate=capacity * (3 - CRITICAL_SHARE - 0.2))
     phases = stage.phases
-    async with stage.load(critical, calm) as steady:
+    async with stage.load(critical, calm, kept=STEADY) as steady:
         await steady.phase(phases.warm_up_s)
         normal = await steady.phase(phases.normal_s)
         began = time.monotonic()
-        async with stage.load(more) as surge:
+        async with stage.load(more, kept=SURGE) as surge:
             began = max(began, surge.started)
             await surge.phase(phases.fault_s)
             fault = Window(began, time.monotonic())
