@@ -12,7 +12,6 @@ import signal
 import ssl
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
@@ -43,7 +42,6 @@ class Client:
         self._pending: dict[str, Request] = {}
         self._turn = 0
         self._cookies = [line.encode() for line in Path(plan.cookies).read_text().splitlines()] or [b""]
-        self._waiting: deque[Request] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._tls = ssl.create_default_context(cafile=plan.ca) if plan.ca else None
@@ -66,12 +64,7 @@ class Client:
         self.outcomes.append(request.outcome(kind, time.monotonic()))
 
     def take_back(self, connection: Connection) -> None:
-        """Keep a connection for the next request, which may be waiting."""
-        while self._waiting and connection.usable:
-            request = self._waiting.popleft()
-            if request.id in self._pending:
-                connection.send(request)
-                return
+        """Keep a connection for the next request."""
         self._idle[connection.source].append(connection)
 
     async def _send_all(self) -> None:
@@ -108,9 +101,6 @@ class Client:
             if connection.usable:
                 connection.send(request)
                 return
-        if self._plan.kept_connections and self.open >= self._plan.kept_connections:
-            self._waiting.append(request)
-            return
         if self.open >= MAX_CONNECTIONS:
             self.finish(request, Ending.UNCONNECTED)
             return

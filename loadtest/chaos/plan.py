@@ -37,8 +37,8 @@ class Stream:
 @dataclass(slots=True, frozen=True)
 class Plan:
     """A client's whole work. `start_at` is of the machine's monotonic clock, which all its processes share.
-    Ids count from `first_id`. With `kept_connections`, so many are opened before the start, and no others afterwards:
-    a request that finds none free waits in the client, and its latency counts on."""
+    Ids count from `first_id`. `kept_connections` are opened before the start; a request that finds none
+    free opens another."""
 
     port: int
     start_at: float

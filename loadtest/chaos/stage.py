@@ -165,7 +165,7 @@ class Stage:
     async def load(self, *streams: Stream, ca: str | None = None, kept: int = 0) -> AsyncIterator[Load]:
         """Run a client until the block ends; its outcomes are there afterwards.
 
-        `kept` connections are opened before it begins, and no others then; 0 opens them as they are needed.
+        `kept` connections are opened before it begins, the others as they are needed.
         """
         self._clients += 1
         name = f"client-{self._clients}"
