@@ -173,7 +173,7 @@ class Asking(Answering):
             self._backing_off = self._context.call_later(longest_s * self._context.random(), self._attempt)
 
     def _attempt(self) -> None:
-        """Make the next attempt, on a fresh connection: others that were kept may be stale too."""
+        """Make the next attempt, on whatever connection the pool has: it may be a kept one that is stale too."""
         self._backing_off = None
         permit = self._guard.admit()
         if permit <= UNAVAILABLE:
