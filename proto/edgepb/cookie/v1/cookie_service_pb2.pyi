@@ -1,7 +1,8 @@
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -14,12 +15,36 @@ class RenewOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REVOKED: _ClassVar[RenewOutcome]
     UNAVAILABLE: _ClassVar[RenewOutcome]
     REFUSED: _ClassVar[RenewOutcome]
+
+class RevocationReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REVOCATION_REASON_UNSPECIFIED: _ClassVar[RevocationReason]
+    SIGN_OUT_EVERYWHERE: _ClassVar[RevocationReason]
+    PASSWORD_CHANGED: _ClassVar[RevocationReason]
+    LOGOUT: _ClassVar[RevocationReason]
+    DEVICE_REMOVED: _ClassVar[RevocationReason]
+
+class RevocationKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REVOCATION_KIND_UNSPECIFIED: _ClassVar[RevocationKind]
+    CUSTOMER: _ClassVar[RevocationKind]
+    SESSION: _ClassVar[RevocationKind]
+    DEVICE: _ClassVar[RevocationKind]
 RENEW_OUTCOME_UNSPECIFIED: RenewOutcome
 RENEWED: RenewOutcome
 NOT_A_MEMBER: RenewOutcome
 REVOKED: RenewOutcome
 UNAVAILABLE: RenewOutcome
 REFUSED: RenewOutcome
+REVOCATION_REASON_UNSPECIFIED: RevocationReason
+SIGN_OUT_EVERYWHERE: RevocationReason
+PASSWORD_CHANGED: RevocationReason
+LOGOUT: RevocationReason
+DEVICE_REMOVED: RevocationReason
+REVOCATION_KIND_UNSPECIFIED: RevocationKind
+CUSTOMER: RevocationKind
+SESSION: RevocationKind
+DEVICE: RevocationKind
 
 class CreateRequest(_message.Message):
     __slots__ = ("customer_id", "account_owner_id", "profile_id", "esn", "device_type", "level")
@@ -68,6 +93,56 @@ class RenewResponse(_message.Message):
     outcome: RenewOutcome
     pair: CookiePair
     def __init__(self, outcome: _Optional[_Union[RenewOutcome, str]] = ..., pair: _Optional[_Union[CookiePair, _Mapping]] = ...) -> None: ...
+
+class RevokeRequest(_message.Message):
+    __slots__ = ("reason", "customer_id", "session_id", "esn", "except_session_id")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    ESN_FIELD_NUMBER: _ClassVar[int]
+    EXCEPT_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    reason: RevocationReason
+    customer_id: int
+    session_id: str
+    esn: str
+    except_session_id: str
+    def __init__(self, reason: _Optional[_Union[RevocationReason, str]] = ..., customer_id: _Optional[int] = ..., session_id: _Optional[str] = ..., esn: _Optional[str] = ..., except_session_id: _Optional[str] = ...) -> None: ...
+
+class RevokeResponse(_message.Message):
+    __slots__ = ("revocation",)
+    REVOCATION_FIELD_NUMBER: _ClassVar[int]
+    revocation: Revocation
+    def __init__(self, revocation: _Optional[_Union[Revocation, _Mapping]] = ...) -> None: ...
+
+class Revocation(_message.Message):
+    __slots__ = ("id", "kind", "customer_id", "session_id", "esn", "except_session_id", "revoked_at")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    ESN_FIELD_NUMBER: _ClassVar[int]
+    EXCEPT_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    REVOKED_AT_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    kind: RevocationKind
+    customer_id: int
+    session_id: str
+    esn: str
+    except_session_id: str
+    revoked_at: int
+    def __init__(self, id: _Optional[int] = ..., kind: _Optional[_Union[RevocationKind, str]] = ..., customer_id: _Optional[int] = ..., session_id: _Optional[str] = ..., esn: _Optional[str] = ..., except_session_id: _Optional[str] = ..., revoked_at: _Optional[int] = ...) -> None: ...
+
+class RevocationFeed(_message.Message):
+    __slots__ = ("revocations", "cursor", "more", "retention_s")
+    REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_S_FIELD_NUMBER: _ClassVar[int]
+    revocations: _containers.RepeatedCompositeFieldContainer[Revocation]
+    cursor: int
+    more: bool
+    retention_s: int
+    def __init__(self, revocations: _Optional[_Iterable[_Union[Revocation, _Mapping]]] = ..., cursor: _Optional[int] = ..., more: _Optional[bool] = ..., retention_s: _Optional[int] = ...) -> None: ...
 
 class Error(_message.Message):
     __slots__ = ("reason", "detail")
