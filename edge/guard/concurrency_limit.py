@@ -3,12 +3,16 @@
 After Gradient2 of Netflix's concurrency-limits. The median latency of a short window is compared with the long-term
 average of such medians; their ratio, at most 1, is the gradient by which the limit shrinks. A square root of the limit
 is added as room for a queue, and by that the limit grows while latencies stay as they are. The new limit is smoothed.
+
+The less important a call, the less of the limit it may use: what is critical is turned away last.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import ceil, sqrt
 from typing import Final
+
+from edge.contract.route import Priority
 
 _WINDOW_S: Final = 0.1
 _AT_LEAST: Final = 10  # calls in a window; the clock is read once for so many
@@ -16,6 +20,8 @@ _MAX_SAMPLES: Final = 100
 _LONG_WINDOWS: Final = 3000  # what the long-term average remembers: five minutes
 _DROPPED: Final = 0.9  # what is left of the limit after a window in which a call came to nothing
 _LOWEST_GRADIENT: Final = 0.5
+SHARES: Final[Sequence[float]] = (1.0, 0.9, 0.7, 0.5)
+"""By priority: how much of the limit may be in use for one more call to be let through."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -44,6 +50,7 @@ class ConcurrencyLimit:
         "_long_s",
         "_most",
         "_released",
+        "_room",
         "_samples",
         "_settings",
         "in_flight",
@@ -55,20 +62,28 @@ class ConcurrencyLimit:
         self._clock = clock
         self._estimate = float(settings.initial)
         self._long_s = 0.0
-        self.limit = settings.initial
+        self._set(settings.initial)
         self.in_flight = self._most = 0  # now, and in this window
         self._released = 0  # since the clock was read
         self._samples: list[float] = []
         self._dropped = False
         self._ends = clock() + _WINDOW_S
 
-    def acquire(self) -> bool:
-        """Take a place; False: there is none."""
-        if self.in_flight >= self.limit:
+    def has_room(self, priority: int) -> bool:
+        """Whether a call of this priority may have a place."""
+        return self.in_flight < self._room[priority]
+
+    def acquire(self, priority: int = Priority.CRITICAL) -> bool:
+        """Take a place for a call of this priority; False: there is none."""
+        if self.in_flight >= self._room[priority]:
             return False
+        self.occupy()
+        return True
+
+    def occupy(self) -> None:
+        """Take a place whether there is one or not, for a call that was let through before."""
         self.in_flight += 1
         self._most = max(self._most, self.in_flight)
-        return True
 
     def release(self, seconds: float, *, dropped: bool) -> None:
         """Give a place back: the call took so long, or was `dropped` because that was too long."""
@@ -111,7 +126,11 @@ class ConcurrencyLimit:
             wanted = estimate * max(_LOWEST_GRADIENT, min(1.0, gradient)) + sqrt(estimate)
         estimate += settings.smoothing * (wanted - estimate)
         self._estimate = max(float(settings.minimum), min(float(settings.maximum), estimate))
-        self.limit = int(self._estimate)
+        self._set(int(self._estimate))
+
+    def _set(self, limit: int) -> None:
+        self.limit = limit
+        self._room = [ceil(share * limit) for share in SHARES]
 
     def _remember(self, short_s: float) -> None:
         if not self._long_s:

@@ -1,7 +1,9 @@
 """What stands between requests and one origin: its breaker, its concurrency limit and its retry budget.
 
 A request is admitted once for each attempt and holds its permit until the origin's answer has a head, or until it is
-clear that none comes. Whoever holds a permit ends it exactly once.
+clear that none comes. Whoever holds a permit ends it exactly once. A request whose body is still to come holds a permit
+without a place in the concurrency limit: the origin cannot answer yet, and a device that sends slowly must not keep
+others out. `sent` gives it its place.
 """
 
 from typing import Final
@@ -12,6 +14,8 @@ from edge.guard.retry_budget import RetryBudget
 
 UNAVAILABLE: Final = 0
 """No permit: the breaker lets nothing through now."""
+
+_NO_PLACE: Final = 1 << 40  # added to the permit of a request that is still being sent
 
 OVERLOADED: Final = -1
 """No permit: as many requests as the limit allows are waiting for the origin."""
@@ -27,17 +31,37 @@ class OriginGuard:
         self.limit = limit
         self.budget = budget
 
-    def admit(self) -> int:
+    def admit(self, priority: int) -> int:
         """Return a permit, above 0, for one attempt, or UNAVAILABLE or OVERLOADED. Nobody waits."""
         permit = self.breaker.acquire()
-        if permit and not self.limit.acquire():
+        if permit and not self.limit.acquire(priority):
             self.breaker.released(permit)
             return OVERLOADED
         return permit
 
+    def admit_sending(self, priority: int) -> int:
+        """The same for a request whose body is still to come: it has no place before it is `sent`."""
+        permit = self.breaker.acquire()
+        if not permit:
+            return UNAVAILABLE
+        if not self.limit.has_room(priority):
+            self.breaker.released(permit)
+            return OVERLOADED
+        return permit | _NO_PLACE
+
+    def sent(self, permit: int) -> int:
+        """Return the permit to go on with once all of a request is sent."""
+        if permit & _NO_PLACE:
+            self.limit.occupy()
+            permit ^= _NO_PLACE
+        return permit
+
     def answered(self, permit: int, seconds: float, *, working: bool) -> None:
         """Give a permit back: an answer began after so many seconds, one of a `working` origin or not."""
-        self.limit.release(seconds, dropped=False)
+        if permit & _NO_PLACE:  # the origin has not waited for the end: how long it took says nothing
+            permit, seconds = permit ^ _NO_PLACE, 0.0
+        else:
+            self.limit.release(seconds, dropped=False)
         if working:
             self.breaker.succeeded(permit, seconds)
         else:
@@ -45,22 +69,29 @@ class OriginGuard:
 
     def timed_out(self, permit: int, seconds: float) -> None:
         """Give a permit back: no answer came within so many seconds."""
-        self.limit.release(seconds, dropped=True)
+        if permit & _NO_PLACE:
+            permit ^= _NO_PLACE
+        else:
+            self.limit.release(seconds, dropped=True)
         self.breaker.failed(permit)
 
     def failed(self, permit: int) -> None:
         """Give a permit back: the origin could not be reached, or broke off before its answer."""
-        self.limit.forget()
-        self.breaker.failed(permit)
+        self.breaker.failed(self._forget(permit))
 
     def released(self, permit: int) -> None:
         """Give a permit back without a verdict: the attempt was given up for a reason that is not the origin's."""
-        self.limit.forget()
-        self.breaker.released(permit)
+        self.breaker.released(self._forget(permit))
 
     def broke_off(self, permit: int) -> None:
         """Take back that an answer was one of a working origin: it broke off. The permit is not held any more."""
-        self.breaker.broke_off(permit)
+        self.breaker.broke_off(permit & ~_NO_PLACE)
+
+    def _forget(self, permit: int) -> int:
+        if permit & _NO_PLACE:
+            return permit ^ _NO_PLACE
+        self.limit.forget()
+        return permit
 
     def __repr__(self) -> str:
         return f"OriginGuard({self.breaker!r}, {self.limit!r}, {self.budget!r})"

@@ -1,7 +1,8 @@
 """The asking side of one exchange: admission, a connection, the head on its way, and another attempt where one is safe.
 
 An attempt holds a permit of the origin's guard from `_ask_origin` until the answer's head, or until it is clear that
-there will be none. Only what the origin may act upon twice is sent again: docs/resilience.md, "Retries".
+there will be none; a place in the concurrency limit from the end of the request on. Only what the origin may act upon
+twice is sent again: docs/resilience.md, "Retries".
 """
 
 from typing import Final
@@ -40,7 +41,7 @@ class Asking(Answering):
         inlet, request = self._inlet, self.exchange.request
         if inlet is not None and request.body is None and request.transform is None and request.method in _REPLAYABLE:
             inlet.keep(_MAX_KEPT_BYTES)
-        permit = self._guard.admit()
+        permit = self._admitted()
         if permit <= UNAVAILABLE:
             self._turn_away(permit)
             return
@@ -51,6 +52,12 @@ class Asking(Answering):
         else:
             self._hold_body()
             self._pool.request(self)
+
+    def _admitted(self) -> int:
+        inlet = self._inlet
+        if inlet is None or inlet.ended:
+            return self._guard.admit(self.exchange.route.priority)
+        return self._guard.admit_sending(self.exchange.route.priority)
 
     def _turn_away(self, refusal: int) -> None:
         reason = Reason.ORIGIN_UNAVAILABLE if refusal == UNAVAILABLE else Reason.ORIGIN_OVERLOADED
@@ -175,7 +182,7 @@ class Asking(Answering):
     def _attempt(self) -> None:
         """Make the next attempt, on whatever connection the pool has: it may be a kept one that is stale too."""
         self._backing_off = None
-        permit = self._guard.admit()
+        permit = self._admitted()
         if permit <= UNAVAILABLE:
             self._turn_away(permit)
             return

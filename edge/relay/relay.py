@@ -58,6 +58,8 @@ class Relay(Asking):
             self._transform_failed(error)
             return
         self._asked_at = self._context.clock()
+        if self._permit:
+            self._permit = self._guard.sent(self._permit)
         if inlet.collecting:
             self.exchange.request.body = inlet.collected()
             self._run_inbound(self._resume_at)

@@ -416,6 +416,54 @@ async def test_an_answer_that_streams_on_takes_no_place_after_its_head() -> None
         assert held(edge) == 0
 
 
+async def test_m1_an_upload_takes_a_place_only_once_it_has_come() -> None:
+    async with served(silent, *NARROW) as (_, edge, client), contextlib.AsyncExitStack() as stack:
+        for _ in range(5):  # more than there are places
+            slow = await stack.enter_async_context(connected(edge.port))
+            await slow.send(request(b"POST", b"/upload", b"Content-Length: 6", body=b"hal"))
+        await until(lambda: edge.engine.origin_connections == 5)
+        assert held(edge) == 0
+        await slow.send(b"f\r\n")
+        await until(lambda: held(edge) == 1)
+        await client.send(get())
+        await until(lambda: held(edge) == 2)
+
+
+async def test_m1_an_upload_that_is_answered_or_given_up_before_its_end_gives_back_no_place() -> None:
+    early = response(b"413 Content Too Large", b"Content-Length: 0", b"Connection: close")
+
+    async def script(connection: OriginConnection) -> None:
+        asked = await connection.request(head_only=True)
+        if asked is not None and asked.target == b"/upload":
+            await connection.send(early)
+        else:
+            await connection.request()  # which never comes
+
+    async with served(script, *NARROW) as (_, edge, client):
+        await client.send(request(b"POST", b"/upload", b"Content-Length: 6", body=b"hal"))
+        assert (await client.response()).status == 413
+        async with connected(edge.port) as other:
+            await other.send(request(b"POST", b"/upload?other", b"Content-Length: 6", body=b"hal"))
+            await until(lambda: edge.engine.origin_connections >= 1)
+            other.reset()
+        await until(lambda: edge.engine.origin_connections == 0)
+        assert held(edge) == 0
+
+
+async def test_l1_the_critical_have_the_last_places_of_an_origin() -> None:
+    ten = [f"origins.api.concurrency_limit.{name}=10" for name in ("minimum", "initial", "maximum")]
+    priorities = {b"/browse": "bulk", b"/echo": "best_effort", b"/": "degraded", b"/account": "critical"}
+    routes = [f"routes.{target.decode()[1:]}.priority={name}" for target, name in priorities.items() if target != b"/"]
+    free = [f"routes.{name}.auth.user=none" for name in ("browse", "account")]
+    async with served(silent, *ten, *routes, *free) as (_, edge, client), contextlib.AsyncExitStack() as stack:
+        for target, places in zip(priorities, (5, 7, 9, 10), strict=True):
+            while held(edge) < places:
+                waiting, before = await stack.enter_async_context(connected(edge.port)), held(edge)
+                await waiting.send(get(target))
+                await until(lambda before=before: held(edge) > before)  # type: ignore[misc]
+            assert problem(await client.ask(get(target)))["reason"] == "origin_overloaded"
+
+
 async def test_the_metrics_tell_states_limits_and_what_is_in_flight() -> None:
     async with served(failing_with_500, *TOUCHY) as (_, edge, client):
         while state(edge) is State.CLOSED:

@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.guard.concurrency_limit import ConcurrencyLimit, ConcurrencySettings
+from edge.contract.route import Priority
+from edge.guard.concurrency_limit import SHARES, ConcurrencyLimit, ConcurrencySettings
 from tests.guard.clock import Clock
 
 SETTINGS = ConcurrencySettings(initial=100, minimum=10, maximum=400, smoothing=0.2, tolerance=1.5)
@@ -25,6 +26,41 @@ def test_one_call_more_than_the_limit_is_turned_away_and_every_place_comes_back(
     limit.forget()
     assert limit.in_flight == 98
     assert limit.acquire()
+
+
+def test_l1_the_less_important_is_turned_away_before_the_more_important() -> None:
+    limit = ConcurrencyLimit(SETTINGS, Clock())
+    for priority, places in zip(reversed(Priority), (50, 70, 90, 100), strict=True):
+        while limit.has_room(priority):
+            assert limit.acquire(priority)
+        assert not limit.acquire(priority)
+        assert limit.in_flight == places
+
+
+@given(st.integers(1, 1000))
+def test_every_priority_has_a_place_and_all_of_them_are_the_critical_ones(places: int) -> None:
+    for priority in Priority:
+        limit = ConcurrencyLimit(ConcurrencySettings(places, places, places, 0.2, 1.5), Clock())
+        taken = 0
+        while limit.acquire(priority):
+            taken += 1
+        assert 1 <= taken <= places
+        assert taken >= SHARES[priority] * places - 1e-9
+        assert priority is not Priority.CRITICAL or taken == places
+
+
+@given(st.sampled_from(Priority))
+def test_a_limit_that_one_priority_alone_uses_still_grows(priority: Priority) -> None:
+    clock = Clock()
+    limit = ConcurrencyLimit(SETTINGS, clock)
+    for _ in range(20):
+        taken = 0
+        while limit.acquire(priority):
+            taken += 1
+        clock.pass_(0.11)
+        for _ in range(taken):
+            limit.release(0.05, dropped=False)
+    assert limit.limit > 110
 
 
 def test_a_limit_that_is_used_grows_while_latencies_stay_and_stops_at_its_maximum() -> None:
