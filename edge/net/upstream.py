@@ -68,7 +68,7 @@ class Owner(Protocol):
     """The pool a connection belongs to."""
 
     def connection_closed(self, connection: "Upstream") -> None:
-        """The connection is gone."""
+        """The connection is gone, and its handler has been told."""
         ...
 
 
@@ -225,16 +225,16 @@ class Upstream(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell a clean end of a body that only the close ends from a cut one."""
+        """Tell a clean end of a body that only the close ends from a cut one; the owner after that verdict."""
         self.state = State.CLOSED
-        self._owner.connection_closed(self)
-        if self._handler is None:
-            return
-        body = self._body
-        if exc is None and self._ended and body is not None and body.ended_by_close():
-            self._end(self._handler, body.trailers, extra=False)
-        else:
-            self._fail(Reason.ORIGIN_CUT if self._answered else Reason.ORIGIN_CLOSED)
+        handler, body = self._handler, self._body
+        try:
+            if handler is not None and exc is None and self._ended and body is not None and body.ended_by_close():
+                self._end(handler, body.trailers, extra=False)
+            else:
+                self._fail(Reason.ORIGIN_CUT if self._answered else Reason.ORIGIN_CLOSED)
+        finally:
+            self._owner.connection_closed(self)
 
     def pause_writing(self) -> None:
         """Pass the back-pressure on."""

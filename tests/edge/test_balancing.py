@@ -12,6 +12,7 @@ import pytest
 from edge.contract.reasons import Reason
 from edge.control.values import parse_address
 from edge.net.upstream import Upstream
+from edge.upstream.ejection import Standing
 from edge.upstream.endpoint import Endpoint
 from edge.upstream.pool import OriginPool
 from tests.edge.raw import (
@@ -277,6 +278,47 @@ async def test_an_ejected_address_returns_by_a_probe_and_is_used_again() -> None
         asked = bad.asked
         while bad.asked < asked + 3:
             assert await statuses(edge.port, 1) == [200]
+
+
+async def until_close(connection: OriginConnection) -> None:
+    """Answer one request with a body that only the connection's end ends."""
+    await connection.request()
+    await connection.send(response(b"200 OK") + b"all")
+
+
+async def test_a_probe_whose_answer_ends_with_its_connection_brings_the_address_back() -> None:
+    bad = Moody("500")
+
+    async def script(connection: OriginConnection) -> None:
+        await (until_close if bad.mood == "ok" else bad)(connection)
+
+    async with contextlib.AsyncExitStack() as stack:
+        running = await origins(stack, script, answering(ok()))
+        edge = await stack.enter_async_context(running_edge(running[0].address, addresses(*running), *QUICK))
+        while not ejections(edge):
+            await statuses(edge.port, 1)
+        bad.mood = "ok"
+        async with asyncio.timeout(8):
+            while endpoint_of(edge, running[0]) not in pool_of(edge)._rotation.active:
+                assert await statuses(edge.port, 1) == [200]
+
+
+@pytest.mark.parametrize("mood", ["500", "reset", "cut"])
+async def test_each_probe_that_fails_doubles_the_time_until_the_next(mood: str) -> None:
+    bad = Moody(mood)
+    async with contextlib.AsyncExitStack() as stack:
+        running = await origins(stack, bad, answering(ok()))
+        edge = await stack.enter_async_context(running_edge(running[0].address, addresses(*running), *QUICK))
+        endpoint = endpoint_of(edge, running[0])
+        post = request(b"POST", b"/upload", b"Content-Length: 3", body=b"abc")
+        while not ejections(edge):
+            await statuses(edge.port, 1, post)
+        asked = bad.asked
+        while bad.asked < asked + 2:
+            await statuses(edge.port, 1, post)
+        await until(lambda: endpoint.standing is Standing.EJECTED)
+        assert endpoint.record.level == 3
+        assert sum(ejections(edge).values()) == 3
 
 
 async def test_at_most_one_probe_is_in_flight() -> None:
