@@ -14,6 +14,7 @@ from edge.supervisor.process import WorkerProcess, ending
 
 DRAIN_MARGIN_S: Final = 2.0
 READY_MARGIN_S: Final = 30.0
+_STOPPING: Final = "the edge stops"
 
 
 class SlotState(StrEnum):
@@ -115,6 +116,8 @@ class Slot:
 
     async def move_to(self, config: Config) -> str:
         """Serve `config` with a new process; return why the one that serves could not be replaced, or nothing."""
+        if self._drain.is_set():
+            return f"worker {self.index}: {_STOPPING}"
         if self.state is SlotState.READY:
             return await self._replace(config)
         self.start_anew(config)
@@ -131,15 +134,18 @@ class Slot:
         except OSError as error:
             return f"worker {self.index}: no process can be started: {error.strerror}"
         process.serve(self.index, self._on_ready)
-        ready = asyncio.ensure_future(process.ready.wait())
-        await asyncio.wait({ready, process.ended}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
+        decided = [asyncio.ensure_future(event.wait()) for event in (process.ready, self._drain)]
+        await asyncio.wait({*decided, process.ended}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        for each in decided:
+            each.cancel()
         problem = ""
-        if process.ended.done():
+        if self._drain.is_set():
+            problem = _STOPPING
+        elif process.ended.done():
             problem = f"the new one {ending(process.ended.result())}; its lines say why"
         elif not process.ready.is_set():
             problem = f"the new one was not ready in {patience_s:g} s"
-        elif before is None or self.process is not before or self._drain.is_set():
+        elif before is None or self.process is not before:
             problem = "the old one has ended meanwhile"
         if problem:
             process.kill()

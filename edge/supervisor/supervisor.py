@@ -29,6 +29,7 @@ from edge.telemetry.snapshot import Labels, Merged, Snapshot, WorkerValues
 _REPORT_TIMEOUT_S: Final = 0.5
 _STOP: Final = (signal.SIGTERM, signal.SIGINT)
 _CHANGES: Final = {"reload": rollout.reload, "restart": rollout.restart}
+_NOT_NOW: Final = Outcome(Result.WORKER_REFUSED, "the edge cannot do that, or not now")
 _BY_SIGNAL: Final = {signal.SIGHUP: "reload", signal.SIGUSR2: "restart"}
 
 EXIT_STOPPED: Final = 0
@@ -106,9 +107,11 @@ class Supervisor:
         """Carry out `reload` or `restart` with the configuration as it is on disk; one at a time."""
         roll_out, fleet = _CHANGES.get(kind), self._fleet
         if roll_out is None or fleet is None or self._stopping.is_set():
-            return Outcome(Result.WORKER_REFUSED, "the edge cannot do that, or not now")
+            return _NOT_NOW
         async with self._changing:
             loaded = await asyncio.to_thread(self._plan.load)
+            if self._stopping.is_set():  # meanwhile: workers that finish what they have are left alone
+                return _NOT_NOW
             outcome = invalid(loaded) if isinstance(loaded, ConfigErrors) else await roll_out(fleet, loaded)
         self._changes[kind, outcome.result] += 1
         self._last_change = (float(outcome.result is Result.APPLIED), time.time())
@@ -175,6 +178,8 @@ class Supervisor:
             self._say(f"{late} workers did not leave in {drain_s:g} s and are ended")
         fleet.kill()
         await running
+        async with self._changing:  # one that was broken off ends the process that it started
+            pass
 
     def _change_soon(self, kind: str) -> None:
         if kind == "reload" and hung_up():

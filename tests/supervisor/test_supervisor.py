@@ -286,6 +286,38 @@ async def test_w4_a_restart_whose_first_worker_does_not_come_up_leaves_all_as_th
         assert int(await edge.get("/")) > 0
 
 
+@pytest.mark.parametrize("kind", ["reload", "restart"])
+async def test_w2_a_change_that_a_stop_overtakes_ends_no_request(kind: str) -> None:
+    async with supervising(plan()) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        reader, writer = await asyncio.open_connection(*edge.supervisor.listening)
+        writer.write(b"GET /held HTTP/1.1\r\n\r\n")
+        await _in_flight(edge.admin, "/held")
+        changing = asyncio.create_task(edge.supervisor.change(kind))
+        await asyncio.sleep(0)  # it reads the files
+        edge.supervisor.stop()
+        outcome = await changing
+        writer.write(b"\n")
+        assert b"200 OK" in await reader.read()
+        writer.close()
+        assert outcome.result is Result.WORKER_REFUSED
+        assert await edge.task == 0
+
+
+async def test_w2_a_stop_breaks_a_restart_off_and_leaves_no_process_of_it(tmp_path: Path) -> None:
+    gate = tmp_path / "hang"
+    async with supervising(plan(arguments=("--hang-if", str(gate)))) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        gate.touch()
+        changing = asyncio.create_task(edge.supervisor.change("restart"))
+        await edge.until(lambda: len(psutil.Process().children()) == 2)
+        edge.supervisor.stop()
+        assert await edge.task == 0
+        assert changing.done()
+        assert (await changing).result is Result.WORKER_REFUSED
+        assert psutil.Process().children() == []
+
+
 async def test_a_worker_that_cannot_start_is_started_anew_with_a_reload(tmp_path: Path) -> None:
     gate = tmp_path / "fail"
     gate.touch()

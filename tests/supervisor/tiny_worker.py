@@ -1,7 +1,7 @@
 """A worker of a few lines, for the supervisor's tests: inherits its socket, reports over the control channel.
 
-`GET /` answers with its process id, `/crash` ends it with code 3, `/slow` answers only once it drains, `/stuck`
-makes it deaf to draining.
+`GET /` answers with its process id, `/crash` ends it with code 3, `/slow` answers only once it drains, `/held`
+once one more line is sent, `/stuck` makes it deaf to draining.
 """
 
 import argparse
@@ -48,6 +48,8 @@ class TinyWorker:
         await self.channel.open(options.control_fd)
         if options.fail or (options.fail_if and os.path.exists(options.fail_if)):  # noqa: ASYNC240, PTH110 - a tiny worker
             os._exit(4)
+        if options.hang_if and os.path.exists(options.hang_if):  # noqa: ASYNC240, PTH110
+            await self.draining.wait()
         self.channel.loaded()
         slot = await self.channel.slot
         self.metrics.config = ((await self.channel.files).revision, "hash")
@@ -70,6 +72,8 @@ class TinyWorker:
                 await asyncio.sleep(0)
                 os._exit(3)
             self.stuck = self.stuck or path == "/stuck"
+            if path == "/held":
+                await reader.readline()
             if path == "/slow":
                 await self.draining.wait()
             writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n%d" % os.getpid())
@@ -90,6 +94,7 @@ def main() -> None:
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--fail", action="store_true")
     parser.add_argument("--fail-if", default="")
+    parser.add_argument("--hang-if", default="")
     parser.add_argument("--refuse-in", type=int)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(parser.parse_args()))
