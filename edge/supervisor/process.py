@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import socket
 import sys
@@ -66,6 +67,9 @@ class WorkerProcess:
         with theirs:
             self._channel: ControlChannel = await open_channel(ours, self._message, self._closed.set)
             fds = tuple(each.fileno() for each in listening)
+            if min(fds) < 0:  # a drain has begun meanwhile
+                self._channel.close()
+                raise OSError(errno.EBADF, "the listening sockets are closed")
             try:
                 # A session of its own: Ctrl-C reaches the supervisor alone, which drains its workers in order.
                 self._process = await asyncio.create_subprocess_exec(

@@ -4,14 +4,17 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 
 import psutil
 import pytest
 
 from edge.supervisor import rollout, supervisor
-from edge.supervisor.config import Result
+from edge.supervisor.config import Config, Result
 from edge.supervisor.control_socket import ask
+from edge.supervisor.crew import Crew
+from edge.telemetry.snapshot import WorkerValues
 from tests.supervisor.conftest import Running, plan, supervising
 
 
@@ -316,6 +319,14 @@ async def test_w2_a_stop_breaks_a_restart_off_and_leaves_no_process_of_it(tmp_pa
         assert changing.done()
         assert (await changing).result is Result.WORKER_REFUSED
         assert psutil.Process().children() == []
+
+
+async def test_w2_no_process_is_started_once_the_sockets_are_closed() -> None:
+    what = plan()
+    with socket.socket() as listening:
+        crew = Crew(what.command, [listening], WorkerValues(), list[str]().append)
+    with pytest.raises(OSError, match="closed"):
+        await crew.take(Config(what.snapshot, 1))
 
 
 async def test_a_worker_that_cannot_start_is_started_anew_with_a_reload(tmp_path: Path) -> None:
