@@ -6,6 +6,7 @@ among them. The groups are OpenSSL's own, X25519 first.
 """
 
 import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -50,26 +51,49 @@ class BadCertificateError(ValueError):
     """A certificate, key, CA or CRL file cannot be used; the text names the file and says why."""
 
 
+class ServerContext(ssl.SSLContext):
+    """A context to accept with, and when its files were loaded, in epoch seconds."""
+
+    loaded_at = 0.0
+
+
 def server_context(
     pair: KeyPair, *, min_version: MinVersion = "1.2", clients: Verification = "none", trust: Trust | None = None
-) -> ssl.SSLContext:
+) -> ServerContext:
     """Return a context to accept with. `trust` says whose client certificates are good, unless `clients` is none.
 
     Raises BadCertificateError.
     """
-    context = _context(ssl.PROTOCOL_TLS_SERVER, min_version)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    _set_up(context, min_version)
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.verify_mode = _VERIFICATIONS[clients]
     _load_pair(context, pair)
     if clients != "none" and trust is not None:
         _load_trust(context, trust)
+    if clients != "none":  # tickets would outlive what has been revoked; a session by its id ends with a reset
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
+    context.loaded_at = time.time()
     return context
+
+
+def outdated(session: ssl.SSLObject) -> bool:
+    """Return whether a client's certificate was verified by files that are no longer in use.
+
+    A session that is resumed brings the certificate that was shown, and verified, when it began.
+    """
+    if not session.session_reused:
+        return False
+    context, began = session.context, session.session
+    return began is None or not isinstance(context, ServerContext) or began.time <= context.loaded_at
 
 
 def client_context(trust: Trust, pair: KeyPair | None = None, *, min_version: MinVersion = "1.2") -> ssl.SSLContext:
     """Return a context to connect with: it verifies the server's chain and name, always. Raises BadCertificateError."""
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, min_version)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _set_up(context, min_version)
     _load_trust(context, trust)
     if pair is not None:
         _load_pair(context, pair)
@@ -102,12 +126,10 @@ def dns_names(path: Path) -> tuple[str, ...]:
     return tuple(name.lower() for name in names.value.get_values_for_type(x509.DNSName))
 
 
-def _context(protocol: int, min_version: MinVersion) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
+def _set_up(context: ssl.SSLContext, min_version: MinVersion) -> None:
     context.minimum_version = _VERSIONS[min_version]
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(ALPN)
-    return context
 
 
 def _load_pair(context: ssl.SSLContext, pair: KeyPair) -> None:

@@ -23,6 +23,7 @@ from edge.net.client_certificate import client_certificate
 from edge.net.downstream import Downstream
 from edge.net.proxy_protocol import ProxyHeader
 from edge.net.roles import StreamHandler
+from edge.net.tls import outdated
 from edge.relay.admission import Admission, connections_within
 from edge.relay.chain import Chain
 from edge.relay.context import Context
@@ -219,10 +220,13 @@ class Engine:
         return self._admission.admit(connection, peername)
 
     def _handshaken(self, connection: Downstream, session: ssl.SSLObject) -> bool:
-        """Name the client certificate, if there is one; return False when it cannot be read."""
+        """Name the client certificate; return False for one that cannot be read, or was verified by older files."""
         count(self._telemetry.metrics.tls_handshakes, ("device", "completed"))
         certificate = session.getpeercert(binary_form=True)
         if certificate is not None:
+            if outdated(session):
+                self.dropped("tls_session_outdated")
+                return False
             try:
                 connection.client_certificate = client_certificate(certificate)
             except ValueError:

@@ -3,9 +3,11 @@
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, OnError, Verdict
 from edge.contract.identity import ClientCertificate
+from edge.net import tls
 from edge.net.tls import CIPHERS
 from tests.certificates import TestAuthority
 from tests.edge.raw import RawClient, RawOrigin, answering, connected, get, ok, raw_origin, request, until
@@ -191,16 +194,31 @@ def test_every_cipher_suite_is_known_to_this_openssl() -> None:
     assert names == CIPHERS.split(":")
 
 
-async def test_a_tls_1_2_session_is_resumed_after_a_reload(authority: TestAuthority) -> None:
-    def session_of(port: int, before: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None]:
-        with (
-            socket.create_connection(("127.0.0.1", port)) as sock,
-            context.wrap_socket(sock, server_hostname="localhost", session=before) as secured,
-        ):
-            secured.sendall(get())
-            secured.recv(65536)
-            return secured.session, secured.session_reused
+def session_of(
+    context: ssl.SSLContext, port: int, before: ssl.SSLSession | None = None
+) -> tuple[ssl.SSLSession | None, bool | None, bytes]:
+    """Ask once, with a session if there is one; return the session, whether one was resumed, and what was answered."""
+    with (
+        socket.create_connection(("127.0.0.1", port)) as sock,
+        context.wrap_socket(sock, server_hostname="localhost", session=before) as secured,
+    ):
+        secured.sendall(get())
+        answer = secured.recv(65536)
+        session, reused = secured.session, secured.session_reused
+        if answer:
+            secured.unwrap().close()  # a session by its id is forgotten unless the connection is closed in order
+        return session, reused, answer
 
+
+def unanswered(context: ssl.SSLContext, port: int, session: ssl.SSLSession | None) -> bool:
+    """Say whether nothing comes back: the handshake fails, or the connection is reset after it."""
+    try:
+        return not session_of(context, port, session)[2]
+    except OSError:
+        return True
+
+
+async def test_a_tls_1_2_session_is_resumed_after_a_reload(authority: TestAuthority) -> None:
     pair = authority.issue("edge", ["localhost"])
     context = authority.client()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -208,10 +226,10 @@ async def test_a_tls_1_2_session_is_resumed_after_a_reload(authority: TestAuthor
         raw_origin(answering(ok())) as origin,
         running_edge(origin.address, *certificates(pair), QUICK) as edge,
     ):
-        session, _ = await asyncio.to_thread(session_of, edge.port, None)
+        session, *_ = await asyncio.to_thread(session_of, context, edge.port)
         authority.issue("edge", ["localhost"])
         await until(lambda: reloads(edge, authority, "loaded"))
-        _, reused = await asyncio.to_thread(session_of, edge.port, session)
+        _, reused, _ = await asyncio.to_thread(session_of, context, edge.port, session)
     assert reused
 
 
@@ -425,6 +443,44 @@ async def test_a_client_certificate_of_another_ca_expired_or_revoked_is_refused(
         assert not spy.exchanges
         async with connected(edge.port, tls=authority.client(certificate="device")) as client:
             assert (await client.ask(get())).status == 200
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_client_certificate_revoked_meanwhile_is_refused_though_its_session_is_known(
+    authority: TestAuthority, version: ssl.TLSVersion
+) -> None:
+    authority.issue("device")
+    context = authority.client(certificate="device")
+    context.minimum_version = context.maximum_version = version
+    revocations = authority.revocations()
+    async with spied(authority, "required", f"listener.tls.client_crl_file={revocations}", QUICK) as (edge, spy, _):
+        session, _, answer = await asyncio.to_thread(session_of, context, edge.port)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        authority.revocations("device")
+        await until(lambda: reloads(edge, authority, "loaded"))
+        for _ in range(2):
+            assert await asyncio.to_thread(unanswered, context, edge.port, session)
+        assert len(spy.exchanges) == 1
+
+
+async def test_a_session_from_before_a_reload_of_client_cas_costs_one_try(
+    authority: TestAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "time", SimpleNamespace(time=lambda: time.time() - 60))
+    authority.issue("device")
+    context = authority.client(certificate="device")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with spied(authority, "required", QUICK) as (edge, _, _):
+        session = (await asyncio.to_thread(session_of, context, edge.port))[0]
+        _, reused, _ = await asyncio.to_thread(session_of, context, edge.port, session)
+        assert reused
+        monkeypatch.setattr(tls, "time", time)
+        authority.issue("edge", ["localhost"])
+        await until(lambda: reloads(edge, authority, "loaded"))
+        assert await asyncio.to_thread(unanswered, context, edge.port, session)
+        assert edge.metrics.dropped == {("tls_session_outdated",): 1}
+        _, reused, answer = await asyncio.to_thread(session_of, context, edge.port, session)
+        assert (reused, answer[:12]) == (False, b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize(
