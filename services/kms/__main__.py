@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from aiohttp import web
-from sqlalchemy.exc import DatabaseError
 
 from services.kit.callers import Callers
 from services.kit.config import check_config, read_config
+from services.kit.database import Database, usable
 from services.kit.process import MAX_BODY_BYTES, StartError, arguments, run, secrets_directory
 from services.kms.config import KmsConfig
 from services.kms.sealing import Sealer, Unsealable, read_master_key
@@ -24,18 +24,18 @@ async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
     secrets = secrets_directory(options)
     callers = Callers.from_directory(secrets, config.identities)
     sealer = Sealer(read_master_key(secrets / "master.key"))
-    path = options.var / "kms.sqlite"
+    database = Database(config.database, options.var / "kms.sqlite")
+    stack.callback(database.close)
     try:
-        store = Store(path, sealer, config.access_log_max_rows, time.time())
-        server = KmsServer(config, callers, store)
-        stack.callback(server.close)
-        # Before new keys are made: a wrong master key must not leave some that no other opens.
-        store.check()
-        store.ensure_primaries(config.key_sets, time.time())
+        with usable(database):
+            store = Store(database, sealer, config.access_log_max_rows, time.time())
+            server = KmsServer(config, callers, store)
+            stack.callback(server.close)
+            # Before new keys are made: a wrong master key must not leave some that no other opens.
+            store.check()
+            store.ensure_primaries(config.key_sets, time.time())
     except Unsealable as error:
-        raise StartError(f"{path} was sealed under another master key: {error}") from None
-    except (OSError, DatabaseError) as error:
-        raise StartError(f"{path} cannot be used: {' '.join(str(error).split())}") from None
+        raise StartError(f"{database} was sealed under another master key: {error}") from None
     return server.application(MAX_BODY_BYTES)
 
 

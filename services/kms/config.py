@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from services.kit.database import DatabaseConfig
+
 Purpose = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 
 
@@ -25,6 +27,7 @@ class KmsConfig(BaseModel):
     key_sets: Annotated[tuple[Purpose, ...], Field(min_length=1)]
     identities: Annotated[Mapping[Purpose, Identity], Field(min_length=1)]
     access_log_max_rows: Annotated[int, Field(ge=1000)] = 1_000_000
+    database: DatabaseConfig = DatabaseConfig()
 
     @model_validator(mode="after")
     def _grants_name_key_sets(self) -> "KmsConfig":

@@ -1,7 +1,8 @@
-"""The sealed store: key versions, their revision and the access log in one SQLite file.
+"""The sealed store: key versions, their revision and the access log in one database.
 
-Every call is one transaction that is on the disk when the call returns, so that a killed service has lost nothing it
-answered for. Calls block: the server makes them on a thread of their own, one at a time.
+Every call is one exclusive transaction that is on the disk when the call returns: a killed service has lost nothing it
+answered for, and a revision never comes with the versions of another, however many instances share the database.
+Calls block: the server makes them on a thread of their own, one at a time.
 """
 
 import os
@@ -9,17 +10,19 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from services.kit.database import Database
 from services.kms.access import Access
-from services.kms.database import empty_write_ahead_log, open_database
 from services.kms.sealing import Sealer
 from services.kms.states import State, may_move
 from services.kms.tables import AccessRow, RevisionRow, VersionRow
 
 MATERIAL_LENGTH = 32
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _PRUNE_EVERY = 1000
 
 
@@ -45,25 +48,26 @@ class OpenVersion:
 class Store:
     """The key versions and the access log."""
 
-    def __init__(self, path: Path, sealer: Sealer, access_log_max_rows: int, now: float) -> None:
-        """Open or create the file. `now` is epoch seconds, the first revision of a new store."""
+    def __init__(self, database: Database, sealer: Sealer, access_log_max_rows: int, now: float) -> None:
+        """Bring the schema up to date. `now` is epoch seconds, the first revision of a new store."""
         self._sealer = sealer
         self._max_rows = access_log_max_rows
-        self._engine = open_database(path)
-        with Session(self._engine) as session, session.begin():
+        self._database = database
+        database.upgrade(MIGRATIONS, adopt=VersionRow.__tablename__)
+        with self._database.exclusive() as session:
             if session.get(RevisionRow, 1) is None:
                 # Not from 1: whoever remembers the revision of a lost store must see that this is another one.
                 session.add(RevisionRow(id=1, revision=int(now)))
 
     def check(self) -> None:
         """Open every version once; raise Unsealable when one was sealed under another master key."""
-        with Session(self._engine) as session, session.begin():
+        with self._database.exclusive() as session:
             for row in session.scalars(select(VersionRow)):
                 self._opened(row)
 
     def ensure_primaries(self, purposes: Sequence[str], now: float) -> list[Version]:
         """Give each key set that has no primary a new active one; return those."""
-        with Session(self._engine) as session, session.begin():
+        with self._database.exclusive() as session:
             have = set(session.scalars(select(VersionRow.purpose).where(VersionRow.is_primary)))
             rows = [
                 self._new_row(session, purpose, State.ACTIVE, now, primary=True)
@@ -74,17 +78,17 @@ class Store:
 
     def versions(self, purposes: Sequence[str]) -> tuple[list[Version], int]:
         """Return all versions of `purposes`, oldest first, and the revision."""
-        with Session(self._engine) as session, session.begin():
+        with self._database.exclusive() as session:
             return [_version(row) for row in _rows(session, purposes)], _revision(session).revision
 
     def open_versions(self, purposes: Sequence[str]) -> tuple[list[OpenVersion], int]:
         """Return all versions of `purposes` with their material, oldest first, and the revision."""
-        with Session(self._engine) as session, session.begin():
+        with self._database.exclusive() as session:
             return [self._opened(row) for row in _rows(session, purposes)], _revision(session).revision
 
     def add_version(self, purpose: str, now: float) -> Version:
         """Add a version that is distributed but not used yet."""
-        with Session(self._engine) as session, session.begin():
+        with self._database.exclusive() as session:
             return _version(self._new_row(session, purpose, State.PRE_ACTIVE, now, primary=False))
 
     def move(self, key_id: int, wanted: State) -> Version | None:
@@ -92,7 +96,7 @@ class Store:
 
         Activating makes it the primary of its set and deactivates the one before. Raises KeyError for no such key.
         """
-        with Session(self._engine) as session, session.begin():
+        with self._database.exclusive() as session:
             row = session.get(VersionRow, key_id)
             if row is None:
                 raise KeyError(key_id)
@@ -107,12 +111,12 @@ class Store:
             _revision(session).revision += 1
             moved = _version(row)
         if wanted is State.DESTROYED:
-            empty_write_ahead_log(self._engine)
+            self._database.erase_traces(VersionRow.__tablename__)
         return moved
 
     def record(self, access: Access) -> None:
         """Append to the access log; the oldest rows beyond its limit are dropped."""
-        with Session(self._engine) as session, session.begin():
+        with self._database.exclusive() as session:
             row = AccessRow(
                 at=access.at,
                 identity=access.identity,
@@ -127,8 +131,8 @@ class Store:
                 session.execute(delete(AccessRow).where(AccessRow.id <= row.id - self._max_rows))
 
     def close(self) -> None:
-        """Close the file."""
-        self._engine.dispose()
+        """Close the database."""
+        self._database.close()
 
     def _new_row(self, session: Session, purpose: str, state: State, now: float, *, primary: bool) -> VersionRow:
         key_id = _free_key_id(session)

@@ -1,6 +1,6 @@
-"""The tables of kms.sqlite."""
+"""The tables of the store, as its migrations have made them."""
 
-from sqlalchemy import BigInteger, Enum, Index, LargeBinary, String, text
+from sqlalchemy import BigInteger, Double, Enum, Index, Integer, LargeBinary, String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kms.states import State
@@ -15,7 +15,15 @@ class VersionRow(Base):
 
     __tablename__ = "key_versions"
     # At most one version of a set protects, whatever the code believes.
-    __table_args__ = (Index("one_primary", "purpose", unique=True, sqlite_where=text("is_primary")),)
+    __table_args__ = (
+        Index(
+            "one_primary",
+            "purpose",
+            unique=True,
+            sqlite_where=text("is_primary"),
+            postgresql_where=text("is_primary"),
+        ),
+    )
 
     key_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     purpose: Mapped[str] = mapped_column(String, index=True)
@@ -43,8 +51,8 @@ class AccessRow(Base):
     __tablename__ = "access_log"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own declaration
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    at: Mapped[float]
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    at: Mapped[float] = mapped_column(Double)
     identity: Mapped[str]
     peer: Mapped[str]
     action: Mapped[str]

@@ -23,6 +23,7 @@ class Kms:
     session: aiohttp.ClientSession
     secrets: Path
     var: Path
+    database_url: str
 
     def token(self, identity: str) -> str:
         return (self.secrets / f"{identity}.token").read_text().strip()
@@ -59,16 +60,24 @@ class Kms:
 
 
 @asynccontextmanager
-async def kms_running(directory: Path, *, listen: str = "127.0.0.1:0") -> AsyncIterator[Kms]:
-    """Run a service whose secrets and state are in `directory`; a second run there finds what the first left."""
-    secrets, var = directory / "secrets", directory / "var"
+async def kms_running(
+    directory: Path, *, listen: str = "127.0.0.1:0", database_url: str | None = None
+) -> AsyncIterator[Kms]:
+    """Run a service whose secrets and state are in `directory`; a second run there finds what the first left.
+
+    With a `database_url` its store is there instead of in a file of its own.
+    """
+    secrets, var, config = directory / "secrets", directory / "var", CONFIG
     if not secrets.exists():
         make_secrets(secrets)
+    if database_url is not None:
+        config = directory / "kms.yaml"
+        config.write_text(f"{CONFIG.read_text()}database:\n  url: {database_url}\n")
     async with (
-        process("services.kms", *kms_arguments(secrets, var), listen=listen) as running,
+        process("services.kms", *kms_arguments(secrets, var, config), listen=listen) as running,
         aiohttp.ClientSession() as session,
     ):
-        yield Kms(running, session, secrets, var)
+        yield Kms(running, session, secrets, var, database_url or f"sqlite:///{var / 'kms.sqlite'}")
 
 
 def kms_arguments(secrets: Path, var: Path, config: Path = CONFIG) -> list[str]:

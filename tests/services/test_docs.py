@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from services.cookie.config import CookieConfig, Names
+from services.kit.database import DatabaseConfig
 from services.kms.access import STATUS
 from services.kms.config import Identity, KmsConfig
 from services.kms.states import NEXT, State
@@ -19,7 +20,8 @@ SERVICES = (REPOSITORY / "docs" / "services.md").read_text()
 @pytest.mark.parametrize(
     ("page", "model", "prefix", "nested"),
     [
-        (KEYS, KmsConfig, "", {"identities"}),
+        (KEYS, KmsConfig, "", {"identities", "database"}),
+        (KEYS, DatabaseConfig, "database.", set()),
         (KEYS, Identity, "identities.<name>.", set()),
         (SERVICES, CookieConfig, "", {"names"}),
         (SERVICES, Names, "names.", set()),

@@ -1,11 +1,8 @@
 """The key management service as its callers see it: a real process, spoken to over its socket."""
 
 import json
-import sqlite3
 import stat
 from collections.abc import AsyncIterator
-from contextlib import closing
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -14,6 +11,7 @@ from edgepb.kms.v1 import kms_pb2
 
 from passport.kms import KmsClient, KmsRefused, KmsUnavailable
 from tests.processes import free_port
+from tests.services.databases import rows, run, stored_bytes
 from tests.services.kms_calls import PURPOSES, Kms, kms_running
 from tokens.envelope import Refusal, open_envelope, seal
 from tokens.keys.ring import KeyRing, Place
@@ -23,29 +21,21 @@ PLACE = Place("cookie", "EdgeId", "local")
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kms(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kms]:
-    """One service for the whole module: its tests find keys that others have left."""
-    async with kms_running(tmp_path_factory.mktemp("kms")) as running:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql"])
+async def kms(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kms]:
+    """One service on each database for the whole module: its tests find keys that others have left."""
+    url = request.getfixturevalue("postgres").new_database() if request.param == "postgresql" else None
+    async with kms_running(tmp_path_factory.mktemp("kms"), database_url=url) as running:
         yield running
-
-
-def rows(var: Path, query: str, *values: object) -> list[tuple[object, ...]]:
-    with closing(sqlite3.connect(var / "kms.sqlite")) as connection:
-        return connection.execute(query, values).fetchall()
-
-
-def stored_bytes(var: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in var.glob("kms.sqlite*"))
 
 
 async def test_no_file_of_the_store_holds_raw_material_or_can_be_read_by_others(kms: Kms) -> None:
     answer = await kms.client("edge").key_sets(PURPOSES)
-    stored = stored_bytes(kms.var)
+    stored = stored_bytes(kms.database_url)
     assert stored
     for key_set in answer.key_sets:
         assert all(version.material not in stored for version in key_set.versions if version.material)
-    for path in kms.var.iterdir():
+    for path in kms.var.glob("*"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path.name
 
 
@@ -87,7 +77,7 @@ async def test_a_body_that_is_no_request_for_keys_is_refused_with_400(kms: Kms) 
 
 
 async def test_every_access_leaves_a_row_and_a_log_line_without_secrets(kms: Kms) -> None:
-    before = rows(kms.var, "SELECT coalesce(max(id), 0) FROM access_log")[0][0]
+    before = rows(kms.database_url, "SELECT coalesce(max(id), 0) FROM access_log")[0][0]
     lines_before = kms.process.output().count('"event": "access"')
     answer = await kms.client("edge").key_sets(["cookie", "passport-user"])
     with pytest.raises(KmsRefused):
@@ -96,7 +86,7 @@ async def test_every_access_leaves_a_row_and_a_log_line_without_secrets(kms: Kms
         await KmsClient(kms.session, kms.process.url, "x" * 43).key_sets(["cookie"])
     added = await kms.add("cookie")
     assert await kms.move(added, "DEACTIVATED") == 409
-    after = rows(kms.var, "SELECT * FROM access_log WHERE id > ? ORDER BY id", before)
+    after = rows(kms.database_url, "SELECT * FROM access_log WHERE id > :id ORDER BY id", id=before)
     assert [row[2:] for row in after] == [
         ("edge", "127.0.0.1", "get_key_sets", "cookie,passport-user", "granted"),
         ("api", "127.0.0.1", "get_key_sets", "cookie", "purpose_not_granted"),
@@ -109,17 +99,17 @@ async def test_every_access_leaves_a_row_and_a_log_line_without_secrets(kms: Kms
     lines = [json.loads(line) for line in output.splitlines() if '"event": "access"' in line]
     assert {(line["level"], line["outcome"] == "granted") for line in lines} == {("info", True), ("warning", False)}
     assert kms.token("edge") not in output
-    assert kms.token("edge").encode() not in stored_bytes(kms.var)
+    assert kms.token("edge").encode() not in stored_bytes(kms.database_url)
     assert answer.key_sets[0].versions[0].material.hex() not in output
 
 
 async def test_an_access_that_cannot_be_logged_is_not_answered(kms: Kms) -> None:
-    rows(kms.var, "ALTER TABLE access_log RENAME TO mislaid")
+    run(kms.database_url, "ALTER TABLE access_log RENAME TO mislaid")
     try:
         with pytest.raises(KmsUnavailable, match="500"):
             await kms.client("edge").key_sets(["cookie"])
     finally:
-        rows(kms.var, "ALTER TABLE mislaid RENAME TO access_log")
+        run(kms.database_url, "ALTER TABLE mislaid RENAME TO access_log")
     assert (await kms.primary("cookie")).primary
 
 
@@ -147,15 +137,15 @@ async def test_activating_makes_a_version_primary_and_the_former_one_opens_only(
 
 async def test_a_destroyed_version_is_gone_from_the_answer_and_from_the_disk(kms: Kms) -> None:
     first = await kms.primary("cookie")
-    ((sealed,),) = rows(kms.var, "SELECT sealed FROM key_versions WHERE key_id = ?", first.key_id)
+    ((sealed,),) = rows(kms.database_url, "SELECT sealed FROM key_versions WHERE key_id = :id", id=first.key_id)
     assert isinstance(sealed, bytes)
-    assert sealed in stored_bytes(kms.var)
+    assert sealed in stored_bytes(kms.database_url)
     await kms.move(await kms.add("cookie"), "ACTIVE")
     assert await kms.move(f"{first.key_id:08x}", "DESTROYED") == 200
     versions = {version.key_id: version for version in await kms.key_set("cookie")}
     assert versions[first.key_id].state == kms_pb2.DESTROYED
     assert versions[first.key_id].material == b""
-    assert sealed not in stored_bytes(kms.var)
+    assert sealed not in stored_bytes(kms.database_url)
 
 
 async def test_through_a_rotation_each_snapshot_opens_what_its_neighbours_seal(kms: Kms) -> None:

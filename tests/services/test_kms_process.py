@@ -12,6 +12,7 @@ from edgepb.kms.v1 import kms_pb2
 from passport.kms import KmsClient, KmsRefused
 from services.kit.callers import Callers, read_token
 from services.kit.config import read_config
+from services.kit.database import Database, DatabaseConfig
 from services.kit.process import Address, StartError
 from services.kms.access import Access, Action, Outcome
 from services.kms.config import KmsConfig
@@ -20,6 +21,10 @@ from services.kms.states import NEXT, State, may_move
 from services.kms.store import Store
 from tests.processes import make_secrets, process, started, write_secret
 from tests.services.kms_calls import CONFIG, PURPOSES, kms_arguments, kms_running
+
+
+def database(path: Path) -> Database:
+    return Database(DatabaseConfig(), path)
 
 
 async def test_a_killed_service_comes_back_with_the_same_keys_and_revision(tmp_path: Path) -> None:
@@ -89,7 +94,7 @@ async def test_a_service_checks_its_config_and_leaves(tmp_path: Path, text: str,
 
 async def test_another_master_key_stops_the_start_and_changes_nothing(tmp_path: Path) -> None:
     path, sealer = tmp_path / "kms.sqlite", Sealer(b"1" * 32)
-    store = Store(path, sealer, 1000, 1e9)
+    store = Store(database(path), sealer, 1000, 1e9)
     store.ensure_primaries(["cookie"], 1e9)
     before = store.open_versions(["cookie"])
     store.close()
@@ -98,7 +103,7 @@ async def test_another_master_key_stops_the_start_and_changes_nothing(tmp_path: 
         assert await wrong.wait() == 1
         assert wrong.output().count("\n") == 1
         assert "kms.sqlite was sealed under another master key" in wrong.output()
-    store = Store(path, sealer, 1000, 1e9)
+    store = Store(database(path), sealer, 1000, 1e9)
     assert store.open_versions(["cookie"]) == before
     assert store.versions(PURPOSES[1:])[0] == []
     store.close()
@@ -126,7 +131,7 @@ def test_a_sealed_value_opens_only_under_its_own_purpose_key_id_and_bytes() -> N
 
 def test_the_access_log_keeps_its_newest_rows_only(tmp_path: Path) -> None:
     path = tmp_path / "kms.sqlite"
-    store = Store(path, Sealer(b"1" * 32), 1000, 1e9)
+    store = Store(database(path), Sealer(b"1" * 32), 1000, 1e9)
     with closing(sqlite3.connect(path)) as connection, connection:
         row = "INSERT INTO access_log (at, identity, peer, action, subject, outcome) VALUES (1e9, '', '', '', '', '')"
         connection.executemany(row, [()] * 1999)
@@ -175,7 +180,7 @@ def test_a_missing_token_and_one_that_two_share_stop_the_start(tmp_path: Path) -
 
 
 def test_the_repr_of_what_holds_secrets_shows_none(tmp_path: Path) -> None:
-    store = Store(tmp_path / "kms.sqlite", Sealer(b"1" * 32), 1000, 1e9)
+    store = Store(database(tmp_path / "kms.sqlite"), Sealer(b"1" * 32), 1000, 1e9)
     store.ensure_primaries(["cookie"], 1e9)
     (opened,), _ = store.open_versions(["cookie"])
     store.close()
