@@ -19,6 +19,7 @@ from edge.control.json_schema import write_json_schemas
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
+from edge.net.tls import GROUPS_FILE
 from edge.relay import relay
 from edge.supervisor.config import Result
 from edge.supervisor.control_socket import ask
@@ -106,6 +107,7 @@ def run(
     configure_events()
     where = ("--config", str(config.absolute()), "--var", str(var.absolute()))
     sets = tuple(word for text in overrides or () for word in ("--set", text))
+    os.environ.setdefault("OPENSSL_CONF", str(GROUPS_FILE))  # for the workers: it is read when OpenSSL is loaded
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the supervisor takes it for a reload
     load = partial(load_config, config.absolute(), tuple(overrides or ()), var=var.absolute(), token_files=True)
     plan = Plan(snapshot, load, WorkerCommand("edge.worker", (*where, *sets)), ready_fd)

@@ -2,7 +2,7 @@
 
 Protocols and cipher suites are those of Mozilla's intermediate configuration, guidelines version 5.8 (5.7 without the
 finite-field DHE suites): TLS 1.2 and 1.3, forward secrecy and authenticated encryption only, the client's preference
-among them. The groups are OpenSSL's own, X25519 first.
+among them. The groups are set by `GROUPS_FILE`, in processes that are started with it as OPENSSL_CONF.
 """
 
 import ssl
@@ -23,6 +23,7 @@ CIPHERS: Final = ":".join(
         "ECDHE-RSA-CHACHA20-POLY1305",
     )
 )
+GROUPS_FILE: Final = Path(__file__).with_name("openssl.cnf")
 ALPN: Final = ["http/1.1"]
 
 MinVersion = Literal["1.2", "1.3"]
