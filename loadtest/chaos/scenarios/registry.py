@@ -34,7 +34,7 @@ SLOW_CLIENTS = Setup(
 ONE_WORKER = Setup(through_proxy=False, workers=1)
 FEW_FDS = Setup(through_proxy=False, workers=1, fd_limit=clients.FEW_FDS)
 OVERLOAD = Setup(through_proxy=False, workers=1, more_routes=overload.ROUTES)
-LOG_PIPE = Setup(through_proxy=False, pipe=logs.PIPE, edge={"access_log.path": "{home}/" + logs.PIPE})
+LOG_PIPE = Setup(through_proxy=False, workers=1, pipe=logs.PIPE, edge={"access_log.path": "{home}/" + logs.PIPE})
 LOG_FULL = Setup(through_proxy=False, edge={"access_log.path": "/dev/full"})
 NAMED = Setup(through_proxy=False, dns=True)
 CERTIFICATES = "{home}/certificates"
