@@ -62,6 +62,7 @@ class OriginPool:
         self._waiting: deque[tuple[Waiter, float, Peer | None]] = deque()
         self._all: set[Upstream] = set()
         self._connecting = 0
+        self._trusted = None if connector.tls is None else connector.tls.trusted
 
     # The addresses.
 
@@ -162,7 +163,15 @@ class OriginPool:
     # Time.
 
     def sweep(self, now: float) -> None:
-        """Fail waiters whose time is up, close connections that are idle or old, let addresses return."""
+        """Fail waiters whose time is up, close connections that are idle or old, let addresses return.
+
+        Connections that were opened when others were trusted end with their request.
+        """
+        tls = self._connector.tls
+        if tls is not None and tls.trusted != self._trusted:
+            self._trusted = tls.trusted
+            for endpoint in self._rotation.endpoints:
+                self._retire(endpoint)
         reason = Reason.ORIGIN_POOL_EXHAUSTED if self._all else Reason.ORIGIN_CONNECT_TIMEOUT
         while self._waiting and self._waiting[0][1] <= now:
             self._waiting.popleft()[0].connection_failed(reason)

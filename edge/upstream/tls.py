@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from edge.control.tls import OriginTlsRow
-from edge.net.certificate_watch import CertificateFiles
+from edge.net.certificate_watch import CertificateFiles, signature
 from edge.net.upstream import Upstream
 from edge.telemetry.metrics import WorkerMetrics, count
 
@@ -41,7 +41,10 @@ class TlsFailedError(OSError):
 
 
 class OriginTls(CertificateFiles):
-    """Opens TLS connections to one origin; `load` takes its certificate files anew."""
+    """Opens TLS connections to one origin; `load` takes its certificate files anew.
+
+    `trusted` is another value once the files that say whom to trust are others.
+    """
 
     def __init__(self, origin: str, settings: OriginTlsRow, metrics: WorkerMetrics) -> None:
         """Load the files; raises BadCertificateError."""
@@ -50,11 +53,14 @@ class OriginTls(CertificateFiles):
         self._metrics = metrics
         self._said: dict[tuple[str, int, str], float] = {}  # what was logged, and when
         pair, trust = settings.pair, settings.trust
+        self._trust_files = [path for path in (trust.ca_file, trust.crl_file) if path is not None]
         own = () if pair is None else (pair.certificate_file,)
         super().__init__(own, (None if pair is None else pair.key_file, trust.ca_file, trust.crl_file))
 
     def _make(self) -> None:
+        trusted = signature(self._trust_files)
         self.context = self._settings.context()
+        self.trusted = trusted
 
     def server_name(self, host: str) -> str:
         """Return the name that the certificate at an address must hold."""
@@ -72,6 +78,7 @@ class OriginTls(CertificateFiles):
         Raises TimeoutError when the address does not accept in time, OSError when it refuses, TlsFailedError when the
         handshake fails or stalls.
         """
+        trusted = self.trusted
         async with asyncio.timeout(connect_timeout_s):
             sock = await _connected(loop, *address)
         try:
@@ -93,6 +100,9 @@ class OriginTls(CertificateFiles):
             sock.close()
             raise
         count(self._metrics.tls_handshakes, ("origin", "completed"))
+        if trusted != self.trusted:  # meanwhile
+            opened[0].abort()
+            return await self.connect(loop, make, address, connect_timeout_s)
         return opened
 
     def _say(self, address: tuple[str, int], problem: str, text: str, now: float) -> None:

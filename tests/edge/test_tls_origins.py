@@ -177,6 +177,49 @@ async def test_t1_a_revoked_certificate_is_refused_and_another_is_not(authority:
         assert (await client.ask(get())).status == 200
 
 
+@pytest.mark.parametrize("how", ["revoked", "unknown_ca"])
+async def test_t1_a_connection_that_nobody_vouches_for_any_more_takes_no_more_requests(
+    authority: TestAuthority, tmp_path: Path, how: str
+) -> None:
+    trusted = tmp_path / "trusted.crt"
+    trusted.write_bytes(authority.ca_file.read_bytes())
+    files = (f"origins.api.tls.ca_file={trusted}", f"origins.api.tls.crl_file={authority.revocations()}")
+    async with (
+        raw_origin(answering(ok(b"one"), ok(b"two")), tls=authority.server("origin")) as origin,
+        running_edge(origin.address, *over_tls(authority, *files, "edge.certificate_check_s=0.02")) as edge,
+        connected(edge.port) as client,
+    ):
+        assert (await client.ask(get())).body == b"one"
+        if how == "revoked":
+            authority.revocations("origin")
+        else:
+            trusted.write_bytes(TestAuthority(tmp_path / "other", "other").ca_file.read_bytes())
+        await until(lambda: origin.connections[0].ended)
+        answer = await client.ask(get())
+        assert answer.status == 502
+        assert b"origin_tls_failed" in answer.body
+        assert handshakes(edge, how) >= 1
+    assert len(origin.requests) == 1
+
+
+async def test_the_edge_s_own_new_certificate_closes_no_connection(authority: TestAuthority) -> None:
+    authority.issue("edge-client")
+    pair = [f"origins.api.tls.{name}={authority.directory}/edge-client.{end}" for name, end in FILES]
+    async with (
+        raw_origin(answering(ok(), ok()), tls=authority.server("origin", clients=True)) as origin,
+        running_edge(origin.address, *over_tls(authority, *pair, "edge.certificate_check_s=0.02")) as edge,
+        connected(edge.port) as client,
+    ):
+        assert (await client.ask(get())).status == 200
+        authority.issue("edge-client")
+        name = str(authority.directory / "edge-client.crt")
+        await until(lambda: edge.metrics.certificate_reloads.get((name, "loaded")))
+        swept = edge.engine.turn
+        await until(lambda: edge.engine.turn > swept)
+        assert (await client.ask(get())).status == 200
+    assert len(origin.connections) == 1
+
+
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 async def test_t1_an_origin_that_speaks_tls_1_0_only_is_refused(authority: TestAuthority) -> None:
     context = authority.server("origin")
