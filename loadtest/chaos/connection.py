@@ -68,6 +68,7 @@ class Request:
             retry_after=self.retry_after,
             cleared=self.cleared,
             reused=self.reused,
+            worker="" if self.connection is None else self.connection.worker,
         )
 
     def verdict(self) -> Ending:
@@ -105,6 +106,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, owner: Owner, source: int) -> None:
         self.source = source
         self.usable = True
+        self.worker = ""  # as an answer has named it: it is the same for all
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._request: Request | None = None
@@ -170,6 +172,8 @@ class Connection(asyncio.Protocol):
                 request.retry_after = True
             case b"set-cookie":
                 request.cleared = request.cleared or b"max-age=0" in value.lower()
+            case b"x-chaos-worker":
+                self.worker = value.decode("ascii", "replace")
 
     def on_headers_complete(self) -> None:
         """Keep the status."""

@@ -29,7 +29,8 @@ class Outcome:
     """One request. `due` is when it should have left (monotonic seconds); its latency counts from there.
 
     `status` is 0 without an answer; `reason` is the edge's, or empty. `cleared` says that the answer took a cookie
-    away. `reused` says that the connection had carried requests before.
+    away. `reused` says that the connection had carried requests before. `worker` is the process id of the one that has
+    the connection, where answers name it.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Outcome:
     retry_after: bool = False
     cleared: bool = False
     reused: bool = False
+    worker: str = ""
 
     @property
     def failed(self) -> bool:
@@ -63,7 +65,8 @@ class Outcome:
         """Return it as a line of the client's log, without its end."""
         flags = f"{self.retry_after:d}{self.cleared:d}{self.reused:d}"
         numbers = f"{self.due:.6f}\t{self.latency_ms:.3f}"
-        return "\t".join((self.id, self.stream, self.method, numbers, self.kind, str(self.status), self.reason, flags))
+        answer = (self.kind, str(self.status), self.reason, flags, self.worker)
+        return "\t".join((self.id, self.stream, self.method, numbers, *answer))
 
 
 @dataclass(slots=True, frozen=True)
@@ -102,7 +105,7 @@ def read_sightings(logs: Iterable[Path]) -> list[Sighting]:
 
 
 def _outcome(parts: Sequence[str]) -> Outcome:
-    name, stream, method, due, latency_ms, kind, status, reason, flags = parts
+    name, stream, method, due, latency_ms, kind, status, reason, flags, worker = parts
     retry_after, cleared, reused = (flag == "1" for flag in flags)
     return Outcome(
         id=name,
@@ -116,4 +119,5 @@ def _outcome(parts: Sequence[str]) -> Outcome:
         retry_after=retry_after,
         cleared=cleared,
         reused=reused,
+        worker=worker,
     )

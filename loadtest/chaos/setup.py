@@ -21,7 +21,8 @@ class Setup:
     further keys of the two origins, `routes` of every route, `more_routes` whole routes; `edge` overrides edge.yaml by
     dotted key, with `{home}` for the directory of the scenario; `workers` None means as many as the settings say.
     `pipe` is a named pipe to make in that directory. With `dns`, the addresses of `faulty` are those of a name. `names`
-    makes an origin and a route of each address instead, which all speak TLS with the certificate of that name.
+    makes an origin and a route of each address instead, which all speak TLS with the certificate of that name. With
+    `bugs`, the workers have the filters of `inside/`.
     """
 
     addresses: int = 4
@@ -36,6 +37,7 @@ class Setup:
     pipe: str | None = None
     dns: bool = False
     names: Sequence[str] = ()
+    bugs: bool = False
 
 
 def route(name: str, origin: str, more: Mapping[str, object], user: str = "low") -> dict[str, object]:

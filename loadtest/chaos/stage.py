@@ -37,6 +37,7 @@ FOREVER_S = 900.0
 IDS_PER_CLIENT = 10_000_000
 ESTABLISHED = "01"  # of /proc/net/tcp
 CROWD_NETWORK = "01007F"  # 127.0.1, as that file has it
+INSIDE = Path(__file__).parent / "inside"
 FIRST_NAMED = 21  # 127.0.0.21 and following, where DNS leads
 
 
@@ -134,8 +135,7 @@ class Stage:
         command = edge_command(self.config, self.base.home, values)
         if self.setup.fd_limit is not None:
             command = ["prlimit", f"--nofile={self.setup.fd_limit}:{self.setup.fd_limit}", *command]
-        env = None if self.base.packages is None else {"PYTHONPATH": str(self.base.packages)}
-        core = self.base.cores.edge
+        core, env = self.base.cores.edge, self._edge_environment()
         self.edge_program = await self._stack.enter_async_context(running("edge", core, command, self.home, env))
         await self.until_ready(workers)
 
@@ -297,6 +297,11 @@ class Stage:
     def metrics_url(self) -> str:
         """Where the edge's metrics are."""
         return f"http://127.0.0.1:{self.admin_port}/metrics"
+
+    def _edge_environment(self) -> dict[str, str]:
+        packages = os.environ.get("PYTHONPATH") if self.base.packages is None else str(self.base.packages)
+        paths = [str(INSIDE) if self.setup.bugs else None, packages]
+        return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
     def _origin_address(self, number: int) -> str:
         host = f"127.0.0.{FIRST_NAMED + number}" if self.setup.dns else "127.0.0.1"

@@ -100,6 +100,14 @@ def test_what_the_edge_says_is_kept() -> None:
     assert (request.status, request.reason, request.retry_after) == (503, "overloaded", True)
 
 
+def test_a_connection_remembers_which_worker_has_it() -> None:
+    _, connection, first = _asked()
+    connection.data_received(HEAD + b"x-chaos-worker: 123\r\ncontent-length: 64\r\n\r\n" + BODY)
+    second = Request("get-8", first.stream, 0.0, b"")
+    connection.send(second)
+    assert second.outcome(Ending.CLOSED, 1.0).worker == "123"
+
+
 def test_a_cookie_that_is_taken_away_is_noticed() -> None:
     _, connection, request = _asked()
     connection.data_received(HEAD + b"set-cookie: EdgeId=; Max-Age=0\r\ncontent-length: 64\r\n\r\n" + BODY)

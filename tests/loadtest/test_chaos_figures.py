@@ -75,7 +75,7 @@ def test_failures_are_told_apart_by_what_the_edge_said() -> None:
 
 
 def test_an_outcome_survives_its_log() -> None:
-    outcome = Outcome("s-1", "s", "POST", 12.5, 3.25, Ending.REFUSED, 503, "overloaded", retry_after=True, reused=True)
+    outcome = Outcome("s-1", "s", "POST", 12.5, 3.25, Ending.REFUSED, 503, "overloaded", True, reused=True, worker="7")
     assert read_outcomes([outcome.line()]) == [outcome]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from loadtest.chaos.faults import Fault, Kind
 from loadtest.chaos.figures import Window
@@ -14,6 +15,9 @@ from loadtest.chaos.trial import Seen, observe
 SLOW_S = 3.0  # the timeouts of this scenario's edge
 SLOW, IDLE, QUICK_IDLE, FEW_FDS = 500, 10_000, 1_000, 256
 BOUND_MIB, LAG_MS = 64.0, 50.0
+GREEDY = (
+    CrowdOf("big_heads", 500), CrowdOf("many_headers", 50), CrowdOf("tiny_chunks", 50), CrowdOf("huge_bodies", 50)
+)  # fmt: skip
 
 
 async def slow_clients(stage: Stage) -> Result:
@@ -44,10 +48,7 @@ async def idle_connections(stage: Stage) -> Result:
 async def big_heads(stage: Stage) -> Result:
     """Heads of 64 KiB, ten thousand fields, chunks of a byte, and gigabytes for an origin that is away."""
     await stage.fault(Fault(Kind.REFUSE))
-    sent = [
-        CrowdOf("big_heads", 500), CrowdOf("many_headers", 50), CrowdOf("tiny_chunks", 50), CrowdOf("huge_bodies", 50)
-    ]  # fmt: skip
-    seen, left = await _crowded(stage, sent)
+    seen, left = await _crowded(stage, GREEDY)
     added = round(seen.p99(seen.fault, CALM) - seen.p99(seen.normal, CALM), 1)
     return _bounded(seen, left, Bar("p99_ms", f"<= normal + {LAG_MS:g} ms", added <= LAG_MS))
 
@@ -74,7 +75,7 @@ async def fd_limit(stage: Stage) -> Result:
 
 
 async def _crowded(
-    stage: Stage, sent: list[CrowdOf], streams: tuple[Stream, ...] = (), *, stay: bool = False, settle: int = 0
+    stage: Stage, sent: Sequence[CrowdOf], streams: tuple[Stream, ...] = (), *, stay: bool = False, settle: int = 0
 ) -> tuple[Seen, dict[str, dict[str, object]]]:
     """Let crowds come with the fault and leave with it, or stay; return what was seen and what became of them."""
     left: dict[str, dict[str, object]] = {}

@@ -4,6 +4,7 @@ from loadtest.chaos.certificates import BAD, GOOD
 from loadtest.chaos.scenarios import (
     Scenario,
     answers,
+    bugs,
     clients,
     logs,
     mix,
@@ -37,6 +38,9 @@ OVERLOAD = Setup(through_proxy=False, workers=1, more_routes=overload.ROUTES)
 LOG_PIPE = Setup(through_proxy=False, workers=1, pipe=logs.PIPE, edge={"access_log.path": "{home}/" + logs.PIPE})
 LOG_FULL = Setup(through_proxy=False, edge={"access_log.path": "/dev/full"})
 NAMED = Setup(through_proxy=False, dns=True)
+# Longer than the filter blocks: the supervisor would end the worker, which is another scenario.
+BLOCKING = Setup(through_proxy=False, more_routes=bugs.ROUTES, bugs=True, edge={"edge.worker_silence_s": 15})
+LEAKING = Setup(more_routes=bugs.ROUTES, bugs=True)
 CERTIFICATES = "{home}/certificates"
 TLS_ORIGINS = Setup(
     addresses=1 + len(BAD),
@@ -84,12 +88,14 @@ SCENARIOS = (
     Scenario("half_errors", "B13", "half of the answers are 500", answers.half_errors, DIRECT),
     Scenario("flapping", "B14", "one of 4 refuses every other second", origins.flapping),
     Scenario("broken_reload", "W4", "configurations that are wrong", reloads.broken_reload, DIRECT),
+    Scenario("loop_blocked", "W5", "a filter blocks one worker's event loop for 5 s", bugs.loop_blocked, BLOCKING),
     Scenario("log_blocked", "W6", "nobody reads the access log's pipe", logs.log_blocked, LOG_PIPE),
     Scenario("log_full", "W6", "the access log's disk is full", logs.log_full, LOG_FULL),
     Scenario("slow_clients", "M1", "500 slow heads, bodies and readers each", clients.slow_clients, SLOW_CLIENTS),
     Scenario("idle_connections", "M2", "10,000 idle connections on one worker", clients.idle_connections, ONE_WORKER),
     Scenario("big_heads", "M3", "huge heads and bodies, tiny chunks", clients.big_heads),
     Scenario("pipelining", "M4", "100,000 requests that nobody reads the answers of", clients.pipelining, DIRECT),
+    Scenario("memory_limit", "M5", "one worker may have 300 MiB, under big_heads", bugs.memory_limit, LEAKING),
     Scenario("fd_limit", "M6", "more connections than file descriptors", clients.fd_limit, FEW_FDS),
     Scenario("overload", "L1", "three times what a worker can do", overload.overload, OVERLOAD),
     Scenario("noisy_client", "L2", "one of 8 addresses asks for 10 times the rest", overload.noisy_client, ONE_WORKER),
