@@ -7,6 +7,8 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from edge.up.dev_certs import Authority, write_pair
 
@@ -29,6 +31,26 @@ class TestAuthority:
         certificate, key = self.authority.issue(name, hosts, days=days, uri=uri)
         self._issued[name] = certificate
         write_pair(self.directory / name, certificate, key)
+        return self.pair(name)
+
+    def issue_unreadable(self, name: str) -> str:
+        """Write a pair as `issue` does, good to TLS, whose alternative name is of a kind that nobody reads."""
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.datetime.now(datetime.UTC)
+        made = x509.CertificateBuilder(
+            subject_name=subject,
+            issuer_name=self.authority.certificate.subject,
+            public_key=key.public_key(),
+            serial_number=x509.random_serial_number(),
+            not_valid_before=now - datetime.timedelta(hours=1),
+            not_valid_after=now + datetime.timedelta(days=1),
+        )
+        edi_party_name = bytes.fromhex("3009a507a1050c03616263")
+        made = made.add_extension(
+            x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, edi_party_name), critical=False
+        )
+        write_pair(self.directory / name, made.sign(self.authority.key, hashes.SHA256()), key)
         return self.pair(name)
 
     def pair(self, name: str) -> str:

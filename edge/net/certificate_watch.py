@@ -89,9 +89,10 @@ class CertificateWatch:
     async def _changed(self, certificates: CertificateFiles, found: _Signature) -> None:
         try:
             await asyncio.to_thread(certificates.load, self._wall())
-        except BadCertificateError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a file does to its readers: the others are still watched
             self._refused[certificates.files] = found
-            self._observer.certificates_kept(certificates.files, str(error))
+            problem = str(error) if isinstance(error, BadCertificateError) else type(error).__name__
+            self._observer.certificates_kept(certificates.files, problem)
         else:
             self._refused.pop(certificates.files, None)
             self._observer.certificates_loaded(certificates.files)

@@ -5,6 +5,7 @@ import hashlib
 from cryptography import x509
 
 from edge.contract.identity import ClientCertificate
+from edge.net.tls import UNREADABLE
 
 
 def client_certificate(der: bytes) -> ClientCertificate:
@@ -18,6 +19,8 @@ def client_certificate(der: bytes) -> ClientCertificate:
         uris = tuple(names.get_values_for_type(x509.UniformResourceIdentifier))
     except x509.ExtensionNotFound:
         pass
+    except UNREADABLE as error:
+        raise ValueError("its extensions cannot be read") from error
     return ClientCertificate(
         subject=certificate.subject.rfc4514_string(),
         dns_names=dns,

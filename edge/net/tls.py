@@ -23,6 +23,8 @@ CIPHERS: Final = ":".join(
         "ECDHE-RSA-CHACHA20-POLY1305",
     )
 )
+UNREADABLE: Final = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What reading a certificate's extensions may raise."""
 GROUPS_FILE: Final = Path(__file__).with_name("openssl.cnf")
 ALPN: Final = ["http/1.1"]
 
@@ -122,7 +124,7 @@ def dns_names(path: Path) -> tuple[str, ...]:
         names = read_certificates(path)[0].extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return ()
-    except ValueError:
+    except UNREADABLE:
         raise BadCertificateError(f"{path} holds a certificate whose extensions cannot be read") from None
     return tuple(name.lower() for name in names.value.get_values_for_type(x509.DNSName))
 

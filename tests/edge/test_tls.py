@@ -328,7 +328,11 @@ def expired(authority: TestAuthority) -> None:
     authority.issue("edge", ["localhost"], days=-1)
 
 
-@pytest.mark.parametrize("break_it", [broken_text, half_a_file, another_key, no_key, expired])
+def unreadable(authority: TestAuthority) -> None:
+    authority.issue_unreadable("edge")
+
+
+@pytest.mark.parametrize("break_it", [broken_text, half_a_file, another_key, no_key, expired, unreadable])
 async def test_t2_a_broken_replacement_keeps_the_old_certificate_and_is_counted(
     authority: TestAuthority, break_it: Callable[[TestAuthority], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -398,6 +402,14 @@ async def test_a_client_certificate_reaches_the_exchange(authority: TestAuthorit
     der = ssl.PEM_cert_to_DER_cert((authority.directory / "device.crt").read_text())
     assert found.fingerprint == x509.load_der_x509_certificate(der).fingerprint(hashes.SHA256()).hex()
     assert "device" not in repr(found)
+
+
+async def test_a_client_certificate_that_cannot_be_read_is_refused(authority: TestAuthority) -> None:
+    authority.issue_unreadable("device")
+    async with spied(authority, "optional") as (edge, spy, _):
+        assert await refused(edge.port, authority.client(certificate="device"))
+        assert not edge.engine.connections
+    assert not spy.exchanges
 
 
 async def test_a_client_certificate_reaches_the_exchange_of_an_upgrade(authority: TestAuthority) -> None:
