@@ -11,11 +11,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+CA, OTHER_CA = "chaos CA", "another chaos CA"
 DAY: Final = datetime.timedelta(days=1)
 GOOD, EXPIRED, WRONG_NAME, SELF_SIGNED, OLD_TLS, STALLED = (
     "tls_good", "tls_expired", "tls_wrong_name", "tls_self_signed", "tls_old", "tls_stalled"
 )  # fmt: skip
 BAD: Final = (EXPIRED, WRONG_NAME, SELF_SIGNED, OLD_TLS, STALLED)
+REVOKED, DISOWNED = WITHDRAWN = ("tls_revoked", "tls_disowned")  # good until `exchange_trust`
+TRUSTED, LISTED = "trusted.crt", "revoked.crl"
 
 
 @dataclass(slots=True, frozen=True)
@@ -25,14 +28,32 @@ class _Party:
 
 
 def make_certificates(directory: Path) -> None:
-    """Write `ca.crt`, and `NAME.crt` and `NAME.key` for GOOD and all of BAD, into `directory`."""
+    """Write `ca.crt`, and `NAME.crt` and `NAME.key` for GOOD and all of BAD and WITHDRAWN, into `directory`.
+
+    TRUSTED has the CAs that issued GOOD and WITHDRAWN, LISTED what they have revoked.
+    """
     directory.mkdir(mode=0o700)
-    ca = _issue("chaos CA", None)
+    ca, other = _issue(CA, None), _issue(OTHER_CA, None)
     (directory / "ca.crt").write_bytes(_pem(ca))
-    for name in (GOOD, *BAD):
+    for name in (GOOD, *BAD, *WITHDRAWN):
         host = "elsewhere.test" if name == WRONG_NAME else "localhost"
-        issuer = None if name == SELF_SIGNED else ca
-        write_pair(directory, name, _issue(host, issuer, -1 if name == EXPIRED else 1))
+        issuer = None if name == SELF_SIGNED else other if name == DISOWNED else ca
+        party = _issue(host, issuer, -1 if name == EXPIRED else 1)
+        write_pair(directory, name, party)
+        if name == REVOKED:
+            (directory / _later(LISTED)).write_bytes(_revocations(ca, party) + _revocations(other))
+    (directory / LISTED).write_bytes(_revocations(ca) + _revocations(other))
+    (directory / TRUSTED).write_bytes(_pem(ca) + _pem(other))
+    (directory / _later(TRUSTED)).write_bytes(_pem(ca))
+
+
+def exchange_trust(directory: Path) -> None:
+    """Revoke the certificate of REVOKED and remove the CA of DISOWNED; or take both back."""
+    for name in (TRUSTED, LISTED):
+        now, later = directory / name, directory / _later(name)
+        before = now.read_bytes()
+        later.replace(now)
+        later.write_bytes(before)
 
 
 def write_pair(directory: Path, name: str, party: _Party) -> None:
@@ -49,7 +70,7 @@ def _issue(host: str, issuer: _Party | None, days: int = 1) -> _Party:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.UTC)
-    is_ca = host == "chaos CA"
+    is_ca = host in {CA, OTHER_CA}
     names = [x509.DNSName("localhost" if is_ca else host)]
     address = [] if is_ca or host != "localhost" else [x509.IPAddress(IPv4Address("127.0.0.1"))]
     builder = (
@@ -78,6 +99,18 @@ def _ca_usage() -> x509.KeyUsage:
         digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
         key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
     )  # fmt: skip
+
+
+def _revocations(ca: _Party, *revoked: _Party) -> bytes:
+    now = datetime.datetime.now(datetime.UTC)
+    serials = [one.certificate.serial_number for one in revoked]
+    entries = [x509.RevokedCertificateBuilder(serial, now - DAY).build() for serial in serials]
+    builder = x509.CertificateRevocationListBuilder(ca.certificate.subject, now - DAY, now + DAY, [], entries)
+    return builder.sign(ca.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _later(name: str) -> str:
+    return f"later_{name}"
 
 
 def _pem(party: _Party) -> bytes:

@@ -1,6 +1,6 @@
 """All scenarios in their order."""
 
-from loadtest.chaos.certificates import BAD, GOOD
+from loadtest.chaos.certificates import GOOD, LISTED, TRUSTED
 from loadtest.chaos.scenarios import (
     Scenario,
     answers,
@@ -43,16 +43,18 @@ BLOCKING = Setup(through_proxy=False, more_routes=bugs.ROUTES, bugs=True, edge={
 LEAKING = Setup(more_routes=bugs.ROUTES, bugs=True)
 CERTIFICATES = "{home}/certificates"
 TLS_ORIGINS = Setup(
-    addresses=1 + len(BAD),
-    names=(GOOD, *BAD),
+    addresses=len(tls.NAMES),
+    names=tls.NAMES,
     origin={
         "tls": {
             "enabled": True,
-            "ca_file": f"{CERTIFICATES}/ca.crt",
+            "ca_file": f"{CERTIFICATES}/{TRUSTED}",
+            "crl_file": f"{CERTIFICATES}/{LISTED}",
             "server_name": "localhost",
             "handshake_timeout_s": tls.HANDSHAKE_S,
         }
     },
+    edge={"edge.certificate_check_s": tls.CHECK_S},
 )
 _PAIR = {"certificate_file": f"{CERTIFICATES}/{GOOD}.crt", "key_file": f"{CERTIFICATES}/{GOOD}.key"}
 TLS_LISTENER = Setup(
