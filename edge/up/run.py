@@ -44,7 +44,10 @@ class Running:
 
 
 class Up:
-    """The whole system. `on_ready` is called once, when everything serves, with the addresses by name."""
+    """The whole system. `on_ready` is called once, when everything serves, with the addresses by name.
+
+    `tls` says whether devices speak TLS to the edge's address; `dev_ca` is where `edge dev-certs` puts its CA.
+    """
 
     def __init__(self, settings: Settings, parts: Iterable[Part], say: Say, on_ready: Callable[["Up"], None]) -> None:
         self._settings = settings
@@ -52,6 +55,9 @@ class Up:
         self._on_ready = on_ready
         self.parts = [Running(part) for part in parts]
         self.addresses: dict[str, Address] = {}
+        listener = settings.snapshot.listener
+        self.tls = bool(listener.tls.certificates) and listener.tls.address is None
+        self.dev_ca = settings.var / "certs" / "ca.crt"
         self._stop = asyncio.Event()
         self._kill = asyncio.Event()
 

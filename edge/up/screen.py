@@ -1,5 +1,7 @@
 """What `edge up` prints: lines with their process's name, a table of what runs where, three things to try."""
 
+import shlex
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -42,12 +44,13 @@ class Screen:
         for running in up.parts:
             part, child = running.part, running.child
             pid = "" if child is None else str(child.pid)
-            table.add_row(part.name, f"http://{up.addresses[part.name]}", part.what, pid)
+            scheme = "https" if part.name == "edge" and up.tls else "http"
+            table.add_row(part.name, f"{scheme}://{up.addresses[part.name]}", part.what, pid)
             if part.name == "edge":
                 table.add_row("admin", f"http://{up.addresses['admin']}", "/metrics and /health", pid)
         self._console.print(table)
         self._console.print("Try, in another terminal:")
-        for command in curl_lines(up.addresses["edge"]):
+        for command in curl_lines(up.addresses["edge"], up.tls, up.dev_ca):
             self._console.print(f"  {escape(command)}")
         self._console.print("Ctrl-C stops all of it.")
 
@@ -57,11 +60,12 @@ def label(name: str) -> str:
     return f"{name or 'edge up':<10} |"
 
 
-def curl_lines(edge: Address) -> list[str]:
+def curl_lines(edge: Address, tls: bool, dev_ca: Path) -> list[str]:
     """Return three commands: what an origin sees of nobody, signing in, and browsing signed in."""
-    base, jar = f"http://{edge}", "/tmp/edge-passport.jar"  # noqa: S108 - the reader's own, for a demo cookie
+    base, jar = f"{'https' if tls else 'http'}://{edge}", "/tmp/edge-passport.jar"  # noqa: S108 - for a demo cookie
+    curl = f"curl -s --cacert {shlex.quote(str(dev_ca))}" if tls and dev_ca.exists() else "curl -s"
     return [
-        f"curl -s {base}/echo",
-        f"curl -s -c {jar} -H 'Content-Type: application/json' -d '{DEMO_USER}' {base}/login",
-        f"curl -s -b {jar} {base}/browse",
+        f"{curl} {base}/echo",
+        f"{curl} -c {jar} -H 'Content-Type: application/json' -d '{DEMO_USER}' {base}/login",
+        f"{curl} -b {jar} {base}/browse",
     ]

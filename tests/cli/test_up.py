@@ -16,7 +16,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from edge.up.screen import DEMO_USER
+from edge.control.values import Address
+from edge.up.screen import DEMO_USER, curl_lines
 from tests.cli.test_up_parts import alive
 from tests.processes import REPOSITORY, eventually
 
@@ -74,6 +75,16 @@ async def test_the_three_curl_lines_do_what_they_say(stack: Stack) -> None:
             assert (signed_in.status, len(signed_in.headers.getall("Set-Cookie"))) == (200, 2)
         async with device.get(f"{base}/browse") as browsed:
             assert (browsed.status, (await browsed.json())["customer_id"]) == (200, 1001)
+
+
+def test_with_tls_the_curl_lines_say_so_and_whom_to_trust(tmp_path: Path) -> None:
+    edge, ca = Address("127.0.0.1", 8443), tmp_path / "ca.crt"
+    assert {line.rpartition(" ")[2] for line in curl_lines(edge, False, ca)} == {
+        f"http://{edge}{path}" for path in ("/echo", "/login", "/browse")
+    }
+    assert curl_lines(edge, True, ca)[0] == f"curl -s https://{edge}/echo"
+    ca.touch()
+    assert all(line.startswith(f"curl -s --cacert {ca} ") for line in curl_lines(edge, True, ca))
 
 
 async def test_a_valid_cookie_needs_no_remote_call(stack: Stack) -> None:
