@@ -59,7 +59,7 @@ wheel: $(STAMP) ## Build the wheel to deploy, with the hot modules compiled; nee
 bench: $(BENCH_STAMP) ## Measure the edge beside Envoy and nginx on this machine
 	$(BIN)/python -m loadtest.bench
 
-chaos: $(STAMP) ## Harm the edge under load and see what is lost; S=name for one scenario, A=--quick to be short
+chaos: $(STAMP) ## Harm the edge under load and see what is lost; S=name for one scenario, A=--quick to be short, A=--reference=nginx
 	$(BIN)/python -m loadtest.chaos $(S) $(A)
 
 clean: ## Remove the virtual environment and everything the embedded default stored

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from loadtest.bench.machine import cpu_name
 from loadtest.chaos.result import Result
+from loadtest.chaos.scenarios import Scenario
 from loadtest.chaos.settings import Cores, Settings
 
 FIGURES = (
@@ -22,9 +23,17 @@ FIGURES = (
 
 def as_row(result: Result, settings: Settings, cores: Cores) -> dict[str, object]:
     """Return a result as it is kept: with when, on what and how it was found."""
+    return {**asdict(result), "met": result.met, **_circumstances(settings, cores)}
+
+
+def broken_row(scenario: Scenario, error: str, settings: Settings, cores: Cores) -> dict[str, object]:
+    """Return what is kept of a scenario that could not be run to its end: no figure, and no bar met."""
+    known = {"scenario": scenario.name, "row": scenario.row, "error": error, "met": False}
+    return {**dict.fromkeys(FIGURES), **known, **_circumstances(settings, cores)}
+
+
+def _circumstances(settings: Settings, cores: Cores) -> dict[str, object]:
     return {
-        **asdict(result),
-        "met": result.met,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "length": settings.length,
         "rate": settings.rate,
@@ -45,9 +54,10 @@ def append(file: Path, row: Mapping[str, object]) -> None:
 
 def show(result: Result, console: Console) -> None:
     """Print the figures of one scenario and its bars."""
-    values = asdict(result)
-    figures = "  ".join(f"{name} {_text(values[name])}" for name in FIGURES)
-    console.print(f"    {figures}", highlight=False, soft_wrap=True)
+    console.print(f"    {_line(asdict(result))}", highlight=False, soft_wrap=True)
+    if result.reference is not None:
+        software, line = result.reference["software"], result.reference.get("error") or _line(result.reference)
+        console.print(f"    {software}: {line}", markup=False, highlight=False, soft_wrap=True)
     for name, value in result.extra.items():
         console.print(f"    {name}: {value}", markup=False, highlight=False, soft_wrap=True)
     for bar in result.bars:
@@ -71,6 +81,10 @@ def show_all(results: list[Result], console: Console) -> None:
         met = sum(bar.met for bar in result.bars)
         table.add_row(result.scenario, result.row, *cells, f"{met}/{len(result.bars)}")
     Console(file=console.file, width=max(console.width, 130)).print(table)
+
+
+def _line(values: Mapping[str, object]) -> str:
+    return "  ".join(f"{name} {_text(values.get(name))}" for name in FIGURES)
 
 
 def _text(value: object) -> str:

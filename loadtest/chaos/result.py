@@ -38,7 +38,10 @@ def is_true(figure: str, met: bool, text: str = "yes") -> Bar:
 
 @dataclass(slots=True, frozen=True)
 class Result:
-    """The figures of one scenario. `recovery_s` is None where nothing has to recover, or where nothing did."""
+    """The figures of one scenario. `recovery_s` is None where nothing has to recover, or where nothing did.
+
+    `reference` has the figures of another proxy in the edge's place, if that was asked for.
+    """
 
     scenario: str
     row: str
@@ -54,6 +57,7 @@ class Result:
     rss_mb: float
     extra: Mapping[str, object] = field(default_factory=dict)
     bars: tuple[Bar, ...] = ()
+    reference: Mapping[str, object] | None = None
 
     @property
     def met(self) -> bool:

@@ -31,7 +31,10 @@ class Cores:
 
 @dataclass(slots=True, frozen=True)
 class Settings:
-    """One run. `rate` is the requests a second of the usual load; `only` names scenarios, none means all."""
+    """One run. `rate` is the requests a second of the usual load; `only` names scenarios, none means all.
+
+    `reference` is a proxy to run the same scenarios on.
+    """
 
     length: str = "usual"
     rate: int = 400
@@ -39,6 +42,7 @@ class Settings:
     workers: int = 2
     only: tuple[str, ...] = ()
     compiled: bool = False
+    reference: str | None = None
     config: Path = Path("config")
     var: Path = Path("var/chaos")
 

@@ -5,10 +5,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import aiohttp
 import psutil
@@ -79,6 +80,11 @@ class Stage:
         return self.base.settings
 
     @property
+    def workers(self) -> int:
+        """How many the edge has."""
+        return self.setup.workers or self.settings.workers
+
+    @property
     def phases(self) -> Phases:
         """The run's."""
         return self.base.settings.phases
@@ -125,19 +131,21 @@ class Stage:
 
     async def start_edge(self) -> None:
         """Start the edge and wait until all its workers serve."""
-        workers = self.setup.workers or self.settings.workers
         values = {
             **overrides(EdgePorts(self.port, self.admin_port, self.base.kms_port, 9), VISITORS, "off"),
-            "edge.workers": workers,
+            "edge.workers": self.workers,
             **{name: self._placed(value) for name, value in self.setup.edge.items()},
         }
         del values["origins.api.addresses"]
-        command = edge_command(self.config, self.base.home, values)
-        if self.setup.fd_limit is not None:
-            command = ["prlimit", f"--nofile={self.setup.fd_limit}:{self.setup.fd_limit}", *command]
+        command = self.limited(edge_command(self.config, self.base.home, values))
         core, env = self.base.cores.edge, self._edge_environment()
         self.edge_program = await self._stack.enter_async_context(running("edge", core, command, self.home, env))
-        await self.until_ready(workers)
+        await self.until_ready(self.workers)
+
+    def limited(self, command: list[str]) -> list[str]:
+        """Return the command, with as few file descriptors as the scenario gives it."""
+        most = self.setup.fd_limit
+        return command if most is None else ["prlimit", f"--nofile={most}:{most}", *command]
 
     async def until_settled(self) -> None:
         """Wait until the worker that stands by is there."""
@@ -248,6 +256,10 @@ class Stage:
         command = [sys.executable, "-c", "while True: pass"]
         await self._stack.enter_async_context(running("busy", self.base.cores.edge, command, self.home))
 
+    def ask_to_leave(self) -> None:
+        """Tell the edge to drain and to end then."""
+        self.edge.process.terminate()
+
     async def stop_edge(self) -> None:
         """End the edge and everything of it."""
         await stop(self.edge.process)
@@ -314,12 +326,15 @@ class Stage:
         return self.edge_program.tree() if self.edge_program is not None else ()
 
 
+StageMaker: TypeAlias = Callable[[Base, Setup, Path, AsyncExitStack], Stage]
+
+
 @asynccontextmanager
-async def staged(base: Base, name: str, setup: Setup) -> AsyncIterator[Stage]:
-    """Start a stage in a directory of its own; stop everything on it afterwards."""
+async def staged(base: Base, name: str, setup: Setup, make: StageMaker | None = None) -> AsyncIterator[Stage]:
+    """Start a stage in a directory of its own; stop everything on it afterwards. `make` is `Stage` by default."""
     home = base.home / f"{name}-{os.urandom(3).hex()}"
     home.mkdir()
     async with AsyncExitStack() as stack:
-        stage = Stage(base, setup, home, stack)
+        stage = (make or Stage)(base, setup, home, stack)
         await stage.start()
         yield stage

@@ -4,16 +4,25 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from loadtest.chaos.__main__ import NOT_MET, main, settings_from
-from loadtest.chaos.report import append
+from loadtest.bench.failure import BenchError
+from loadtest.bench.tools import find
+from loadtest.chaos import __main__ as chaos
+from loadtest.chaos import reference
+from loadtest.chaos.__main__ import BROKEN, NOT_MET, main, settings_from
+from loadtest.chaos.ports import free_port
+from loadtest.chaos.report import FIGURES, append
 from loadtest.chaos.result import Result, at_least, at_most, is_true, no_slower
-from loadtest.chaos.scenarios.registry import BY_NAME, SCENARIOS
+from loadtest.chaos.scenarios import Scenario
+from loadtest.chaos.scenarios.registry import BY_NAME, REFERENCED, SCENARIOS
 from loadtest.chaos.settings import Cores, assign_cores
 from loadtest.chaos.trial import with_bars
 
@@ -51,8 +60,92 @@ def test_rows_are_appended(tmp_path: Path) -> None:
     assert [row["scenario"] for row in json.loads(file.read_text())] == ["a", "b"]
 
 
+def _run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *scenarios: Scenario, arguments: Sequence[str] = ()
+) -> tuple[int, list[dict[str, object]]]:
+    """Run these scenarios on no stage at all; return the exit code and what was kept."""
+
+    @asynccontextmanager
+    async def empty(*_: object) -> AsyncIterator[None]:
+        yield
+
+    for name, value in {"SCENARIOS": scenarios, "base": empty, "staged": empty}.items():
+        monkeypatch.setattr(chaos, name, value)
+    monkeypatch.setattr(reference, "staged", empty)
+    return main(["--var", str(tmp_path), *arguments]), json.loads((tmp_path / "latest.json").read_text())
+
+
+async def _good(_: object) -> Result:
+    return _result()
+
+
+async def _broken(_: object) -> Result:
+    raise BenchError("No worker stands by")
+
+
+def test_a_scenario_that_breaks_has_its_row_and_the_others_are_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("before", "broken", "after")
+    scenarios = [Scenario(name, "B1", "harm", _broken if name == "broken" else _good) for name in names]
+    code, rows = _run(tmp_path, monkeypatch, *scenarios)
+    assert code == BROKEN
+    assert [(row["scenario"], row["met"]) for row in rows] == [("before", True), ("broken", False), ("after", True)]
+    for row in rows:
+        assert {*FIGURES, "scenario", "row", "met", "measured_at"} <= row.keys()
+    assert rows[1]["error"] == "BenchError('No worker stands by')"
+    assert {rows[1][name] for name in FIGURES} == {None}
+
+
+def test_what_can_be_compared_is_run_on_the_reference_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chaos, "find_reference", lambda _: ("/usr/sbin/nginx", "nginx/1"))
+    compared, alone = (Scenario(name, "B1", "harm", _good) for name in ("origin_killed", "broken_reload"))
+    code, rows = _run(tmp_path, monkeypatch, compared, alone, arguments=["--reference", "nginx"])
+    assert code == 0
+    assert rows[0]["reference"] == {"software": "nginx/1"} | {name: rows[0][name] for name in FIGURES}
+    assert rows[1]["reference"] is None
+
+
+def test_a_reference_that_breaks_takes_nothing_from_the_edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chaos, "find_reference", lambda _: ("/usr/sbin/nginx", "nginx/1"))
+    turns = iter([_good, _broken])
+
+    async def run(stage: object) -> Result:
+        return await next(turns)(stage)
+
+    scenario = Scenario("origin_killed", "B1", "harm", run)
+    code, rows = _run(tmp_path, monkeypatch, scenario, arguments=["--reference", "nginx"])
+    assert (code, rows[0]["met"], rows[0]["failed"]) == (0, True, 0)
+    assert rows[0]["reference"] == {"software": "nginx/1", "error": "BenchError('No worker stands by')"}
+
+
+def test_a_reference_that_is_not_installed_is_said_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reference, "find", lambda _: None)
+    code, rows = _run(
+        tmp_path, monkeypatch, Scenario("origin_killed", "B1", "harm", _good), arguments=["--reference", "nginx"]
+    )
+    assert (code, rows[0]["reference"]) == (0, None)
+    assert "nginx is not installed" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(find("nginx") is None, reason="nginx is not installed")
+@pytest.mark.parametrize("name", sorted(REFERENCED))
+def test_nginx_takes_the_configuration_of_each_scenario_it_is_compared_in(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "nginx.conf"
+    faulty = ["127.0.0.1:1", "127.0.0.1:2"]
+    file.write_text(
+        reference.render(BY_NAME[name].setup, tmp_path, port=free_port(), workers=2, faulty=faulty, calm="127.0.0.1:3")
+    )
+    command = [str(find("nginx")), "-t", "-p", str(tmp_path), "-e", "stderr", "-c", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_scenarios_have_names_of_their_own() -> None:
     assert len(BY_NAME) == len(SCENARIOS)
+    assert len(REFERENCED) == 21
 
 
 def test_the_command_line_knows_lengths_and_names() -> None:
@@ -78,6 +171,19 @@ def test_a_quick_scenario_runs_with_every_process_and_writes_its_figures(tmp_pat
     assert row["requests"] > 100
     assert row["failed"] >= row["ideal_failed"] > 0
     assert list(tmp_path.iterdir()) == [tmp_path / "latest.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(find("nginx") is None, reason="nginx is not installed")
+def test_a_quick_scenario_runs_on_nginx_too(tmp_path: Path) -> None:
+    length = ["--quick", "--rate", "100", "--workers", "1"]
+    assert main([*length, "--reference", "nginx", "--var", str(tmp_path), "reset_mid_body"]) in {0, NOT_MET}
+    figures = json.loads((tmp_path / "latest.json").read_text())[0]["reference"]
+    assert figures["software"].startswith("nginx/")
+    assert figures["requests"] > 100
+    assert figures["failed"] >= figures["ideal_failed"] > 0
+    assert (figures["wrong"], figures["dup"]) == (0, 0)
 
 
 @pytest.mark.slow

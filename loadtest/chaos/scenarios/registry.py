@@ -107,3 +107,8 @@ SCENARIOS = (
     Scenario("random_mix", "Z1", "everything at random", mix.random_mix),
 )  # fmt: skip
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+# Where another proxy does the same work: origins that fail, workers that end, clients that are slow, many or greedy.
+REFERENCED = {one.name for one in SCENARIOS if one.row[0] in "BM" and one.row != "M5"} | {
+    "worker_killed",
+    "sigterm_drain",
+}

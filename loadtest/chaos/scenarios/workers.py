@@ -72,7 +72,7 @@ async def sigterm_drain(stage: Stage) -> Result:
 
     async def terminate() -> None:
         told.append(time.monotonic())
-        stage.edge.process.terminate()
+        stage.ask_to_leave()
         await asyncio.wait_for(stage.edge.process.wait(), DRAIN_S + 15.0)
         left.append(time.monotonic() - told[0])
 
