@@ -96,14 +96,13 @@ class Relay(Asking):
             self._progress_seen, self._progress_at = self._progress, now
         elif self._upstream is not None and not self._answered_at and not waiting_for_body:
             if now - max(self._sent_at, self._progress_at) > route.response_head_timeout_s:
-                self._pool.failed(self._upstream, Reason.ORIGIN_TIMEOUT)
                 self._blame_slowness(now)
                 self._fail(504, Reason.ORIGIN_TIMEOUT, "response_head_timeout_s")
         elif now - self._progress_at > route.idle_timeout_s:
             if waiting_for_body and self._downstream.reading:
                 self._fail(408, Reason.BODY_TIMEOUT, "idle_timeout_s")
             else:
-                self._blame_slowness(now)
+                self._blame_silence(now)
                 self._fail(504, Reason.ORIGIN_TIMEOUT, "idle_timeout_s")
 
     def _body_is_slow(self, now: float) -> bool:
@@ -112,11 +111,20 @@ class Relay(Asking):
         return inlet is not None and inlet.is_slow(rate, window_s, now, reading=self._downstream.reading)
 
     def _blame_slowness(self, now: float) -> None:
-        """Tell the guard that the origin has the request and has not answered in time."""
+        """Tell guard and pool that the origin has the request and has not answered in time."""
         permit = self._permit
         if permit and self._upstream is not None:
             self._permit = 0
+            self._pool.failed(self._upstream, Reason.ORIGIN_TIMEOUT)
             self._guard.timed_out(permit, now - self._asked_at)
+
+    def _blame_silence(self, now: float) -> None:
+        """The same, or that its answer does not go on; one without a length may be a stream with nothing to say."""
+        self._blame_slowness(now)
+        upstream, answered_under = self._upstream, self._answered_under
+        if upstream is not None and answered_under and self._length is not None and not self._device_is_slow():
+            self._pool.failed(upstream, Reason.ORIGIN_TIMEOUT)
+            self._guard.broke_off(answered_under)
 
     # The inbound chain.
 

@@ -263,6 +263,21 @@ async def test_b1_b7_an_address_that_fails_costs_five_requests_and_is_left_out(
         assert ejections(edge) == {cause: 1}
 
 
+@pytest.mark.parametrize("key", ["request_timeout_s", "response_head_timeout_s"])
+async def test_b4_an_address_that_does_not_answer_is_left_out_whichever_timeout_says_so(key: str) -> None:
+    bad = Moody("hang")
+    async with contextlib.AsyncExitStack() as stack:
+        running = await origins(stack, bad, *[answering(ok())] * 3)
+        overrides = (addresses(*running), *LONG, f"routes.root.{key}=0.05", "origins.api.ejection.min_requests=3")
+        edge = await stack.enter_async_context(running_edge(running[0].address, *overrides))
+        devices = [await stack.enter_async_context(connected(edge.port)) for _ in range(5)]
+        while bad.asked < 10 and not ejections(edge):
+            for device in devices:
+                await device.send(get())
+            assert {(await device.response()).status for device in devices} <= {200, 504}
+        assert ejections(edge) == {"origin_timeout": 1}
+
+
 async def test_an_ejected_address_returns_by_a_probe_and_is_used_again() -> None:
     bad = Moody("500")
     async with contextlib.AsyncExitStack() as stack:

@@ -108,6 +108,27 @@ async def test_an_origin_that_fails_is_left_alone(script: Script) -> None:
         assert edge.metrics.refusals[(Reason.ORIGIN_UNAVAILABLE, "api")] == 20
 
 
+@pytest.mark.parametrize(
+    ("framing", "after"), [(b"Content-Length: 100", State.OPEN), (b"Transfer-Encoding: chunked", State.CLOSED)]
+)
+async def test_b6_an_answer_that_stops_is_a_failure_where_its_length_says_that_more_must_come(
+    framing: bytes, after: State
+) -> None:
+    async def stalling(connection: OriginConnection) -> None:
+        await connection.request()
+        await connection.send(response(b"200 OK", framing) + b"4\r\nhalf\r\n")
+        await connection.end()
+
+    async with served(stalling, *TOUCHY, "timeouts.idle_s=0.05") as (_, edge, _):
+        for _ in range(4):
+            async with connected(edge.port) as client:
+                await client.send(get())
+                with pytest.raises(ConnectionResetError):
+                    await client.rest()
+        assert state(edge) is after
+        assert held(edge) == 0
+
+
 async def test_b2_an_origin_that_is_gone_is_left_alone_and_asked_again_when_it_is_back() -> None:
     address = free_address()
     host, _, port = address.partition(":")
