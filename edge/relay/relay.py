@@ -6,6 +6,8 @@ connection and writes the head, all on the stack of one read; the response comes
 only while a filter awaits something.
 """
 
+from typing import Final
+
 from edge.contract.filters import CONTINUE, NOT_MINE, Answer, NeedBody, Refuse
 from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
@@ -13,6 +15,8 @@ from edge.http1 import write
 from edge.http1.errors import BadRequestError
 from edge.relay.asking import Asking
 from edge.relay.chain import Pending, Stop
+
+_GOES_WELL_S: Final = 1.0  # an answer that has come for so long: its end may be hours away
 
 
 class Relay(Asking):
@@ -83,6 +87,8 @@ class Relay(Asking):
     def sweep(self, now: float) -> None:
         """Enforce the deadlines of the request and of its bodies."""
         route = self.exchange.route
+        if self._answered_at and self._upstream is not None and now - self._answered_at > _GOES_WELL_S:
+            self._pool.goes_well(self._upstream)
         waiting_for_body = self._inlet is not None and not self._inlet.ended and not self._head.expect_continue
         if not self._delivered and not waiting_for_body:
             self._context.waiting += 1

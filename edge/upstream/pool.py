@@ -129,6 +129,12 @@ class OriginPool:
             self._rotation.returned(endpoint, self._clock())
         endpoint.record.succeeded(seconds)
 
+    def goes_well(self, connection: Upstream) -> None:
+        """Let an address return whose probe is a long answer, without waiting for its end."""
+        endpoint = _endpoint(connection)
+        if endpoint.probe is connection:
+            self._rotation.returned(endpoint, self._clock())
+
     def failed(self, connection: Upstream, cause: str) -> None:
         """Count an error against the connection's address; `cause` is a reason's id, or names the status."""
         self._failed(_endpoint(connection), cause, connection)

@@ -318,6 +318,33 @@ async def test_a_probe_whose_answer_ends_with_its_connection_brings_the_address_
                 assert await statuses(edge.port, 1) == [200]
 
 
+async def test_a_probe_that_is_a_stream_brings_the_address_back_before_its_end() -> None:
+    bad = Moody("500")
+
+    async def script(connection: OriginConnection) -> None:
+        if bad.mood != "ok":
+            await bad(connection)
+            return
+        await connection.request()
+        await connection.send(response(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n")
+        await connection.end()
+
+    async with contextlib.AsyncExitStack() as stack:
+        running = await origins(stack, script, answering(ok()))
+        edge = await stack.enter_async_context(running_edge(running[0].address, addresses(*running), *QUICK))
+        endpoint = endpoint_of(edge, running[0])
+        while not ejections(edge):
+            await statuses(edge.port, 1)
+        bad.mood = "ok"
+        device = await stack.enter_async_context(connected(edge.port))
+        while endpoint.probe is None:
+            await device.send(get())
+            head = await device.receive_until(b"\r\n\r\n")
+            await device.receive_until(b"abc" if b"chunked" in head else b"hello")
+        await until(lambda: endpoint in pool_of(edge)._rotation.active)
+        assert device.left == b"\r\n"
+
+
 @pytest.mark.parametrize("mood", ["500", "reset", "cut"])
 async def test_each_probe_that_fails_doubles_the_time_until_the_next(mood: str) -> None:
     bad = Moody(mood)
