@@ -74,16 +74,15 @@ class Asking(Answering):
         self._upstream = connection
         request, inlet = self.exchange.request, self._inlet
         self._sent_at = self._asked_at = now = self._context.clock()
-        connection.begin(self, request.method, self._request_head(now))
         if inlet is not None:
-            if request.body is None:
-                chunked = self._head.length is None or request.transform is not None
-                try:
-                    inlet.pass_to(connection.send, BodyWriter(request.transform, chunked=chunked))
-                except Exception as error:  # noqa: BLE001 - whoever released the connection must not suffer
-                    self._transform_failed(error)
-                    return
-            self._downstream.resume_reading()
+            self._downstream.resume_reading()  # first: writing may fill the origin's buffer, which pauses it again
+        connection.begin(self, request.method, self._request_head(now))
+        if inlet is not None and request.body is None:
+            chunked = self._head.length is None or request.transform is not None
+            try:
+                inlet.pass_to(connection.send, BodyWriter(request.transform, chunked=chunked))
+            except Exception as error:  # noqa: BLE001 - whoever released the connection must not suffer
+                self._transform_failed(error)
 
     def _request_head(self, now: float) -> bytes:
         """Return the head for an attempt that begins now, with the body if there is one that a filter has set."""

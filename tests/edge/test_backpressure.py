@@ -2,10 +2,13 @@
 
 import asyncio
 import hashlib
+import socket
 from collections.abc import Callable
 
 import pytest
 
+from edge.contract.reasons import Reason
+from edge.net.upstream import Owner, Peer, Upstream
 from tests.edge.raw import OriginConnection, connected, get, ok, raw_origin, request, response, until
 from tests.edge.running import running_edge
 
@@ -105,6 +108,44 @@ async def test_an_origin_that_does_not_read_stops_the_device(chunked: bool) -> N
         await asyncio.gather(uploading, return_exceptions=True)
         client.reset()
         await until(lambda: edge.engine.origin_connections == 0)
+
+
+async def test_an_origin_that_takes_none_of_what_waited_for_its_connection_stops_the_device() -> None:
+    async def script(connection: OriginConnection) -> None:
+        await connection.request(head_only=True)
+        await asyncio.Event().wait()
+
+    async with (
+        raw_origin(script, receive_buffer=4096, limit=4096) as origin,
+        running_edge(origin.address, "origins.api.wait_timeout_s=30.0") as edge,
+        connected(edge.port) as client,
+    ):
+        pool = edge.engine._pools["api"]
+        opening = asyncio.Event()
+        open_now = pool._connector.open
+
+        async def open_late(peer: Peer, owner: Owner) -> Upstream | Reason:
+            await opening.wait()
+            connection = await open_now(peer, owner)
+            assert isinstance(connection, Upstream)
+            # As little as the kernel takes at first for an origin that is far away.
+            connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            return connection
+
+        pool._connector.open = open_late  # type: ignore[method-assign]
+        sending = asyncio.create_task(
+            client.send(request(b"POST", b"/upload", b"Content-Length: 104857600", body=b"a" * (32 * MIB)))
+        )
+        device = next(iter(edge.engine.connections))
+        await until(lambda: not device.reading)
+        opening.set()
+        await until(lambda: pool._all)
+        buffered = next(iter(pool._all))._transport.get_write_buffer_size
+        await until(buffered)
+        await stands_still(buffered)
+        assert buffered() < EDGE_BYTES
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
