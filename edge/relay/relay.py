@@ -43,6 +43,7 @@ class Relay(Asking):
         self._progress += 1
         if self._inlet is None:
             return
+        self._head.expect_continue = False  # it waits for nothing any more
         try:
             within = self._inlet.take(piece)
         except Exception as error:  # noqa: BLE001 - a filter's transform failed: closed

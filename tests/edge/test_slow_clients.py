@@ -76,14 +76,17 @@ async def test_s11_m1_a_head_that_was_begun_behind_another_request_has_its_own_d
 # Bodies.
 
 
+@pytest.mark.parametrize("more", [(), (b"Expect: 100-continue",)], ids=["unasked", "expecting"])
 @pytest.mark.parametrize(("framing", "piece"), [(LENGTH, b"a"), (CHUNKED, b"1\r\na\r\n")])
-async def test_s11_m1_a_body_that_trickles_in_is_a_408_though_it_never_stops(framing: bytes, piece: bytes) -> None:
+async def test_s11_m1_a_body_that_trickles_in_is_a_408_though_it_never_stops(
+    framing: bytes, piece: bytes, more: tuple[bytes, ...]
+) -> None:
     async with (
         raw_origin(reading) as origin,
         running_edge(origin.address, *WINDOW) as edge,
         connected(edge.port) as client,
     ):
-        await client.send(request(b"POST", b"/upload", framing))
+        await client.send(request(b"POST", b"/upload", framing, *more))
         sending = asyncio.create_task(trickle(client, piece))
         answer = await client.response(b"POST")
         sending.cancel()
