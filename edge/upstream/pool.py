@@ -99,10 +99,7 @@ class OriginPool:
         return any(each is not address for each in self._rotation.active)
 
     def request(self, waiter: Waiter, avoid: Peer | None = None) -> None:
-        """Queue for a connection; a full queue fails the waiter at once."""
-        if len(self._waiting) >= self._origin.max_waiting:
-            waiter.connection_failed(Reason.ORIGIN_POOL_EXHAUSTED)
-            return
+        """Queue for a connection; a waiter that none can be opened for is failed at once when the queue is full."""
         if not self._rotation.active:
             waiter.connection_failed(Reason.ORIGIN_CONNECT_FAILED)
             return
@@ -112,6 +109,9 @@ class OriginPool:
                 if connection is not None:
                     waiter.connection_ready(connection)
                     return
+            if len(self._waiting) - self._under_way() >= self._origin.max_waiting:
+                waiter.connection_failed(Reason.ORIGIN_POOL_EXHAUSTED)
+                return
             self._make_room(avoid)
         self._waiting.append((waiter, self._clock() + self._origin.wait_timeout_s, avoid))
         self._connect_if_wanted()

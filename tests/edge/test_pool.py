@@ -20,6 +20,8 @@ from tests.edge.raw import (
 from tests.edge.running import running_edge
 from tests.edge.test_relay import problem
 
+WAIT = "origins.api.wait_timeout_s=30.0"
+
 
 class Gate:
     """An origin's script whose answers wait to be let through, each naming its connection."""
@@ -109,6 +111,27 @@ async def test_a_full_queue_is_a_503_at_once() -> None:
         assert (await first.response()).status == 200
         assert (await second.response(b"POST")).status == 200
         assert origin.requests[1].body == b"abc"
+
+
+@pytest.mark.parametrize("max_waiting", [0, 1])
+async def test_a_request_that_has_its_own_connection_opened_takes_no_place_in_the_queue(max_waiting: int) -> None:
+    gate = Gate()
+    overrides = ("origins.api.max_connections=3", f"origins.api.max_waiting={max_waiting}", WAIT)
+    async with (
+        raw_origin(gate) as origin,
+        running_edge(origin.address, *overrides) as edge,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        devices = await clients(stack, edge.port, 4 + max_waiting)
+        for device in devices[:3]:
+            await device.send(get())
+        await until(lambda: len(origin.requests) == 3)
+        for device in devices[3:-1]:
+            await device.send(get())
+            await until(lambda: edge.engine._pools["api"]._waiting)
+        assert problem(await devices[-1].ask(get()))["reason"] == "origin_pool_exhausted"
+        gate.open.set()
+        assert {(await device.response()).status for device in devices[:-1]} == {200}
 
 
 async def test_a_device_that_gives_up_waiting_frees_its_place() -> None:
