@@ -1,5 +1,7 @@
 """HTTP sessions with the edge's own services: over TLS where their URL says so."""
 
+from collections.abc import Callable
+
 import aiohttp
 
 from edge.control.edge_file import CookieClient, KmsClient
@@ -20,9 +22,12 @@ class ServiceTls(CertificateFiles):
         own = () if pair is None else (pair.certificate_file,)
         super().__init__(own, (None if pair is None else pair.key_file, tls.ca_file))
 
-    def _make(self) -> None:
+    def _make(self) -> Callable[[], None]:
         # aiohttp keeps the context it was given: what is good by itself is loaded into that.
         self._tls.context()
+        return self._use
+
+    def _use(self) -> None:
         if self._tls.pair is not None:
             self.context.load_cert_chain(self._tls.pair.certificate_file, self._tls.pair.key_file)
         if self._tls.ca_file is not None:

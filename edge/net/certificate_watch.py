@@ -21,24 +21,29 @@ class CertificateFiles(ABC):
         self.files = (*self._own, *(path for path in others if path is not None))
         self.expiries: Mapping[Path, float] = {}
         self.signature: _Signature = ()
-        self.load()
+        self.load()()
 
-    def load(self, now: float = 0.0) -> None:
-        """Make it anew of its files; stays as it was when it raises BadCertificateError.
+    def load(self, now: float = 0.0) -> Callable[[], None]:
+        """Make it anew of its files, in any thread; return what puts that in use, for the loop's thread alone.
 
-        So it does when a certificate of our own has expired by `now`, in epoch seconds.
+        Raises BadCertificateError, also when a certificate of our own has expired by `now`, in epoch seconds.
         """
         found = signature(self.files)
         expiries = {path: not_after(path) for path in self._own}
         for path, when in expiries.items():
             if when <= now:
                 raise BadCertificateError(f"{path} has expired")
-        self._make()
-        self.expiries, self.signature = expiries, found
+        use = self._make()
+
+        def put() -> None:
+            use()
+            self.expiries, self.signature = expiries, found
+
+        return put
 
     @abstractmethod
-    def _make(self) -> None:
-        """Replace what is made of the files, or raise BadCertificateError and replace nothing."""
+    def _make(self) -> Callable[[], None]:
+        """Return what puts what is made of the files in use; raise BadCertificateError when nothing can be."""
 
 
 class WatchObserver(Protocol):
@@ -88,7 +93,8 @@ class CertificateWatch:
 
     async def _changed(self, certificates: CertificateFiles, found: _Signature) -> None:
         try:
-            await asyncio.to_thread(certificates.load, self._wall())
+            put = await asyncio.to_thread(certificates.load, self._wall())
+            put()
         except Exception as error:  # noqa: BLE001 - whatever a file does to its readers: the others are still watched
             self._refused[certificates.files] = found
             problem = str(error) if isinstance(error, BadCertificateError) else type(error).__name__

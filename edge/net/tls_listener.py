@@ -6,7 +6,7 @@ listening socket being touched.
 """
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edge.net.certificate_watch import CertificateFiles
@@ -35,6 +35,9 @@ class TlsSettings:
 class ListenerCertificates(CertificateFiles):
     """The contexts of a listener; `load` replaces them all, or none."""
 
+    _default: ssl.SSLContext
+    _by_name: Mapping[str, ssl.SSLContext]
+
     def __init__(self, settings: TlsSettings) -> None:
         """Load the certificates; raises BadCertificateError."""
         self._settings = settings
@@ -47,8 +50,13 @@ class ListenerCertificates(CertificateFiles):
         self.context = self._context(pairs[0])
         self.context.sni_callback = self._choose
 
-    def _make(self) -> None:
-        self._default, self._by_name = self._contexts()
+    def _make(self) -> Callable[[], None]:
+        default, by_name = self._contexts()
+
+        def use() -> None:
+            self._default, self._by_name = default, by_name
+
+        return use
 
     def _contexts(self) -> tuple[ssl.SSLContext, Mapping[str, ssl.SSLContext]]:
         by_name: dict[str, ssl.SSLContext] = {}

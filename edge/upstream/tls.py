@@ -57,10 +57,14 @@ class OriginTls(CertificateFiles):
         own = () if pair is None else (pair.certificate_file,)
         super().__init__(own, (None if pair is None else pair.key_file, trust.ca_file, trust.crl_file))
 
-    def _make(self) -> None:
+    def _make(self) -> Callable[[], None]:
         trusted = signature(self._trust_files)
-        self.context = self._settings.context()
-        self.trusted = trusted
+        context = self._settings.context()
+
+        def use() -> None:
+            self.context, self.trusted = context, trusted
+
+        return use
 
     def server_name(self, host: str) -> str:
         """Return the name that the certificate at an address must hold."""

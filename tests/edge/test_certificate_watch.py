@@ -1,7 +1,8 @@
 """The watch over certificate files, whatever is wrong with one of them."""
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge.net.certificate_watch import CertificateFiles, CertificateWatch
@@ -13,12 +14,17 @@ class Files(CertificateFiles):
 
     def __init__(self, path: Path) -> None:
         self.fault: Exception | None = None
-        self.made = 0
+        self.made = self.made_in = self.used_in = 0
         super().__init__((), (path,))
 
-    def _make(self) -> None:
+    def _make(self) -> Callable[[], None]:
         if self.fault is not None:
             raise self.fault
+        self.made_in = threading.get_ident()
+        return self._use
+
+    def _use(self) -> None:
+        self.used_in = threading.get_ident()
         self.made += 1
 
 
@@ -49,3 +55,15 @@ async def test_t2_whatever_a_file_raises_the_others_are_watched_and_it_is_tried_
     paths[0].write_text("third")
     await until(lambda: odd.made == 2)
     watching.cancel()
+
+
+async def test_files_are_read_in_a_thread_and_put_in_use_on_the_loop(tmp_path: Path) -> None:
+    """A handshake that begins must not meet a context that is half changed."""
+    path = tmp_path / "edge.crt"
+    path.write_text("first")
+    files = Files(path)
+    watching = asyncio.create_task(CertificateWatch(lambda: (files,), Observer(), interval_s=0.005).run())
+    path.write_text("second")
+    await until(lambda: files.made == 2)
+    watching.cancel()
+    assert files.made_in != files.used_in == threading.get_ident()
