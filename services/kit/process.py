@@ -22,7 +22,7 @@ import uvloop
 from aiohttp import web
 
 from services.kit.log import configure_logging
-from services.kit.tls import BadTlsFileError, listening_context, tls_arguments
+from services.kit.tls import BadTlsFileError, TlsContext, listening_context, tls_arguments
 
 _DRAIN_S = 5.0
 MAX_BODY_BYTES = 64 * 1024
@@ -100,13 +100,14 @@ class _CannotListenError(Exception):
     """The address is taken or not ours."""
 
 
-async def _serve(name: str, build: Build, options: argparse.Namespace, tls: ssl.SSLContext | None) -> None:
+async def _serve(name: str, build: Build, options: argparse.Namespace, tls: TlsContext | None) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        start = asyncio.create_task(_start(build, stack, options.listen, tls))
+        context = None if tls is None else await stack.enter_async_context(tls.watched())
+        start = asyncio.create_task(_start(build, stack, options.listen, context))
         stop = asyncio.create_task(stopping.wait())
         await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
         if not start.done():

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
 from edge.telemetry.metrics import WorkerMetrics
 from passport.kms import KmsUnavailable
+from services.kit import tls
 from tests.certificates import TestAuthority
 from tests.edge.raw import answering, connected, get, ok, raw_origin
 from tests.edge_process.worker import started_worker
@@ -161,9 +163,54 @@ async def test_a_new_certificate_of_the_edge_is_shown_from_the_next_connection_o
                 with pytest.raises(aiohttp.ClientError):
                     await session.get(f"https://{address}/")
                 authority.issue("edge")
-                tls.load()
+                tls.load()()
     # The client may try each request twice.
     assert list(dict.fromkeys(int(serial, 16) for serial in shown)) == serials
+
+
+async def test_t2_a_service_shows_a_new_certificate_and_keeps_the_old_for_a_broken_one(
+    authority: TestAuthority, tmp_path: Path
+) -> None:
+    async def shown() -> int:
+        context = authority.client(certificate="edge")
+        _, writer = await asyncio.open_connection(*address, ssl=context, server_hostname="127.0.0.1")
+        serial = int(writer.get_extra_info("peercert")["serialNumber"], 16)
+        writer.close()
+        return serial
+
+    async with kms_over_tls(authority, tmp_path) as kms:
+        address = kms.address.rpartition(":")[::2]
+        first = authority.serial("kms")
+        assert await shown() == first
+        (authority.directory / "kms.key").write_text("no key")
+        await kms.said("certificates_kept")
+        assert await shown() == first
+        authority.issue("kms", ["127.0.0.1"])
+        await kms.said("certificates_loaded")
+        assert await shown() == authority.serial("kms") != first
+
+
+async def test_t2_a_service_calls_others_with_a_new_certificate(
+    authority: TestAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "CHECK_S", 0.01)
+    stem = authority.directory / "cookie"
+    options = Namespace(ca=authority.ca_file, certificate=Path(f"{stem}.crt"), key=Path(f"{stem}.key"))
+    seen: list[int] = []
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(int(writer.get_extra_info("peercert")["serialNumber"], 16))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authority.server("kms", clients=True))
+    port = server.sockets[0].getsockname()[1]
+    async with server, tls.calling_session(options) as session:
+        before = authority.serial("cookie")
+        authority.issue("cookie")
+        while authority.serial("cookie") not in seen:
+            with pytest.raises(aiohttp.ClientError):
+                await session.get(f"https://127.0.0.1:{port}/")
+    assert set(seen) <= {before, authority.serial("cookie")}
 
 
 @pytest.mark.parametrize(
