@@ -11,6 +11,7 @@ from edge.net.tls_listener import ListenerCertificates
 
 # A device that reads slowly has this long for what is left, and to say goodbye (`close_notify`), once we have.
 _SHUTDOWN_S: Final = 30.0
+_SETTLE_S: Final = 1.0
 
 
 class Acceptor(Protocol):
@@ -42,30 +43,29 @@ async def take_queued(
     certificates: ListenerCertificates | None,
     proxies: ProxyPeers | None = None,
 ) -> None:
-    """Take the connections that wait in the kernel: those still there when the last listener closes are reset."""
-    if proxies is not None:
-        listener = ProxyListener(sock.dup(), proxies, _HandOver(acceptor, certificates).begin, acceptor.dropped)
+    """Take the connections that wait in the kernel: those still there when the last listener closes are reset.
+
+    Returns once each is a connection of the acceptor's or refused, or after a while: the rest may still become one.
+    """
+    hand_over = _HandOver(acceptor, certificates)
+    arrivals: set[asyncio.Future[None]] = set()
+    if proxies is None:
+        with contextlib.suppress(OSError):  # there is none any more, or no descriptor is left
+            while True:
+                hand_over.begin(sock.accept()[0])
+    else:
+        listener = ProxyListener(sock.dup(), proxies, hand_over.begin, acceptor.dropped)
         listener.take_queued()
         listener.close()
-        return
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            connected, _ = sock.accept()
-        except OSError:  # there is none, or no descriptor is left
-            return
-        connected.setblocking(False)
-        with contextlib.suppress(OSError):  # it has gone meanwhile, or its handshake fails
-            if certificates is None:
-                await loop.connect_accepted_socket(lambda: acceptor.accept(secure=False), connected)
-            else:
-                await loop.connect_accepted_socket(
-                    lambda: acceptor.accept(secure=True),
-                    connected,
-                    ssl=certificates.context,
-                    ssl_handshake_timeout=certificates.handshake_timeout_s,
-                    ssl_shutdown_timeout=_SHUTDOWN_S,
-                )
+        arrivals = listener.arrivals
+
+    async def settled() -> None:
+        for pending in (arrivals, hand_over.tasks):
+            if pending:
+                await asyncio.wait(pending)
+
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(settled(), _SETTLE_S)
 
 
 async def listen(
@@ -93,20 +93,21 @@ async def listen(
 
 
 class _HandOver:
-    """Gives sockets whose header is read to the event loop."""
+    """Gives accepted sockets, whose header is read if there is one, to the event loop."""
 
     def __init__(self, acceptor: Acceptor, certificates: ListenerCertificates | None) -> None:
         self._acceptor = acceptor
         self._certificates = certificates
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, connection: socket.socket, header: ProxyHeader) -> None:
+    def begin(self, connection: socket.socket, header: ProxyHeader | None = None) -> None:
         """Take a connection."""
+        connection.setblocking(False)
         task = asyncio.get_running_loop().create_task(self._hand_over(connection, header))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
-    async def _hand_over(self, connection: socket.socket, header: ProxyHeader) -> None:
+    async def _hand_over(self, connection: socket.socket, header: ProxyHeader | None) -> None:
         loop, certificates = asyncio.get_running_loop(), self._certificates
 
         def accept() -> asyncio.Protocol:

@@ -46,6 +46,8 @@ class ProxyListener:
         self._refused = refused
         self._loop = asyncio.get_running_loop()
         self._paused: asyncio.TimerHandle | None = None
+        self.arrivals: set[asyncio.Future[None]] = set()
+        """Done for each connection whose header is read, or is refused."""
         sock.setblocking(False)
         self._loop.add_reader(sock, self._accept)
 
@@ -78,7 +80,9 @@ class ProxyListener:
             return False
         connection.setblocking(False)
         if self._trusts(peer):
-            _Arrival(self._loop, connection, self._peers.header_timeout_s, self._hand_over, self._refused)
+            arrival = _Arrival(self._loop, connection, self._peers.header_timeout_s, self._hand_over, self._refused)
+            self.arrivals.add(arrival.done)
+            arrival.done.add_done_callback(self.arrivals.discard)
         else:
             self._refused("proxy_untrusted")
             reset(connection)
@@ -113,6 +117,7 @@ class _Arrival:
         self._hand_over = hand_over
         self._refused = refused
         self._read = b""
+        self.done: asyncio.Future[None] = loop.create_future()
         loop.add_reader(connection, self._readable)
         self._timer = loop.call_later(timeout_s, self._refuse, "proxy_timeout")
 
@@ -144,3 +149,4 @@ class _Arrival:
     def _leave(self) -> None:
         self._timer.cancel()
         self._loop.remove_reader(self._connection)
+        self.done.set_result(None)

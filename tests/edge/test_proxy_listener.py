@@ -1,5 +1,6 @@
 """A listener behind load balancers that speak the PROXY protocol: whose word counts, and for what."""
 
+import asyncio
 import contextlib
 import socket
 import struct
@@ -11,6 +12,8 @@ import pytest
 from edge.net.listening import take_queued
 from edge.net.proxy_listener import ProxyPeers
 from edge.net.proxy_protocol import SIGNATURE
+from edge.net.tls import KeyPair
+from edge.net.tls_listener import ListenerCertificates, ServerCertificate, TlsSettings
 from tests.certificates import TestAuthority
 from tests.edge.raw import RawClient, RawResponse, answering, connected, get, ok, raw_origin, until
 from tests.edge.running import RunningEdge, running_edge
@@ -153,6 +156,38 @@ async def test_without_trusted_peers_a_header_is_no_request() -> None:
         answer: RawResponse = await client.ask(V1 + get(), method=b"GET")
         assert answer.status == 400
     assert not origin.connections
+
+
+async def test_w2_a_connection_that_waits_with_its_header_when_the_door_closes_is_taken() -> None:
+    async with raw_origin(answering(ok())) as origin, running_edge(origin.address) as edge:
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            door.setblocking(False)
+            async with connected(door.getsockname()[1], preamble=V1) as client:
+                await take_queued(edge.engine, door, None, ProxyPeers([ip_network("127.0.0.0/8")]))
+                assert len(edge.engine.connections) == 1  # what a drain waits for
+                assert (await client.ask(get())).status == 200
+
+
+async def test_w2_handshakes_that_stall_when_the_door_closes_hold_a_drain_up_for_a_second_only(tmp_path: Path) -> None:
+    authority = TestAuthority(tmp_path)
+    authority.issue("edge", ["localhost"])
+    settings = ServerCertificate(KeyPair(tmp_path / "edge.crt", tmp_path / "edge.key"))
+    certificates = ListenerCertificates(TlsSettings((settings,), handshake_timeout_s=60))
+    async with raw_origin(answering(ok())) as origin, running_edge(origin.address) as edge:
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            door.setblocking(False)
+            port = door.getsockname()[1]
+            async with connected(port), connected(port), asyncio.timeout(10):
+                queued = socket.create_connection(("127.0.0.1", port))
+
+                def ask() -> bytes:
+                    with authority.client().wrap_socket(queued, server_hostname="localhost") as secured:
+                        secured.sendall(get())
+                        return secured.recv(65536)
+
+                asking = asyncio.create_task(asyncio.to_thread(ask))
+                await take_queued(edge.engine, door, certificates)
+                assert (await asking).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_connections_that_wait_when_the_door_closes_need_a_header_too() -> None:
