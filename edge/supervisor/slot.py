@@ -172,9 +172,10 @@ class Slot:
             process = await self._crew.take(self.config)
         except OSError as error:
             return began, f"cannot be started: {error.strerror}"
-        if self._drain.is_set():  # meanwhile
+        if self._drain.is_set() or process.config is not self.config:  # meanwhile: another is started, if any
             process.kill()
             await process.ended
+            self._hurry.set()
             return began, ""
         self._hurry.clear()
         self.process = process

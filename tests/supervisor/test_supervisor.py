@@ -10,10 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edge.supervisor import rollout, supervisor
+from edge.supervisor import fleet, rollout, supervisor
 from edge.supervisor.config import Config, Result
 from edge.supervisor.control_socket import ask
 from edge.supervisor.crew import Crew
+from edge.supervisor.process import WorkerProcess
 from edge.telemetry.snapshot import WorkerValues
 from tests.supervisor.conftest import Running, plan, supervising
 
@@ -327,6 +328,36 @@ async def test_w2_no_process_is_started_once_the_sockets_are_closed() -> None:
         crew = Crew(what.command, [listening], WorkerValues(), list[str]().append)
     with pytest.raises(OSError, match="closed"):
         await crew.take(Config(what.snapshot, 1))
+
+
+async def test_w3_a_worker_that_is_being_started_at_a_reload_serves_the_new_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate, taking = asyncio.Event(), asyncio.Event()
+    gate.set()
+
+    class SlowCrew(Crew):
+        async def take(self, config: Config) -> WorkerProcess:
+            process = await super().take(config)
+            taking.set()
+            await gate.wait()
+            return process
+
+    monkeypatch.setattr(fleet, "Crew", SlowCrew)
+    async with supervising(plan()) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        gate.clear()
+        taking.clear()
+        pid = edge.supervisor.health().workers[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await taking.wait()
+        outcome = await edge.supervisor.change("reload")
+        gate.set()
+        assert outcome.result is Result.APPLIED
+        await edge.until(lambda: edge.ready() == 1)
+        _, text = await edge.admin("/metrics")
+        assert "edge_config_revision 2.0" in text
 
 
 async def test_a_worker_that_cannot_start_is_started_anew_with_a_reload(tmp_path: Path) -> None:
