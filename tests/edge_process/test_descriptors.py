@@ -5,27 +5,19 @@ import contextlib
 import resource
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import psutil
 import pytest
-import pytest_asyncio
 
 from tests.edge.raw import RawClient, answering, connected, get, ok, raw_origin
 from tests.edge_process.worker import running_worker
 from tests.processes import REPOSITORY, eventually
-from tests.services.kms_calls import Kms, kms_running
+from tests.services.kms_calls import Kms
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ROOM = 40
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kms(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kms]:
-    async with kms_running(tmp_path_factory.mktemp("descriptors")) as running:
-        yield running
 
 
 async def status(client: RawClient) -> int:

@@ -5,28 +5,20 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator
 
 import psutil
 import pytest
-import pytest_asyncio
 
 from tests.edge_process.gibibyte import GET_DOWNLOAD, Body, Origin, connect, download, read_head, running_origin
 from tests.edge_process.worker import Worker, running_worker
 from tests.processes import eventually
-from tests.services.kms_calls import Kms, kms_running
+from tests.services.kms_calls import Kms
 
 VANISHING = 300
 GROWTH_BAR_BYTES = 4 << 20
 _RESET = struct.pack("ii", 1, 0)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kms(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kms]:
-    async with kms_running(tmp_path_factory.mktemp("leaks")) as running:
-        yield running
 
 
 async def settled(worker: Worker, most_files: int = 1 << 20) -> None:

@@ -7,22 +7,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from tests.edge.raw import answering, connected, get, ok, raw_origin
 from tests.edge_process.worker import Worker, running_worker
 from tests.processes import eventually
-from tests.services.kms_calls import Kms, kms_running
+from tests.services.kms_calls import Kms
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REQUESTS = 300
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kms(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kms]:
-    async with kms_running(tmp_path_factory.mktemp("logs")) as running:
-        yield running
 
 
 @asynccontextmanager

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-import pytest_asyncio
 
 from tests.edge_process.gibibyte import (
     GET_DOWNLOAD,
@@ -24,7 +23,7 @@ from tests.edge_process.gibibyte import (
     upload,
 )
 from tests.edge_process.worker import Worker, running_worker
-from tests.services.kms_calls import Kms, kms_running
+from tests.services.kms_calls import Kms
 
 _log = logging.getLogger(__name__)
 GROWTH_BAR_BYTES = 16 << 20
@@ -32,12 +31,6 @@ IDLE_CONNECTIONS = 2000
 IDLE_BAR_BYTES = 20 << 10
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kms(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kms]:
-    async with kms_running(tmp_path_factory.mktemp("memory")) as running:
-        yield running
 
 
 class Peak:

@@ -3,39 +3,17 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
 import pytest
-import pytest_asyncio
 
-from tests.edge_process.edge import Edge, Load, asked, running_edge
-from tests.edge_process.test_worker import Origin, origin_running
+from tests.edge_process.edge import Edge, Load, asked
 from tests.processes import eventually
-from tests.services.kms_calls import Kms, kms_running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RELOADS = 20
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kms(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kms]:
-    async with kms_running(tmp_path_factory.mktemp("reload")) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def origin() -> AsyncIterator[Origin]:
-    async with origin_running() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def edge(kms: Kms, origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
-    async with running_edge(kms, tmp_path_factory.mktemp("edge"), origin.address) as running:
-        yield running
 
 
 async def test_w3_a_reload_is_served_by_all_workers_and_no_connection_is_lost(edge: Edge) -> None:
