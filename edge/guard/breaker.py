@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Final
 
 _BUCKETS: Final = 10
+_SURELY_IN_WINDOW: Final = 1.0 - 1.0 / _BUCKETS
 
 
 class State(StrEnum):
@@ -185,11 +186,18 @@ class Breaker:
                 self._window.call()
             self._fail(now)
 
-    def broke_off(self, generation: int) -> None:
-        """Take a success back: the call has failed after all. Its permit is not held any more."""
-        if generation == self._generation:
+    def broke_off(self, generation: int, seconds: float, *, stream: bool) -> None:
+        """Take a success of so many seconds ago back: the call has failed after all. Its permit is not held any more.
+
+        That a `stream` ends which began before the window says nothing of the calls in it: an instance that goes ends
+        hundreds at once.
+        """
+        in_window = seconds < self._settings.window_s * _SURELY_IN_WINDOW
+        if generation == self._generation and (in_window or not stream):
             now = self._clock()
             self._window.roll(now)
+            if not in_window:
+                self._window.call()
             self._fail(now)
 
     def released(self, generation: int) -> None:

@@ -83,9 +83,12 @@ class OriginGuard:
         """Give a permit back without a verdict: the attempt was given up for a reason that is not the origin's."""
         self.breaker.released(self._forget(permit))
 
-    def broke_off(self, permit: int) -> None:
-        """Take back that an answer was one of a working origin: it broke off. The permit is not held any more."""
-        self.breaker.broke_off(permit & ~_NO_PLACE)
+    def broke_off(self, permit: int, seconds: float, *, stream: bool) -> None:
+        """Take back that an answer of so many seconds ago was a good one: it broke off. The permit is not held.
+
+        A `stream` is an answer of no known length.
+        """
+        self.breaker.broke_off(permit & ~_NO_PLACE, seconds, stream=stream)
 
     def _forget(self, permit: int) -> int:
         if permit & _NO_PLACE:

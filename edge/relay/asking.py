@@ -134,13 +134,19 @@ class Asking(Answering):
                 self._guard.released(permit)
             else:
                 self._guard.failed(permit)
-        elif self._answered_under and not blameless:
-            self._guard.broke_off(self._answered_under)
+        elif not blameless:
+            self._blame_broken_answer()
         self._end_retry("failed")
         if unanswered and connection is not None and self._may_ask_again(connection, stale=stale):
             self._ask_again(connection, at_once=stale)
         elif self._delivered or self._task is None:
             self._fail(502, reason, self.exchange.route.origin)
+
+    def _blame_broken_answer(self) -> None:
+        """Tell the guard of an answer that began well and has not come to its end."""
+        if self._answered_under:
+            answered_s = self._context.clock() - self._answered_at
+            self._guard.broke_off(self._answered_under, answered_s, stream=self._length is None)
 
     def _device_is_slow(self) -> bool:
         """Whether the origin may have lost patience with the device: nobody's slowness may open the breaker of all."""

@@ -128,10 +128,10 @@ class Relay(Asking):
     def _blame_silence(self, now: float) -> None:
         """The same, or that its answer does not go on; one without a length may be a stream with nothing to say."""
         self._blame_slowness(now)
-        upstream, answered_under = self._upstream, self._answered_under
-        if upstream is not None and answered_under and self._length is not None and not self._device_is_slow():
+        upstream = self._upstream
+        if upstream is not None and self._answered_under and self._length is not None and not self._device_is_slow():
             self._pool.failed(upstream, Reason.ORIGIN_TIMEOUT)
-            self._guard.broke_off(answered_under)
+            self._blame_broken_answer()
 
     # The inbound chain.
 

@@ -129,6 +129,35 @@ async def test_b6_an_answer_that_stops_is_a_failure_where_its_length_says_that_m
         assert held(edge) == 0
 
 
+async def test_streams_that_all_end_with_their_instance_do_not_open_the_breaker_for_the_rest() -> None:
+    gone = asyncio.Event()
+
+    async def script(connection: OriginConnection) -> None:
+        while (asked := await connection.request()) is not None:
+            if asked.target != b"/stream":
+                await connection.send(ok())
+                continue
+            await connection.send(response(b"200 OK", b"Transfer-Encoding: chunked") + b"4\r\nlast\r\n")
+            await gone.wait()
+            connection.reset()
+
+    async with served(script, *TOUCHY, "origins.api.breaker.window_s=1.0") as (_, edge, client):
+        async with contextlib.AsyncExitStack() as stack:
+            watching = [await stack.enter_async_context(connected(edge.port)) for _ in range(30)]
+            for device in watching:
+                await device.send(get(b"/stream"))
+                await device.receive_until(b"last\r\n")
+            await asyncio.sleep(1.0)  # what makes them old
+            for _ in range(10):
+                assert (await client.ask(get())).status == 200
+            gone.set()
+            for device in watching:
+                with pytest.raises(ConnectionResetError):
+                    await device.rest()
+        assert state(edge) is State.CLOSED
+        assert (await client.ask(get())).status == 200
+
+
 async def test_b2_an_origin_that_is_gone_is_left_alone_and_asked_again_when_it_is_back() -> None:
     address = free_address()
     host, _, port = address.partition(":")

@@ -121,15 +121,32 @@ def test_a_success_that_broke_off_later_is_a_failure_and_no_second_call() -> Non
     for _ in range(10):
         permit = it.breaker.acquire()
         it.breaker.succeeded(permit, 0.01)
-        it.breaker.broke_off(permit)
+        it.breaker.broke_off(permit, 0.0, stream=False)
     assert it.state() is State.OPEN
     other = Watched()
     for turn in range(40):
         permit = other.breaker.acquire()
         other.breaker.succeeded(permit, 0.01)
         if turn % 4 == 0:
-            other.breaker.broke_off(permit)
+            other.breaker.broke_off(permit, 0.0, stream=False)
     assert other.state() is State.CLOSED
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_breaks_off_after_it_has_left_the_window_is_one_more_call_or_nothing_of_a_stream(stream: bool) -> None:
+    it = Watched()
+    old = [it.breaker.acquire() for _ in range(40)]
+    for permit in old:
+        it.breaker.succeeded(permit, 0.01)
+    it.clock.pass_(11)
+    for turn in range(40):
+        it.call(works=turn % 3 > 0)
+    for permit in old[:6]:
+        it.breaker.broke_off(permit, 11.0, stream=stream)  # 20 of 46 calls; of 40 it would be a half
+    assert it.state() is State.CLOSED
+    for permit in old[6:]:
+        it.breaker.broke_off(permit, 11.0, stream=stream)
+    assert it.state() is (State.CLOSED if stream else State.OPEN)
 
 
 def test_what_gives_no_verdict_counts_for_nothing() -> None:
@@ -252,7 +269,7 @@ def test_late_results_change_nothing() -> None:
         else:
             it.breaker.succeeded(permit, 0.01)
         it.breaker.released(permit)
-        it.breaker.broke_off(permit)
+        it.breaker.broke_off(permit, 0.01, stream=False)
     assert len(it.changes) == before
     assert not it.breaker.acquire()  # the one probe is still out
 
