@@ -21,6 +21,7 @@ _EXPECT: Final = b"expect: 100-continue\r\n"
 _HAS_LENGTH_EVEN_IF_EMPTY: Final = {b"POST", b"PUT", b"PATCH"}
 _REPLAYABLE: Final = {b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"}
 _MAX_KEPT_BYTES: Final = 65536  # of a body, for another attempt
+_CROSSING_S: Final = 1.0  # a request and the end of its connection cross within a round trip, and what the loop is late
 _ORIGIN_STATUS: Final = {
     Reason.ORIGIN_CONNECT_FAILED: 503,
     Reason.ORIGIN_CONNECT_TIMEOUT: 503,
@@ -122,7 +123,7 @@ class Asking(Answering):
         """Take note of a broken connection; make another attempt, or fail."""
         connection, self._upstream = self._upstream, None
         # An origin that closes a kept connection as a request is sent on it has done nothing wrong.
-        stale = unanswered and connection is not None and connection.requests > 1
+        stale = unanswered and connection is not None and connection.requests > 1 and self._sent_just_now()
         blameless = stale or self._device_is_slow()
         if connection is not None and not blameless and not self._origin_erred:
             self._pool.failed(connection, reason)
@@ -141,6 +142,10 @@ class Asking(Answering):
             self._ask_again(connection, at_once=stale)
         elif self._delivered or self._task is None:
             self._fail(502, reason, self.exchange.route.origin)
+
+    def _sent_just_now(self) -> bool:
+        """Whether the origin may have closed before the request came to it."""
+        return self._context.clock() - self._sent_at < _CROSSING_S
 
     def _blame_broken_answer(self) -> None:
         """Tell the guard of an answer that began well and has not come to its end."""

@@ -129,6 +129,24 @@ async def test_b6_an_answer_that_stops_is_a_failure_where_its_length_says_that_m
         assert held(edge) == 0
 
 
+async def test_an_origin_that_dies_of_requests_on_kept_connections_is_left_alone() -> None:
+    async def script(connection: OriginConnection) -> None:
+        if await connection.request() is not None:
+            await connection.send(ok())
+            await connection.request()
+            await asyncio.sleep(1.2)  # not the race of a kept connection that is closed as it is used again
+
+    half = "origins.api.breaker.failure_rate=0.5"
+    async with served(script, *TOUCHY, half) as (_, edge, _), contextlib.AsyncExitStack() as stack:
+        devices = [await stack.enter_async_context(connected(edge.port)) for _ in range(12)]
+        for _ in range(2):
+            for device in devices:
+                await device.send(get())
+            answers = [await device.response() for device in devices]
+        assert {(answer.status, problem(answer)["reason"]) for answer in answers} == {(502, "origin_closed")}
+        assert state(edge) is State.OPEN
+
+
 async def test_streams_that_all_end_with_their_instance_do_not_open_the_breaker_for_the_rest() -> None:
     gone = asyncio.Event()
 
