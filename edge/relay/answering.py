@@ -1,5 +1,7 @@
 """The answer of one exchange: the origin's response, the outbound chain, delivery to the device."""
 
+from typing import Final
+
 from edge.contract.exchange import Response
 from edge.contract.filters import CONTINUE, NOT_MINE, Answer, NeedBody, Refuse
 from edge.contract.headers import Headers
@@ -11,6 +13,8 @@ from edge.relay.ending import Ending
 from edge.relay.flow import BodyFlow
 from edge.relay.problem import whole
 from edge.relay.writers import PLAIN, BodyWriter
+
+_NEED_NO_BODY: Final = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 
 
 class Answering(Ending):
@@ -99,9 +103,11 @@ class Answering(Ending):
     def _request_is_over(self) -> bool:
         """Whether the origin has read the request to its end and will take the next bytes as another one.
 
-        After trailers the connection is not used again: some servers add them to the next request's header.
+        After trailers the connection is not used again: some servers add them to the next request's header. Nor after a
+        body with a method that needs none: a server that does not look for it takes it for the next request.
         """
-        return self._inlet is None or (self._inlet.ended and not self._inlet.has_trailers)
+        inlet = self._inlet
+        return inlet is None or (inlet.ended and not inlet.has_trailers and self._head.method not in _NEED_NO_BODY)
 
     # The outbound chain.
 

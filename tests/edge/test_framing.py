@@ -159,6 +159,34 @@ async def test_s2_an_http_1_0_body_is_no_second_request() -> None:
         assert [(asked.target, asked.body) for asked in origin.requests] == [(b"/upload", SMUGGLED)]
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"DELETE", b"OPTIONS"])
+async def test_s2_a_body_that_its_origin_takes_for_a_request_is_answered_to_nobody(method: bytes) -> None:
+    smuggled = get(b"/smuggled")
+
+    async def bodiless(connection: OriginConnection) -> None:
+        while True:
+            head = await connection.request(head_only=True)  # a body is the next one
+            if head is None:
+                return
+            if head.method == method and head.target == b"/":
+                await connection.send(ok(b"" if method == b"HEAD" else b"hello"))
+            elif head.target == b"/smuggled":
+                await asyncio.sleep(0.1)
+                await connection.send(ok(b"stolen"))
+            else:
+                await connection.send(ok(b"mine"))
+
+    async with (
+        raw_origin(bodiless) as origin,
+        running_edge(origin.address) as edge,
+        connected(edge.port) as attacker,
+        connected(edge.port) as victim,
+    ):
+        length = b"Content-Length: %d" % len(smuggled)
+        assert (await attacker.ask(request(method, b"/", length, body=smuggled))).status == 200
+        assert (await victim.ask(get(b"/mine"))).body == b"mine"
+
+
 async def test_s4_a_request_behind_a_refused_one_is_not_served() -> None:
     async with (
         raw_origin(answering(ok())) as origin,
