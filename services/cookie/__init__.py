@@ -1,1 +1,4 @@
-"""The cookie service: makes the cookie pair at sign-in and renews it while the user is a member (docs/services.md)."""
+"""The cookie service: makes the cookie pair at sign-in, renews it while the user is a member, and revokes it.
+
+See docs/services.md.
+"""

@@ -11,11 +11,16 @@ from aiohttp import web
 
 from passport.kms import KmsClient
 from services.cookie.config import CookieConfig
+from services.cookie.feed import feed
+from services.cookie.pruning import pruning
 from services.cookie.renewal import Renewer
 from services.cookie.server import CookieServer
+from services.cookie.store import MIGRATIONS, Store
 from services.cookie.subscriber import SubscriberClient
 from services.kit.callers import Callers, read_token
 from services.kit.config import check_config, read_config
+from services.kit.database import Database, usable
+from services.kit.database_calls import DatabaseCalls
 from services.kit.keys import fresh_ring
 from services.kit.process import MAX_BODY_BYTES, arguments, run, secrets_directory
 from services.kit.tls import calling_session
@@ -23,18 +28,40 @@ from tokens.cookie import PURPOSE
 
 
 async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
-    """Wait for the first keys and return the application."""
+    """Open the database, wait for the first keys and return the application."""
     config = read_config(options.config, CookieConfig)
     secrets = secrets_directory(options)
-    callers = Callers.from_directory(secrets, options.callers.split(","))
+    callers = Callers.from_directory(secrets, config.identities)
+    store = await _store(config, options, stack)
     token = read_token(options.token_file or secrets / "cookie.token")
     session = await stack.enter_async_context(calling_session(options))
     kms = KmsClient(session, options.kms, token, config.kms_timeout_s)
     keys = await stack.enter_async_context(fresh_ring(kms, [PURPOSE], config.kms_refresh_s))
     subscribers = SubscriberClient(session, options.subscriber, token, config.subscriber_timeout_s)
+    following = await stack.enter_async_context(feed(store))
+    await stack.enter_async_context(pruning(store, config.rescheduled_renewals.keep_s))
     issuer = config.issuer()
-    renewer = Renewer(issuer, keys, subscribers, time.time)
-    return CookieServer(issuer, keys, renewer, callers, time.time).application(MAX_BODY_BYTES)
+    renewer = Renewer(issuer, keys, store, subscribers, time.time)
+    server = CookieServer(
+        config=config,
+        callers=callers,
+        issuer=issuer,
+        keys=keys,
+        renewer=renewer,
+        store=store,
+        feed=following,
+        clock=time.time,
+    )
+    return server.application(MAX_BODY_BYTES)
+
+
+async def _store(config: CookieConfig, options: Namespace, stack: AsyncExitStack) -> Store:
+    database = Database(config.database, options.var / "cookie.sqlite")
+    calls = DatabaseCalls(database, config.database)
+    stack.callback(calls.close)
+    with usable(database):
+        database.upgrade(MIGRATIONS)
+    return Store(calls, time.time, config.revocations)
 
 
 def main() -> int:
@@ -42,7 +69,6 @@ def main() -> int:
     parser = arguments("cookie", "127.0.0.1:8091")
     parser.add_argument("--kms", default="http://127.0.0.1:8090", metavar="URL")
     parser.add_argument("--subscriber", default="http://127.0.0.1:8093", metavar="URL")
-    parser.add_argument("--callers", default="edge", metavar="LIST", help="who may call, by commas (default: edge)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="default: cookie.token of the secrets")
     options = parser.parse_args()
     if options.check_config:

@@ -1,14 +1,19 @@
 """config/cookie.yaml: what the cookies of this environment are like."""
 
+from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.cookie.issuing import Issuer
+from services.kit.database import DatabaseConfig
 from tokens.cookie import MAX_LIFE_S, CookieNames
 
 # RFC 6265 §4.1.1: a cookie name is a token of RFC 9110 §5.6.2.
 CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")]
+
+IdentityName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 
 
 class Names(BaseModel):
@@ -26,6 +31,40 @@ class Names(BaseModel):
         return self
 
 
+class Right(StrEnum):
+    """What an identity may be allowed to do."""
+
+    CREATE = "create"
+    RENEW = "renew"
+    REVOKE = "revoke"
+    FOLLOW = "follow"
+
+
+class Revocations(BaseModel):
+    """How long revocations are kept and how far back their feed goes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep_s: Annotated[int, Field(ge=MAX_LIFE_S)] = 34_560_000
+    feed_s: Annotated[int, Field(ge=MAX_LIFE_S)] = 90_000
+    margin_s: Annotated[int, Field(ge=1, le=30)] = 5
+    check_timeout_s: Annotated[float, Field(gt=0, le=5)] = 0.2
+
+    @model_validator(mode="after")
+    def _the_feed_is_kept(self) -> "Revocations":
+        if self.feed_s > self.keep_s:
+            raise ValueError("feed_s goes back further than keep_s")
+        return self
+
+
+class RescheduledRenewals(BaseModel):
+    """How long it is remembered that a rescheduled token was renewed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep_s: Annotated[int, Field(ge=MAX_LIFE_S)] = 34_560_000
+
+
 class CookieConfig(BaseModel):
     """The whole file. Times in seconds; shares between 0 and 1."""
 
@@ -38,6 +77,10 @@ class CookieConfig(BaseModel):
     subscriber_timeout_s: Annotated[float, Field(gt=0, le=5)] = 0.2
     kms_timeout_s: Annotated[float, Field(gt=0, le=10)] = 2.0
     kms_refresh_s: Annotated[float, Field(ge=0.1, le=3600)] = 30.0
+    identities: Annotated[Mapping[IdentityName, frozenset[Right]], Field(min_length=1)]
+    revocations: Revocations = Revocations()
+    rescheduled_renewals: RescheduledRenewals = RescheduledRenewals()
+    database: DatabaseConfig = DatabaseConfig()
 
     def issuer(self) -> Issuer:
         """Return what makes and opens these cookies."""

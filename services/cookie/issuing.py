@@ -22,8 +22,11 @@ class Issuer:
     life_s: int
     renew_after_share: float
 
-    def first(self, request: pb.CreateRequest, session_id: str, now: float) -> Claims:
-        """Return the claims of a pair for a user who has just signed in; `session_id` is new with every sign-in."""
+    def first(self, request: pb.CreateRequest, session_id: str, now: float, after: int) -> Claims:
+        """Return the claims of a pair for a user who has just signed in; `session_id` is new with every sign-in.
+
+        It is issued `now`, or a second `after` what was revoked last: else it would be revoked with that.
+        """
         return self._dated(
             Claims(
                 customer_id=request.customer_id,
@@ -39,12 +42,13 @@ class Issuer:
                 level=request.level,
             ),
             now,
+            after,
         )
 
-    def next(self, claims: Claims, account_owner_id: int, now: float) -> Claims:
-        """Return the claims that follow `claims`: the same session, one generation on, a new life."""
+    def next(self, claims: Claims, account_owner_id: int, now: float, after: int) -> Claims:
+        """Return the claims that follow `claims`: the same session, one generation on, a new life as in `first`."""
         renewed = claims._replace(account_owner_id=account_owner_id, generation=claims.generation + 1, stale_key=False)
-        return self._dated(renewed, now)
+        return self._dated(renewed, now, after)
 
     def open(self, ring: KeyRing, insecure: bytes, now: float) -> Claims | Refusal:
         """Return the claims of an authentic EdgeId value, also when it has expired."""
@@ -57,8 +61,8 @@ class Issuer:
             insecure=insecure, secure=secure, expires_at=claims.expires_at, generation=claims.generation
         )
 
-    def _dated(self, claims: Claims, now: float) -> Claims:
-        issued_at = int(now)
+    def _dated(self, claims: Claims, now: float, after: int) -> Claims:
+        issued_at = max(int(now), after + 1)
         return claims._replace(
             issued_at=issued_at,
             renew_after=issued_at + int(self.life_s * self.renew_after_share),

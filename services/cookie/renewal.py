@@ -1,9 +1,10 @@
-"""One renewal: is the token ours, is the user still a member, then the next pair.
+"""One renewal: is the token ours, is it revoked, is the user still a member, then the next pair.
 
-The rules: an authentic token is renewed however old it is; only the subscriber service's own word ends a user's
-session; whatever cannot be found out is UNAVAILABLE, which costs nobody the session.
+The rules: an authentic token is renewed however old it is; only a revocation and the subscriber service's own word end
+a user's session; whatever cannot be found out is UNAVAILABLE, which costs nobody the session.
 """
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from typing import Protocol
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
 
 from services.cookie.issuing import Issuer
+from services.cookie.revocation import Revoked
 from services.cookie.subscriber import Membership, Standing
+from services.kit.database_calls import DatabaseUnavailable
 from tokens.cookie import Claims, NoSealingKeyError
 from tokens.envelope import NONCE_BYTES, Refusal
 from tokens.keys.ring import KeyRing
@@ -28,6 +31,14 @@ class Keys(Protocol):
 
     async def current(self) -> bool:
         """Try to get newer keys; say whether these are the newest."""
+        ...
+
+
+class Revocations(Protocol):
+    """What is revoked."""
+
+    async def revoked(self, customer_id: int, session_id: str, esn: str) -> Revoked:
+        """Return what is revoked of a session; raises DatabaseUnavailable when that cannot be said."""
         ...
 
 
@@ -51,29 +62,52 @@ class Renewal:
 class Renewer:
     """Renews pairs. `clock` gives epoch seconds."""
 
-    def __init__(self, issuer: Issuer, keys: Keys, subscribers: Subscribers, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        issuer: Issuer,
+        keys: Keys,
+        revocations: Revocations,
+        subscribers: Subscribers,
+        clock: Callable[[], float],
+    ) -> None:
         self._issuer = issuer
         self._keys = keys
+        self._revocations = revocations
         self._subscribers = subscribers
         self._clock = clock
 
     async def renew(self, insecure: bytes) -> Renewal:
         """Renew the pair that the EdgeId value `insecure` belongs to."""
+        # Before anything is looked up: what is revoked from here on revokes the new pair, too.
+        now = self._clock()
         claims = await self._claims(insecure)
         if isinstance(claims, Renewal):
             return claims
         if claims.customer_id == 0:
             return Renewal(pb.REFUSED, "no_user")
-        membership = await self._subscribers.membership(claims.customer_id)
+        revoked, membership = await asyncio.gather(
+            self._revoked(claims), self._subscribers.membership(claims.customer_id)
+        )
+        if isinstance(revoked, Revoked) and revoked.covers(claims.issued_at):
+            return Renewal(pb.REVOKED)
         if membership.standing is Standing.NOT_A_MEMBER:
             return Renewal(pb.NOT_A_MEMBER)
         if membership.standing is Standing.UNKNOWN:
             return Renewal(pb.UNAVAILABLE, f"subscriber: {membership.problem}")
+        if not isinstance(revoked, Revoked):
+            return Renewal(pb.UNAVAILABLE, f"database: {revoked}")
         try:
-            claims = self._issuer.next(claims, membership.account_owner_id, self._clock())
+            claims = self._issuer.next(claims, membership.account_owner_id, now, revoked.newest)
             return Renewal(pb.RENEWED, pair=self._issuer.seal(self._keys.ring, claims, fresh_nonces()))
         except NoSealingKeyError:
             return Renewal(pb.UNAVAILABLE, "no_sealing_key")
+
+    async def _revoked(self, claims: Claims) -> Revoked | str:
+        """Return what is revoked, or why that is not known."""
+        try:
+            return await self._revocations.revoked(claims.customer_id, claims.session_id, claims.esn)
+        except DatabaseUnavailable as problem:
+            return str(problem)
 
     async def _claims(self, insecure: bytes) -> Claims | Renewal:
         opened = self._issuer.open(self._keys.ring, insecure, self._clock())

@@ -2,31 +2,51 @@
 
 import secrets
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 from aiohttp import web
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
 
+from services.cookie.config import CookieConfig, Right
+from services.cookie.feed import Feed
 from services.cookie.issuing import Issuer, acceptable
 from services.cookie.renewal import Keys, Renewer, fresh_nonces
+from services.cookie.revocation import kind_of
+from services.cookie.store import Store
 from services.kit.callers import Callers
+from services.kit.database_calls import DatabaseUnavailable
 from services.kit.wire import health, message_response, read_message
 from tokens.cookie import NoSealingKeyError
 
-_SESSION_ID_BYTES = 16
+_SESSION_ID_BYTES: Final = 16
+_MAX_WAIT_S: Final = 60.0
+_MAX_CURSOR_DIGITS: Final = 18
 _log = structlog.get_logger()
 
 
 class CookieServer:
-    """Handlers over one issuer and one renewer. `clock` gives epoch seconds."""
+    """Handlers over one issuer, one renewer, one store and its feed. `clock` gives epoch seconds."""
 
     def __init__(
-        self, issuer: Issuer, keys: Keys, renewer: Renewer, callers: Callers, clock: Callable[[], float]
+        self,
+        *,
+        config: CookieConfig,
+        callers: Callers,
+        issuer: Issuer,
+        keys: Keys,
+        renewer: Renewer,
+        store: Store,
+        feed: Feed,
+        clock: Callable[[], float],
     ) -> None:
+        self._config = config
+        self._callers = callers
         self._issuer = issuer
         self._keys = keys
         self._renewer = renewer
-        self._callers = callers
+        self._store = store
+        self._feed = feed
         self._clock = clock
 
     def application(self, max_body_bytes: int) -> web.Application:
@@ -35,16 +55,21 @@ class CookieServer:
         application.router.add_get("/health", health)
         application.router.add_post("/v1/create", self.create)
         application.router.add_post("/v1/renew", self.renew)
+        application.router.add_post("/v1/revocations", self.revoke)
+        application.router.add_get("/v1/revocations", self.follow)
+        application.on_shutdown.append(self._end)
         return application
 
     async def create(self, request: web.Request) -> web.Response:
         """Answer CreateRequest with a pair of a new session."""
-        if not self._knows(request):
-            return _error(401, "unknown_identity")
+        caller = self._caller(request, Right.CREATE)
+        if isinstance(caller, web.Response):
+            return caller
         message = await read_message(request, pb.CreateRequest)
         if message is None or not acceptable(message):
             return _error(400, "bad_request")
-        claims = self._issuer.first(message, secrets.token_hex(_SESSION_ID_BYTES), self._clock())
+        now, session_id = self._clock(), secrets.token_hex(_SESSION_ID_BYTES)
+        claims = self._issuer.first(message, session_id, now, await self._revoked_last(message, session_id))
         try:
             pair = self._issuer.seal(self._keys.ring, claims, fresh_nonces())
         except NoSealingKeyError:
@@ -55,8 +80,9 @@ class CookieServer:
 
     async def renew(self, request: web.Request) -> web.Response:
         """Answer RenewRequest with an outcome; every outcome is a 200."""
-        if not self._knows(request):
-            return _error(401, "unknown_identity")
+        caller = self._caller(request, Right.RENEW)
+        if isinstance(caller, web.Response):
+            return caller
         message = await read_message(request, pb.RenewRequest)
         if message is None:
             return _error(400, "bad_request")
@@ -64,8 +90,74 @@ class CookieServer:
         _log.info("renewal", outcome=pb.RenewOutcome.Name(renewal.outcome).lower(), detail=renewal.detail)
         return message_response(pb.RenewResponse(outcome=renewal.outcome, pair=renewal.pair))
 
-    def _knows(self, request: web.Request) -> bool:
-        return self._callers.identify(request.headers.get("Authorization")) is not None
+    async def revoke(self, request: web.Request) -> web.Response:
+        """Answer RevokeRequest with what is stored from now on."""
+        caller = self._caller(request, Right.REVOKE)
+        if isinstance(caller, web.Response):
+            return caller
+        message = await read_message(request, pb.RevokeRequest)
+        kind = None if message is None else kind_of(message)
+        if message is None or kind is None:
+            return _error(400, "bad_request")
+        reason = pb.RevocationReason.Name(message.reason).lower()
+        try:
+            revocation = await self._store.revoke(message, kind, caller)
+        except DatabaseUnavailable as problem:
+            _log.error("not_revoked", reason=reason, by=caller, detail=str(problem))
+            return _error(503, "database_unavailable")
+        self._feed.stored(revocation)
+        _log.info("revoked", reason=reason, by=caller, id=revocation.id)
+        return message_response(pb.RevokeResponse(revocation=revocation))
+
+    async def follow(self, request: web.Request) -> web.Response:
+        """Answer with the feed after the cursor `after`, as soon as there is something, or after `wait_s`."""
+        caller = self._caller(request, Right.FOLLOW)
+        if isinstance(caller, web.Response):
+            return caller
+        after, wait_s = _cursor(request.query.get("after", "0")), _wait_s(request.query.get("wait_s", "0"))
+        if after is None or wait_s is None:
+            return _error(400, "bad_request")
+        try:
+            return message_response(await self._feed.page(after, wait_s))
+        except DatabaseUnavailable:
+            return _error(503, "database_unavailable")
+
+    async def _revoked_last(self, message: pb.CreateRequest, session_id: str) -> int:
+        """Return after when the pair is to be issued.
+
+        Unknown is no reason not to sign in: at worst a pair is revoked with what was revoked just before.
+        """
+        try:
+            return (await self._store.revoked(message.customer_id, session_id, message.esn)).newest
+        except DatabaseUnavailable as problem:
+            _log.warning("created_without_a_look_at_revocations", problem=str(problem))
+            return 0
+
+    def _caller(self, request: web.Request, right: Right) -> str | web.Response:
+        """Return the identity that calls, or the refusal of one that is none, or that has no such right."""
+        identity = self._callers.identify(request.headers.get("Authorization"))
+        if identity is None:
+            return _error(401, "unknown_identity")
+        if right not in self._config.identities[identity]:
+            _log.warning("not_granted", identity=identity, right=right)
+            return _error(403, "not_granted")
+        return identity
+
+    async def _end(self, _: web.Application) -> None:
+        self._feed.end()
+
+
+def _cursor(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_CURSOR_DIGITS else None
+
+
+def _wait_s(text: str) -> float | None:
+    """Read a wait in seconds, none longer than a minute."""
+    try:
+        wait_s = float(text)
+    except ValueError:
+        return None
+    return min(wait_s, _MAX_WAIT_S) if wait_s >= 0 else None
 
 
 def _error(status: int, reason: str) -> web.Response:

@@ -1,12 +1,13 @@
 """A service's database by URL: SQLite in a file of its own, or PostgreSQL (docs/operating.md, Databases).
 
-Transactions are of two sorts. An *exclusive* one has the database to itself among its kind, from its first statement
-on: what it reads cannot change before it has written. All others read without waiting for anybody.
+Transactions are of three sorts. One that *reads* waits for nobody. One that *writes* makes a single statement. An
+*exclusive* one has the database to itself among its kind, from its first statement on: what it reads cannot change
+before it has written.
 """
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -28,6 +29,7 @@ _SQLITE: Final = "sqlite"
 _ENVIRONMENT: Final = Path(__file__).parent / "migrations"
 # The sort of a transaction, as an execution option that its beginning looks at.
 _KIND: Final = "edge_transaction"
+_WRITING: Final = "writing"
 _EXCLUSIVE: Final = "exclusive"
 _MIGRATION: Final = "migration"
 # Any number does, as long as every version of every service takes the same one.
@@ -61,7 +63,7 @@ class DatabaseConfig(BaseModel):
 
 
 class Database:
-    """An engine with the two sorts of transactions. Calls block; errors show no values."""
+    """An engine with the three sorts of transactions. Calls block; errors show no values."""
 
     def __init__(self, config: DatabaseConfig, default: Path) -> None:
         """Make the engine; it connects when it is first used. StartError when the driver is not installed."""
@@ -71,13 +73,19 @@ class Database:
             self._engine = _postgresql(self._url, config) if self._postgresql else _sqlite(self._url, config)
         except ModuleNotFoundError:
             raise StartError("PostgreSQL needs its driver: install edge-passport[postgres]") from None
+        # A single statement needs no BEGIN and COMMIT around it, each of which is a round trip to PostgreSQL.
+        alone = {"isolation_level": "AUTOCOMMIT"} if self._postgresql else {}
+        self._reading = self._engine.execution_options(**alone)
+        self._writing = self._engine.execution_options(**{_KIND: _WRITING}, **alone)
         self._exclusive = self._engine.execution_options(**{_KIND: _EXCLUSIVE})
 
-    @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """Begin a transaction that reads."""
-        with Session(self._engine) as session, session.begin():
-            yield session
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Begin to read."""
+        return self._reading.begin()
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """Begin a change of one statement; on the disk once the block has ended."""
+        return self._writing.begin()
 
     @contextmanager
     def exclusive(self) -> Iterator[Session]:
@@ -172,7 +180,7 @@ def _postgresql(url: URL, config: DatabaseConfig) -> Engine:
         if kind == _MIGRATION:
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-        if kind:
+        if kind in (_EXCLUSIVE, _MIGRATION):
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
     event.listen(engine, "connect", set_up)

@@ -30,6 +30,7 @@ class Cookies:
 
     process: Process
     kms: Kms
+    database_url: str
 
     async def create(self, customer_id: int = MEMBER, **fields: str | int) -> pb.CookiePair:
         request = pb.CreateRequest(customer_id=customer_id, account_owner_id=7, esn="ESN-1", device_type=3, level=3)
@@ -44,6 +45,24 @@ class Cookies:
         assert status == 200
         assert (answer.outcome == pb.RENEWED) == answer.HasField("pair")
         return answer
+
+    async def revoke(self, reason: pb.RevocationReason, customer_id: int = MEMBER, **fields: str) -> pb.Revocation:
+        request = pb.RevokeRequest(reason=reason, customer_id=customer_id, **fields)
+        status, answer = await self.post("/v1/revocations", request, pb.RevokeResponse, "auth")
+        assert status == 200
+        return answer.revocation
+
+    async def feed(self, after: int = 0, wait_s: float = 0) -> pb.RevocationFeed:
+        status, body = await self.follow(f"after={after}&wait_s={wait_s}")
+        assert status == 200
+        return pb.RevocationFeed.FromString(body)
+
+    async def follow(self, query: str, identity: str = "edge") -> tuple[int, bytes]:
+        """Ask for the feed; return status and body."""
+        headers = {"Authorization": f"Bearer {self.kms.token(identity)}"}
+        async with self.kms.session.get(f"{self.process.url}/v1/revocations?{query}", headers=headers) as response:
+            assert response.headers["Cache-Control"] == "no-store"
+            return response.status, await response.read()
 
     async def post(
         self, path: str, message: Message | bytes, answer: type[AnswerT], identity: str = "edge"
@@ -94,14 +113,22 @@ def sealed(
 
 
 @asynccontextmanager
-async def cookies_running(kms: Kms, subscriber: str, directory: Path) -> AsyncIterator[Cookies]:
-    """Run the service with a quick key refresh, and with patience for a busy machine."""
+async def cookies_running(
+    kms: Kms, subscriber: str, directory: Path, database_url: str | None = None
+) -> AsyncIterator[Cookies]:
+    """Run the service with a quick key refresh, and with patience for a busy machine.
+
+    Its state is beside that of the KMS, or in a database elsewhere.
+    """
+    url = database_url or f"sqlite:///{kms.secrets.parent / 'var' / 'cookie.sqlite'}"
     config = directory / "cookie.yaml"
-    config.write_text(CONFIG.read_text() + "kms_refresh_s: 0.2\nsubscriber_timeout_s: 1.5\n")
+    settings = "kms_refresh_s: 0.2\nsubscriber_timeout_s: 1.5\nrevocations: {check_timeout_s: 1.5}\n"
+    config.write_text(f"{CONFIG.read_text()}{settings}database: {{url: '{url}'}}\n")
     async with process("services.cookie", *cookie_arguments(kms.process.url, subscriber, kms.secrets, config)) as it:
-        yield Cookies(it, kms)
+        yield Cookies(it, kms, url)
 
 
 def cookie_arguments(kms: str, subscriber: str, secrets: Path, config: Path = CONFIG) -> list[str]:
     """Return the service's arguments."""
-    return ["--kms", kms, "--subscriber", subscriber, "--secrets", str(secrets), "--config", str(config)]
+    where = ["--secrets", str(secrets), "--config", str(config), "--var", str(secrets.parent / "var")]
+    return ["--kms", kms, "--subscriber", subscriber, *where]

@@ -34,10 +34,14 @@ async def subscribers() -> AsyncIterator[Subscribers]:
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cookies(subscribers: Subscribers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cookies]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql"])
+async def cookies(
+    request: pytest.FixtureRequest, subscribers: Subscribers, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Cookies]:
+    subscribers.asked_with.clear()
     directory = tmp_path_factory.mktemp("cookie")
-    async with kms_running(directory) as kms, cookies_running(kms, subscribers.url, directory) as running:
+    url = request.getfixturevalue("postgres").new_database() if request.param == "postgresql" else None
+    async with kms_running(directory) as kms, cookies_running(kms, subscribers.url, directory, url) as running:
         yield running
 
 
@@ -138,11 +142,14 @@ async def test_c2_c3_what_is_no_cookie_of_this_name_and_place_is_refused(cookies
         assert (await cookies.renew(forged)).outcome == pb.REFUSED, forged
 
 
-async def test_callers_that_are_not_listed_get_nothing(cookies: Cookies) -> None:
-    for path in ("/v1/create", "/v1/renew"):
-        for identity in ("cookie", "auth", "operator"):
+async def test_callers_that_are_not_listed_get_nothing_and_others_what_they_are_granted(cookies: Cookies) -> None:
+    for path in ("/v1/create", "/v1/renew", "/v1/revocations"):
+        status, error = await cookies.post(path, b"", pb.Error, "cookie")
+        assert (status, error.reason) == (401, "unknown_identity")
+    for identity in ("auth", "api", "operator"):
+        for path in ("/v1/create", "/v1/renew"):
             status, error = await cookies.post(path, b"", pb.Error, identity)
-            assert (status, error.reason) == (401, "unknown_identity")
+            assert (status, error.reason) == (403, "not_granted")
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ async def test_a_service_started_before_the_kms_waits_for_its_keys(tmp_path: Pat
         async with kms_running(tmp_path, listen=address) as kms:
             await early.said("listening on ")
             early.address = early.output().split("listening on ")[1].split()[0]
-            assert (await Cookies(early, kms).create()).generation == 1
+            assert (await Cookies(early, kms, "").create()).generation == 1
 
 
 async def test_a_service_that_waits_for_its_keys_still_ends_with_0_on_ctrl_c(tmp_path: Path) -> None:
@@ -88,6 +88,11 @@ def test_only_a_plain_true_or_false_is_a_statement_about_a_membership(member: st
         ("secure: SecureEdgeId", "secure: EdgeId", "the two cookies need two names"),
         ("secure: SecureEdgeId", "secure: Secure;EdgeId", "names.secure: "),
         ("names:", "surprise: 1\nnames:", "surprise: "),
+        ("auth: [revoke]", "auth: [revoke, rule]", "identities.auth"),
+        ("identities:", "identities: {}\nothers:", "identities: "),
+        ("life_s: 14400", "revocations: {feed_s: 90000, keep_s: 86400}", "feed_s goes back further than keep_s"),
+        ("life_s: 14400", "revocations: {feed_s: 3600}", "revocations.feed_s: "),
+        ("life_s: 14400", "database: {url: postgresql+psycopg://a:b@c/d}", "database.url: "),
     ],
 )
 def test_a_mistake_in_the_config_is_named_with_its_place(tmp_path: Path, before: str, after: str, place: str) -> None:

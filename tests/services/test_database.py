@@ -17,6 +17,8 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from passport.kms import KmsClient, KmsUnavailable
+from services.cookie.store import MIGRATIONS as COOKIE_MIGRATIONS
+from services.cookie.tables import Base as CookieBase
 from services.kit.callers import read_token
 from services.kit.config import read_config
 from services.kit.database import Database, DatabaseConfig
@@ -64,7 +66,11 @@ def kms_store(url: str) -> Store:
     return Store(Database(DatabaseConfig(url=url), NOWHERE), SEALER, 1000, 1e9)
 
 
-@pytest.mark.parametrize(("migrations", "metadata"), [(KMS_MIGRATIONS, KmsBase.metadata)], ids=["kms"])
+@pytest.mark.parametrize(
+    ("migrations", "metadata"),
+    [(KMS_MIGRATIONS, KmsBase.metadata), (COOKIE_MIGRATIONS, CookieBase.metadata)],
+    ids=["kms", "cookie"],
+)
 def test_the_migrations_make_the_tables_that_the_code_knows(
     database_url: str, migrations: Path, metadata: MetaData
 ) -> None:

@@ -6,7 +6,7 @@ import re
 import pytest
 from pydantic import BaseModel
 
-from services.cookie.config import CookieConfig, Names
+from services.cookie.config import CookieConfig, Names, RescheduledRenewals, Revocations
 from services.kit.database import DatabaseConfig
 from services.kms.access import STATUS
 from services.kms.config import Identity, KmsConfig
@@ -23,7 +23,10 @@ SERVICES = (REPOSITORY / "docs" / "services.md").read_text()
         (KEYS, KmsConfig, "", {"identities", "database"}),
         (KEYS, DatabaseConfig, "database.", set()),
         (KEYS, Identity, "identities.<name>.", set()),
-        (SERVICES, CookieConfig, "", {"names"}),
+        (SERVICES, CookieConfig, "", {"names", "revocations", "rescheduled_renewals", "database"}),
+        (SERVICES, Revocations, "revocations.", set()),
+        (SERVICES, RescheduledRenewals, "rescheduled_renewals.", set()),
+        (SERVICES, DatabaseConfig, "database.", set()),
         (SERVICES, Names, "names.", set()),
     ],
 )

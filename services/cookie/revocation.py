@@ -1,0 +1,60 @@
+"""What revokes which tokens. Pure; times are epoch seconds (docs/services.md, Revocation).
+
+A token says when it was issued, so a revocation says up to when: both are moved on by a second where they would
+meet, and a revocation lies a margin ahead, for clocks that differ and renewals that are under way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from edgepb.cookie.v1 import cookie_service_pb2 as pb
+
+from services.cookie.issuing import MAX_ESN_BYTES
+
+MAX_SESSION_ID_BYTES: Final = 64
+KINDS: Final[Mapping[pb.RevocationReason, pb.RevocationKind]] = MappingProxyType(
+    {
+        pb.SIGN_OUT_EVERYWHERE: pb.CUSTOMER,
+        pb.PASSWORD_CHANGED: pb.CUSTOMER,
+        pb.LOGOUT: pb.SESSION,
+        pb.DEVICE_REMOVED: pb.DEVICE,
+    }
+)
+
+
+@dataclass(slots=True, frozen=True)
+class Revoked:
+    """What is revoked of one session.
+
+    `session` tells that all of it is. `through` is the newest time up to which its tokens are revoked, `newest` the
+    newest that new tokens of the customer on this device have to come after; 0 for none.
+    """
+
+    session: bool = False
+    through: int = 0
+    newest: int = 0
+
+    def covers(self, issued_at: int) -> bool:
+        """Tell whether a token of the session that was issued then is revoked."""
+        return self.session or issued_at <= self.through
+
+
+def kind_of(request: pb.RevokeRequest) -> pb.RevocationKind | None:
+    """Return what the request revokes, or None when it does not say so whole, or says what does not belong to it."""
+    kind = KINDS.get(request.reason)
+    wanted = (kind == pb.SESSION, kind == pb.DEVICE)
+    if kind is None or request.customer_id <= 0 or wanted != (request.session_id != "", request.esn != ""):
+        return None
+    if request.except_session_id and kind != pb.CUSTOMER:
+        return None
+    sessions = (request.session_id, request.except_session_id)
+    if len(request.esn.encode()) > MAX_ESN_BYTES or any(len(s.encode()) > MAX_SESSION_ID_BYTES for s in sessions):
+        return None
+    return kind
+
+
+def revoked_at(newest: int, now: float, margin_s: int) -> int:
+    """Return up to when tokens are revoked; `newest` is the newest such time that any of them had to come after."""
+    return max(int(now) + margin_s, newest + 1)

@@ -1,0 +1,166 @@
+"""What the cookie service remembers: revocations, and which rescheduled tokens it has renewed.
+
+Every method raises DatabaseUnavailable. Times are epoch seconds; `clock` gives them.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from edgepb.cookie.v1 import cookie_service_pb2 as pb
+from sqlalchemy import Connection, Delete, Row, and_, bindparam, case, delete, exists, func, or_, select, text, tuple_
+from sqlalchemy.orm import Session
+
+from services.cookie.config import Revocations
+from services.cookie.revocation import Revoked, revoked_at
+from services.cookie.tables import RescheduledRenewalRow, RevocationRow
+from services.kit.database_calls import DatabaseCalls, DatabaseUnavailable
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+MAX_PAGE: Final = 10_000
+_PRUNED_AT_ONCE: Final = 1000
+_MICROSECONDS: Final = 1_000_000
+
+_row: Final = RevocationRow
+_everywhere = _row.kind == pb.CUSTOMER
+_on_device = and_(_row.kind == pb.DEVICE, _row.esn == bindparam("esn"))
+# Those of a session are found by it, all others by the empty one: either way a few rows of one index.
+_of_no_session = and_(_row.customer_id == bindparam("customer_id"), _row.session_id == "")
+_REVOKED = select(
+    exists().where(_row.customer_id == bindparam("customer_id"), _row.session_id == bindparam("session_id")),
+    func.coalesce(func.max(case((_row.except_session_id != bindparam("session_id"), _row.revoked_at))), 0),
+    func.coalesce(func.max(_row.revoked_at), 0),
+).where(_of_no_session, or_(_everywhere, _on_device))
+_NEWEST_OF_DEVICE = select(func.max(_row.revoked_at)).where(_of_no_session, or_(_everywhere, _on_device))
+_NEWEST_OF_CUSTOMER = select(func.max(_row.revoked_at)).where(_of_no_session)
+_NEWEST_ID = select(func.coalesce(func.max(_row.id), 0))
+_RENEWED_AT = select(RescheduledRenewalRow.renewed_at).where(
+    RescheduledRenewalRow.session_id == bindparam("session_id"),
+    RescheduledRenewalRow.generation == bindparam("generation"),
+)
+_REMEMBER = text("INSERT INTO rescheduled_renewals VALUES (:session_id, :generation, :now) ON CONFLICT DO NOTHING")
+
+
+class Store:
+    """The tables behind the answers. What a renewal waits for is waited for `check_timeout_s`."""
+
+    def __init__(self, calls: DatabaseCalls, clock: Callable[[], float], config: Revocations) -> None:
+        self._calls = calls
+        self._clock = clock
+        self._config = config
+        self._renewed: list[dict[str, str | int]] = []
+        self._next_write: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+
+    async def revoked(self, customer_id: int, session_id: str, esn: str) -> Revoked:
+        """Return what is revoked of a session."""
+        wanted = {"customer_id": customer_id, "session_id": session_id, "esn": esn}
+        return await self._calls.reading(
+            lambda connection: Revoked(*connection.execute(_REVOKED, wanted).one()), self._config.check_timeout_s
+        )
+
+    async def revoke(self, request: pb.RevokeRequest, kind: pb.RevocationKind, by: str) -> pb.Revocation:
+        """Store a revocation; `kind` is what `kind_of` says of it, `by` the identity that asked for it."""
+        return await self._calls.exclusive(lambda session: self._revoke(session, request, kind, by))
+
+    async def newest(self) -> int:
+        """Return the id of the newest revocation, 0 for none."""
+        return await self._calls.reading(_newest)
+
+    async def page(self, after: int) -> pb.RevocationFeed:
+        """Return the feed after a cursor: what there is now."""
+        return await self._calls.reading(lambda connection: self._page(connection, after))
+
+    async def rescheduled_renewal(self, session_id: str, generation: int) -> int | None:
+        """Return when the rescheduled token of this session and generation was first renewed."""
+        wanted = {"session_id": session_id, "generation": generation}
+        return await self._calls.reading(
+            lambda connection: connection.scalar(_RENEWED_AT, wanted), self._config.check_timeout_s
+        )
+
+    async def remember_rescheduled_renewal(self, session_id: str, generation: int) -> None:
+        """Remember that it was renewed now, unless an earlier time is known.
+
+        All that comes while a write is under way is written together: after an outage there are very many at once.
+        """
+        self._renewed.append({"session_id": session_id, "generation": generation, "now": int(self._clock())})
+        if self._next_write is None:
+            self._next_write = asyncio.create_task(self._remember(), name="rescheduled-renewals")
+            self._next_write.add_done_callback(lambda task: task.cancelled() or task.exception())
+        try:
+            async with asyncio.timeout(self._config.check_timeout_s):
+                await asyncio.shield(self._next_write)
+        except TimeoutError:
+            raise DatabaseUnavailable("timeout") from None
+
+    async def prune(self, rescheduled_keep_s: int) -> int:
+        """Remove what is too old, of rescheduled renewals `rescheduled_keep_s`; return how many rows that were."""
+        now = int(self._clock())
+        old = select(_row.id).where(_row.id < (now - self._config.keep_s) * _MICROSECONDS)
+        renewal = RescheduledRenewalRow
+        key = tuple_(renewal.session_id, renewal.generation)
+        renewed = select(renewal.session_id, renewal.generation).where(renewal.renewed_at < now - rescheduled_keep_s)
+        return await self._removed(delete(_row).where(_row.id.in_(old.limit(_PRUNED_AT_ONCE)))) + await self._removed(
+            delete(renewal).where(key.in_(renewed.limit(_PRUNED_AT_ONCE)))
+        )
+
+    async def _removed(self, some: Delete) -> int:
+        # In steps, so that a revocation that is to be stored meanwhile does not wait for all of them.
+        total, removed = 0, -1
+        while removed:
+            removed = await self._calls.writing(lambda connection: connection.execute(some).rowcount)
+            total += removed
+        return total
+
+    async def _remember(self) -> None:
+        async with self._writing:
+            renewed, self._renewed, self._next_write = self._renewed, [], None
+            await self._calls.writing(lambda connection: connection.execute(_REMEMBER, renewed))
+
+    def _revoke(self, session: Session, request: pb.RevokeRequest, kind: pb.RevocationKind, by: str) -> pb.Revocation:
+        wanted = {"customer_id": request.customer_id, "esn": request.esn}
+        newest = session.scalar(_NEWEST_OF_DEVICE if kind == pb.DEVICE else _NEWEST_OF_CUSTOMER, wanted)
+        # Read once the transaction has begun, so that ids and times are in the order of the transactions.
+        newest_id, now = _newest(session.connection()), self._clock()
+        row = _row(
+            id=max(int(now * _MICROSECONDS), newest_id + 1),
+            kind=kind,
+            reason=request.reason,
+            customer_id=request.customer_id,
+            session_id=request.session_id,
+            esn=request.esn,
+            except_session_id=request.except_session_id,
+            revoked_at=revoked_at(newest or 0, now, self._config.margin_s),
+            revoked_by=by,
+        )
+        session.add(row)
+        return _message(row)
+
+    def _page(self, connection: Connection, after: int) -> pb.RevocationFeed:
+        newest = _newest(connection)
+        # A cursor beyond the newest is of a database that was lost or restored since: begin at the beginning.
+        known = after if after <= newest else 0
+        oldest = int((self._clock() - self._config.feed_s) * _MICROSECONDS)
+        found = select(_row.__table__).where(_row.id > max(known, oldest)).order_by(_row.id).limit(MAX_PAGE + 1)
+        rows = connection.execute(found).all()
+        page = [_message(row) for row in rows[:MAX_PAGE]]
+        cursor = page[-1].id if page else known
+        more = len(rows) > MAX_PAGE
+        return pb.RevocationFeed(revocations=page, cursor=cursor, more=more, retention_s=self._config.feed_s)
+
+
+def _newest(connection: Connection) -> int:
+    return connection.execute(_NEWEST_ID).scalar_one()
+
+
+def _message(row: RevocationRow | Row[Any]) -> pb.Revocation:
+    return pb.Revocation(
+        id=row.id,
+        kind=pb.RevocationKind.Name(row.kind),
+        customer_id=row.customer_id,
+        session_id=row.session_id,
+        esn=row.esn,
+        except_session_id=row.except_session_id,
+        revoked_at=row.revoked_at,
+    )

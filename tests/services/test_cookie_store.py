@@ -1,0 +1,294 @@
+"""The cookie service's store at times of the test's choosing, on both databases."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from edgepb.cookie.v1 import cookie_service_pb2 as pb
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from services.cookie.config import Revocations
+from services.cookie.issuing import Issuer
+from services.cookie.renewal import Renewer, fresh_nonces
+from services.cookie.revocation import Revoked, kind_of
+from services.cookie.store import MAX_PAGE, MIGRATIONS, Store
+from services.cookie.subscriber import Membership, Standing
+from services.kit.database import Database, DatabaseConfig
+from services.kit.database_calls import DatabaseCalls, DatabaseUnavailable
+from tests.services.databases import connected, rows, run
+from tests.tokens.rings import ring_of, version
+from tokens.cookie import CookieNames
+
+START = 1_800_000_000.0
+DAY = 86_400
+CONFIG = Revocations(check_timeout_s=5.0)
+
+
+class Clock:
+    """Epoch seconds, as the test says."""
+
+    now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextmanager
+def opened(url: str, clock: Clock) -> Iterator[Store]:
+    config = DatabaseConfig(url=url)
+    database = Database(config, Path("/nonexistent/none.sqlite"))
+    calls = DatabaseCalls(database, config)
+    try:
+        database.upgrade(MIGRATIONS)
+        yield Store(calls, clock, CONFIG)
+    finally:
+        calls.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest_asyncio.fixture
+async def store(database_url: str, clock: Clock) -> AsyncIterator[Store]:
+    with opened(database_url, clock) as store:
+        yield store
+
+
+async def revoke(store: Store, reason: pb.RevocationReason, customer_id: int = 1, **fields: str) -> pb.Revocation:
+    request = pb.RevokeRequest(reason=reason, customer_id=customer_id, **fields)
+    kind = kind_of(request)
+    assert kind is not None
+    return await store.revoke(request, kind, "auth")
+
+
+async def test_a_long_feed_comes_in_pages(store: Store, database_url: str) -> None:
+    first = int(START * 1e6)
+    with connected(database_url) as connection:
+        connection.execute(
+            text("INSERT INTO revocations VALUES (:id, 1, 1, 7, '', '', '', 5, 'auth')"),
+            [{"id": first + number} for number in range(MAX_PAGE + 5)],
+        )
+    page = await store.page(0)
+    assert (len(page.revocations), page.more, page.cursor) == (MAX_PAGE, True, first + MAX_PAGE - 1)
+    rest = await store.page(page.cursor)
+    assert (len(rest.revocations), rest.more, rest.cursor) == (5, False, first + MAX_PAGE + 4)
+
+
+async def test_ids_go_on_growing_when_the_clock_goes_back(store: Store, clock: Clock) -> None:
+    first = await revoke(store, pb.SIGN_OUT_EVERYWHERE)
+    clock.now -= 3600
+    second = await revoke(store, pb.SIGN_OUT_EVERYWHERE, customer_id=2)
+    assert second.id == first.id + 1
+    assert list((await store.page(first.id)).revocations) == [second]
+
+
+async def test_a_restored_database_gives_out_no_id_that_followers_have_passed(
+    store: Store, clock: Clock, database_url: str
+) -> None:
+    kept = await revoke(store, pb.SIGN_OUT_EVERYWHERE)
+    clock.now += 60
+    lost = await revoke(store, pb.SIGN_OUT_EVERYWHERE, customer_id=2)
+    run(database_url, "DELETE FROM revocations WHERE customer_id = 2")
+    again = await store.page(lost.id)
+    assert (list(again.revocations), again.cursor) == ([kept], kept.id)
+    clock.now += 60
+    new = await revoke(store, pb.SIGN_OUT_EVERYWHERE, customer_id=3)
+    assert new.id > lost.id
+    assert list((await store.page(lost.id)).revocations) == [new]
+
+
+async def test_what_is_older_than_the_feed_is_not_in_it_and_is_revoked_all_the_same(store: Store, clock: Clock) -> None:
+    revocation = await revoke(store, pb.SIGN_OUT_EVERYWHERE)
+    clock.now += CONFIG.feed_s + 1
+    assert list((await store.page(0)).revocations) == []
+    assert (await store.revoked(1, "session", "")).covers(revocation.revoked_at)
+
+
+async def test_rows_are_kept_as_long_as_configured_and_then_pruned(
+    store: Store, clock: Clock, database_url: str
+) -> None:
+    await revoke(store, pb.SIGN_OUT_EVERYWHERE)
+    run(
+        database_url,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) "
+        "INSERT INTO rescheduled_renewals SELECT 'session', i, 1800000000 FROM n",
+    )
+    clock.now += CONFIG.keep_s
+    assert await store.prune(CONFIG.keep_s) == 0
+    await revoke(store, pb.SIGN_OUT_EVERYWHERE, customer_id=2)
+    await store.remember_rescheduled_renewal("session", 9999)
+    clock.now += 1
+    assert await store.prune(CONFIG.keep_s) == 2501
+    assert rows(database_url, "SELECT customer_id FROM revocations") == [(2,)]
+    assert rows(database_url, "SELECT generation FROM rescheduled_renewals") == [(9999,)]
+
+
+async def test_the_first_renewal_of_a_rescheduled_token_is_remembered_for_each_generation(
+    store: Store, clock: Clock
+) -> None:
+    assert await store.rescheduled_renewal("session", 3) is None
+    await asyncio.gather(*(store.remember_rescheduled_renewal("session", 3) for _ in range(10)))
+    clock.now += 600
+    await store.remember_rescheduled_renewal("session", 3)
+    assert await store.rescheduled_renewal("session", 3) == int(START)
+    assert await store.rescheduled_renewal("session", 4) is None
+    assert await store.rescheduled_renewal("other", 3) is None
+
+
+async def test_renewals_that_cannot_be_remembered_all_say_so_and_the_next_ones_can(
+    store: Store, database_url: str
+) -> None:
+    run(database_url, "ALTER TABLE rescheduled_renewals RENAME TO mislaid")
+    failed = await asyncio.gather(
+        *(store.remember_rescheduled_renewal(f"session-{n}", 1) for n in range(20)), return_exceptions=True
+    )
+    assert {type(each) for each in failed} == {DatabaseUnavailable}
+    run(database_url, "ALTER TABLE mislaid RENAME TO rescheduled_renewals")
+    await asyncio.gather(*(store.remember_rescheduled_renewal(f"session-{n}", 2) for n in range(500)))
+    assert rows(database_url, "SELECT count(*), max(generation) FROM rescheduled_renewals") == [(500, 2)]
+
+
+async def test_c11_a_pair_that_was_being_made_when_its_user_was_revoked_is_revoked_with_it(
+    store: Store, clock: Clock
+) -> None:
+    class Slow:
+        """Answers an hour after it was asked; the revocation is stored in between."""
+
+        ring = ring_of(version(1))
+
+        async def current(self) -> bool:
+            return True
+
+        async def revoked(self, customer_id: int, session_id: str, esn: str) -> Revoked:
+            found = await store.revoked(customer_id, session_id, esn)
+            looked_up.set()
+            return found
+
+        async def membership(self, customer_id: int) -> Membership:
+            await looked_up.wait()
+            if not ended:
+                ended.append(await revoke(store, pb.SIGN_OUT_EVERYWHERE))
+            clock.now += 3600
+            return Membership(Standing.MEMBER, customer_id)
+
+    looked_up, ended, slow = asyncio.Event(), list[pb.Revocation](), Slow()
+    issuer = Issuer(CookieNames(), "local", 14_400, 0.5)
+    renewer = Renewer(issuer, slow, slow, slow, clock)
+    request = pb.CreateRequest(customer_id=1, esn="ESN", level=3)
+    first = issuer.seal(slow.ring, issuer.first(request, "session", START - 60, 0), fresh_nonces())
+    renewed = await renewer.renew(first.insecure)
+    assert renewed.pair is not None
+    assert (await renewer.renew(renewed.pair.insecure)).outcome == pb.REVOKED
+
+
+async def test_many_logouts_of_one_customer_do_not_slow_a_renewal(store: Store, database_url: str) -> None:
+    run(
+        database_url,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) "
+        "INSERT INTO revocations SELECT i, 2, 3, 1, 'session-' || i, '', '', 5, 'edge' FROM n",
+    )
+    plan = "EXPLAIN QUERY PLAN" if database_url.startswith("sqlite") else "EXPLAIN"
+    run(database_url, "ANALYZE")
+    query = "SELECT max(revoked_at) FROM revocations WHERE customer_id = 1 AND session_id = ''"
+    assert "revocations_of_a_session" in str(rows(database_url, f"{plan} {query}"))
+    assert await store.revoked(1, "session-7", "ESN") == Revoked(session=True)
+    assert await store.revoked(1, "session-0", "ESN") == Revoked()
+
+
+@dataclass(slots=True)
+class Token:
+    """A token, and whether something that ends it was stored after it was issued."""
+
+    session: int
+    issued_at: int
+    over: bool = False
+
+
+class Customer:
+    """What happens to one customer, and an oracle that knows the order of it and no times."""
+
+    numbers = count(1)
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.store = store
+        self.clock = clock
+        self.id = next(self.numbers)
+        self.devices: list[str] = []
+        self.tokens: list[Token] = []
+
+    async def login(self, device: str) -> None:
+        self.devices.append(device)
+        await self._issue(len(self.devices) - 1)
+
+    async def renew(self, number: int) -> None:
+        session = number % max(len(self.devices), 1)
+        if any(token.session == session and not token.over for token in self.tokens):
+            await self._issue(session)
+
+    async def everywhere(self, _: object) -> None:
+        await self._end(pb.SIGN_OUT_EVERYWHERE, set(range(len(self.devices))))
+
+    async def everywhere_but(self, session: int) -> None:
+        others = set(range(len(self.devices))) - {session}
+        await self._end(pb.PASSWORD_CHANGED, others, except_session_id=f"session-{session}")
+
+    async def logout(self, session: int) -> None:
+        await self._end(pb.LOGOUT, {session}, session_id=f"session-{session}")
+        # It is not begun again: every login has a session of its own.
+        self.devices += ["", ""][: max(session + 1 - len(self.devices), 0)]
+
+    async def remove(self, device: str) -> None:
+        ended = {session for session, name in enumerate(self.devices) if name == device}
+        await self._end(pb.DEVICE_REMOVED, ended, esn=device)
+
+    async def time(self, offset_s: float) -> None:
+        """Go on at an instance whose clock is that far from the true time."""
+        self.clock.now = START + offset_s
+
+    async def covered(self, token: Token) -> bool:
+        return (await self._revoked(token.session)).covers(token.issued_at)
+
+    async def _issue(self, session: int) -> None:
+        newest = (await self._revoked(session)).newest
+        self.tokens.append(Token(session, max(int(self.clock.now), newest + 1)))
+
+    async def _end(self, reason: pb.RevocationReason, sessions: set[int], **fields: str) -> None:
+        await revoke(self.store, reason, self.id, **fields)
+        for token in self.tokens:
+            token.over = token.over or token.session in sessions
+
+    async def _revoked(self, session: int) -> Revoked:
+        return await self.store.revoked(self.id, f"session-{session}", self.devices[session])
+
+
+_half = CONFIG.margin_s / 2
+_actions = st.one_of(
+    st.tuples(st.sampled_from(["login", "remove"]), st.sampled_from(["A", "B"])),
+    st.tuples(st.sampled_from(["renew", "everywhere", "everywhere_but"]), st.integers(0, 4)),
+    st.tuples(st.just("logout"), st.integers(0, 1)),
+    st.tuples(st.just("time"), st.floats(-_half, _half)),
+)
+
+
+@given(actions=st.lists(_actions, max_size=20))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_c11_c12_exactly_what_was_issued_before_is_revoked_whatever_the_clocks_say(
+    database_url: str, actions: list[tuple[str, object]]
+) -> None:
+    async def play(customer: Customer) -> None:
+        for action, value in actions:
+            await getattr(customer, action)(value)
+        assert [await customer.covered(token) for token in customer.tokens] == [t.over for t in customer.tokens]
+
+    its_clock = Clock()
+    with opened(database_url, its_clock) as its_store:
+        asyncio.run(play(Customer(its_store, its_clock)))
