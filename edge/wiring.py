@@ -42,7 +42,7 @@ from filters.inbound.cookie import CookieFilter
 from filters.inbound.device import DeviceFilter
 from filters.inbound.hygiene import HygieneFilter
 from filters.inbound.passport import PassportFilter
-from filters.inbound.renew import RenewFilter
+from filters.inbound.renew import RenewalLimits, RenewFilter
 from filters.outbound.passport_actions import PassportActionsFilter
 from filters.outbound.scrub import ScrubFilter
 from filters.outbound.tokens import TokensFilter
@@ -96,7 +96,7 @@ def build_filters(
     snapshot: Snapshot, keys: KeyRings, cookies: CookieService
 ) -> tuple[list[InboundFilter], list[OutboundFilter]]:
     """Return both lists, in the order of `filters/order.py`."""
-    settings, edge = snapshot.cookies, snapshot.edge
+    settings, renewal, edge = snapshot.cookies, snapshot.renewal, snapshot.edge
     names = CookieNames(settings.insecure_name, settings.secure_name)
     grants = {purpose: Grant.named(grant.parts, grant.actions) for purpose, grant in snapshot.grants.items()}
     attributes = CookieAttributes(
@@ -117,7 +117,20 @@ def build_filters(
         CookieFilter: CookieFilter(
             keys, names, edge.environment, settings.cache_entries, on_unknown_key=keys.refresh_soon
         ),
-        RenewFilter: RenewFilter(cookies, keys, names, edge.environment),
+        RenewFilter: RenewFilter(
+            cookies,
+            keys,
+            names,
+            edge.environment,
+            RenewalLimits(
+                wait_s=renewal.wait_s,
+                overlap_s=renewal.overlap_s,
+                reschedule_life_s=renewal.reschedule_life_s,
+                max_renewals=renewal.max_renewals,
+                max_waiting=renewal.max_waiting,
+                remembered=renewal.remembered,
+            ),
+        ),
         DeviceFilter: DeviceFilter(snapshot.device_types),
         AuthoriseFilter: AuthoriseFilter(),
         PassportFilter: PassportFilter(
@@ -131,7 +144,7 @@ def build_filters(
     }
     outbound: dict[type, OutboundFilter] = {
         PassportActionsFilter: PassportActionsFilter(keys, grants),
-        TokensFilter: TokensFilter(attributes, cookies, is_good=is_good),
+        TokensFilter: TokensFilter(attributes, cookies, wait_s=renewal.wait_beside_s, is_good=is_good),
         ScrubFilter: ScrubFilter(),
     }
     return [inbound[kind] for kind, _ in order.INBOUND], [outbound[kind] for kind, _ in order.OUTBOUND]

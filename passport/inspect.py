@@ -65,6 +65,7 @@ def _rows(passport: PassportIntrospector, now: float) -> list[Row]:
         ("account owner id", _or_none(passport.account_owner_id)),
         ("profile id", _or_none(passport.profile_id)),
         ("session id", _or_none(passport.session_id)),
+        ("rescheduled", "yes" if passport.rescheduled else "no"),
         ("user actions", ", ".join(action.name for action in passport.actions) or "-"),
         ("device source", passport.device_source.name),
         ("device level", passport.device_level.name),

@@ -176,6 +176,11 @@ class PassportIntrospector:
         return self._user.session_id.value if self._user.HasField("session_id") else None
 
     @property
+    def rescheduled(self) -> bool:
+        """Whether the user's token has expired and could not be renewed: what is said here may be out of date."""
+        return self._user.rescheduled
+
+    @property
     def actions(self) -> tuple[UserAction, ...]:
         """What a service asks the edge to do for the user, in order."""
         return tuple(UserAction(number) for number in self._user.actions)

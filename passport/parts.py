@@ -56,8 +56,9 @@ class UserPart(_Part):
         *,
         profile_id: str = "",
         session_id: str = "",
+        rescheduled: bool = False,
     ) -> "UserPart":
-        """Make the part of a known user; empty strings are left out."""
+        """Make the part of a known user; empty strings are left out, and so is `rescheduled` unless it is so."""
         return cls(
             _scalar(_USER.SOURCE_FIELD_NUMBER, source)
             + _wrapped_number(_USER.CUSTOMER_ID_FIELD_NUMBER, customer_id)
@@ -65,6 +66,7 @@ class UserPart(_Part):
             + (_wrapped_text(_USER.PROFILE_ID_FIELD_NUMBER, profile_id) if profile_id else b"")
             + (_wrapped_text(_USER.SESSION_ID_FIELD_NUMBER, session_id) if session_id else b"")
             + _scalar(_USER.AUTHENTICATION_LEVEL_FIELD_NUMBER, level)
+            + _scalar(_USER.RESCHEDULED_FIELD_NUMBER, rescheduled)
         )
 
     def with_actions(self, actions: Sequence[UserAction]) -> "UserPart":

@@ -2,6 +2,9 @@
 
 `EdgeId` travels over any transport and carries everything; `SecureEdgeId` is `Secure` and carries what ties it to
 its sibling. An expired cookie is not refused here: it is authentic, and whether it still counts is the caller's.
+
+A *rescheduled* pair has the same names and a kind and a key of its own: the edge gives it for a short time when a
+renewal could not be done. docs/tokens.md, "Rescheduled cookies".
 """
 
 from collections.abc import Callable
@@ -16,9 +19,10 @@ from tokens.envelope import Refusal, open_envelope, seal
 from tokens.keys.ring import KeyRing, Place
 
 PURPOSE: Final = "cookie"
-KIND: Final = "cookie"
+RESCHEDULED: Final = "cookie-rescheduled"  # purpose and kind
 SKEW_S: Final = 60
 MAX_LIFE_S: Final = 86_400
+MAX_RESCHEDULED_LIFE_S: Final = 3600
 _TOP_LEVEL: Final = 3
 
 _parse: Final[Callable[[bytes], CookieClaims]] = CookieClaims.FromString
@@ -40,7 +44,8 @@ class Claims(NamedTuple):
     """What a cookie says. Times in epoch seconds; the repr names nobody.
 
     `customer_id` 0 stands for a device without a user. `level` is the one reached at login, 0 to 3. `stale_key` is
-    not sealed: it says that the cookie was opened with a key that no longer protects.
+    not sealed: it says that the cookie was opened with a key that no longer protects. The last three are those of a
+    rescheduled cookie: how many times in a row, since when, and when the last full one expired.
     """
 
     customer_id: int
@@ -55,6 +60,27 @@ class Claims(NamedTuple):
     generation: int
     level: int
     stale_key: bool = False
+    rescheduled_count: int = 0
+    rescheduled_since: int = 0
+    original_expires_at: int = 0
+
+    @property
+    def full_until(self) -> int:
+        """When the life of the last full cookie ended, or will end."""
+        return self.original_expires_at or self.expires_at
+
+    def rescheduled(self, now: float, life_s: float, renew_in_s: float) -> "Claims":
+        """Return the claims of the cookie that stands in for this expired one; `renew_in_s` is less than `life_s`."""
+        issued_at = int(now)
+        return self._replace(
+            issued_at=issued_at,
+            renew_after=issued_at + int(renew_in_s),
+            expires_at=issued_at + int(life_s),
+            stale_key=False,
+            rescheduled_count=self.rescheduled_count + 1,
+            rescheduled_since=self.rescheduled_since or issued_at,
+            original_expires_at=self.full_until,
+        )
 
     def expired(self, now: float) -> bool:
         """Tell whether the cookie's life is over."""
@@ -74,24 +100,25 @@ def seal_pair(
     """Return the values of both cookies, (insecure, secure), base64url without padding.
 
     Args:
-        ring: the keys; its primary for purpose "cookie" seals.
+        ring: the keys; its primary for the purpose "cookie" seals, or for "cookie-rescheduled".
         names: the cookies the values are for; under another name they do not open.
         environment: the deployment they are for; in another one they do not open.
         claims: what to seal.
         nonces: twice 12 bytes from the system's random source.
 
     Raises:
-        NoSealingKeyError: the ring has no primary for cookies.
+        NoSealingKeyError: the ring has no primary for cookies, or for rescheduled ones if that is what it is.
         ValueError: the claims are such that opening would refuse them.
     """
-    key = ring.primary(PURPOSE)
+    purpose = RESCHEDULED if claims.rescheduled_count else PURPOSE
+    key = ring.primary(purpose)
     if key is None:
-        raise NoSealingKeyError("no primary key for purpose 'cookie'")
+        raise NoSealingKeyError(f"no primary key for purpose {purpose!r}")
     if _problem(claims, claims.issued_at) is not None:
         raise ValueError("the claims contradict themselves")
     return (
-        seal(key, _place(names.insecure, environment), _message(claims).SerializeToString(), nonces[0]),
-        seal(key, _place(names.secure, environment), _binding(claims).SerializeToString(), nonces[1]),
+        seal(key, _place(purpose, names.insecure, environment), _message(claims).SerializeToString(), nonces[0]),
+        seal(key, _place(purpose, names.secure, environment), _binding(claims).SerializeToString(), nonces[1]),
     )
 
 
@@ -123,20 +150,32 @@ def open_pair(
         renew_after=min(claims.renew_after, secure.renew_after),
         expires_at=min(claims.expires_at, secure.expires_at),
         stale_key=claims.stale_key or secure.stale_key,
+        rescheduled_count=max(claims.rescheduled_count, secure.rescheduled_count),
+        rescheduled_since=_earlier(claims.rescheduled_since, secure.rescheduled_since),
+        original_expires_at=_earlier(claims.original_expires_at, secure.original_expires_at),
     )
 
 
-def _times(claims: Claims) -> tuple[int, int, int]:
-    return claims.issued_at, claims.renew_after, claims.expires_at
+def _times(claims: Claims) -> tuple[int, int, int, int]:
+    return claims.issued_at, claims.renew_after, claims.expires_at, claims.original_expires_at
+
+
+def _earlier(one: int, other: int) -> int:
+    """Return the smaller of two times of which 0 is none."""
+    return min(one, other) or max(one, other)
 
 
 @lru_cache(maxsize=64)
-def _place(name: str, environment: str) -> Place:
-    return Place(KIND, name, environment)
+def _place(kind: str, name: str, environment: str) -> Place:
+    return Place(kind, name, environment)
 
 
 def _open(ring: KeyRing, name: str, environment: str, text: bytes, now: float) -> Claims | Refusal:
-    opened = open_envelope(ring, PURPOSE, _place(name, environment), text)
+    purpose = PURPOSE
+    opened = open_envelope(ring, purpose, _place(purpose, name, environment), text)
+    if opened is Refusal.UNKNOWN_KEY:  # key ids are unique over all purposes: only one of them can know it
+        purpose = RESCHEDULED
+        opened = open_envelope(ring, purpose, _place(purpose, name, environment), text)
     if isinstance(opened, Refusal):
         return opened
     try:
@@ -156,13 +195,25 @@ def _open(ring: KeyRing, name: str, environment: str, text: bytes, now: float) -
         said.generation,
         said.level,
         opened.stale_key,
+        said.rescheduled_count,
+        said.rescheduled_since,
+        said.original_expires_at,
     )
+    if (claims.rescheduled_count > 0) is not (purpose is RESCHEDULED):
+        return Refusal.BAD_CLAIMS
     return _problem(claims, now) or claims
 
 
 def _problem(claims: Claims, now: float) -> Refusal | None:
     """Judge what no cookie of ours can say; that it has expired is not among it."""
-    if not (0 < claims.issued_at <= claims.renew_after <= claims.expires_at <= claims.issued_at + MAX_LIFE_S):
+    max_life_s = MAX_LIFE_S
+    if claims.rescheduled_count or claims.rescheduled_since or claims.original_expires_at:
+        max_life_s = MAX_RESCHEDULED_LIFE_S
+        if claims.rescheduled_count < 0 or not 0 < claims.original_expires_at <= claims.issued_at + SKEW_S:
+            return Refusal.BAD_CLAIMS
+        if not 0 < claims.rescheduled_since <= claims.issued_at:
+            return Refusal.BAD_CLAIMS
+    if not (0 < claims.issued_at <= claims.renew_after <= claims.expires_at <= claims.issued_at + max_life_s):
         return Refusal.BAD_TIMES
     if claims.expires_at == claims.issued_at or claims.issued_at > now + SKEW_S:
         return Refusal.BAD_TIMES
@@ -184,6 +235,9 @@ def _message(claims: Claims) -> CookieClaims:
         expires_at=claims.expires_at,
         generation=claims.generation,
         level=claims.level,
+        rescheduled_count=claims.rescheduled_count,
+        rescheduled_since=claims.rescheduled_since,
+        original_expires_at=claims.original_expires_at,
     )
 
 
@@ -195,4 +249,7 @@ def _binding(claims: Claims) -> CookieClaims:
         renew_after=claims.renew_after,
         expires_at=claims.expires_at,
         generation=claims.generation,
+        rescheduled_count=claims.rescheduled_count,
+        rescheduled_since=claims.rescheduled_since,
+        original_expires_at=claims.original_expires_at,
     )

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from edge.contract.headers import Headers
 from edge.contract.identity import ClientCertificate, DeviceIdentity, UserIdentity
-from edge.contract.ports import RenewedCookie
+from edge.contract.ports import RenewedCookie, StandIn
 from edge.contract.route import Route
 
 
@@ -115,6 +115,8 @@ class Exchange:
         "client_certificate",
         "device",
         "expired",
+        "expires_at",
+        "full_until",
         "id",
         "identity_stripped",
         "now",
@@ -126,11 +128,13 @@ class Exchange:
         "renew_due",
         "renewal",
         "request",
+        "rescheduled_count",
         "resolution",
         "response",
         "route",
         "secure",
         "signed_in",
+        "stand_in",
         "stripped_headers",
         "token_kind",
         "user",
@@ -157,7 +161,11 @@ class Exchange:
         self.paired = False  # both halves of the cookie pair came, authentic and of one session
         self.renew_due = False  # still valid, but to be renewed beside the origin call
         self.expired = False  # authentic, but its life is over: the user is LOW until a renewal says otherwise
+        self.expires_at = 0  # of a token that is expired, due or rescheduled: when it expires, in epoch seconds
+        self.full_until = 0  # likewise: when the last full token expires or did
+        self.rescheduled_count = 0  # how often its renewal could not be done, this time included
         self.renewal: Future[RenewedCookie] | None = None  # shared with other exchanges: never cancel it
+        self.stand_in: StandIn | None = None  # the pair to give instead of one that could not be renewed
         self.passport: bytes = b""
         # Outbound: what the actions of a returned Passport ask for.
         self.actions: list[str] = []

@@ -27,7 +27,10 @@ class Level(IntEnum):
 
 @dataclass(slots=True, frozen=True)
 class UserIdentity:
-    """A user, as resolved from a token or named by a returned Passport. The repr names nobody."""
+    """A user, as resolved from a token or named by a returned Passport. The repr names nobody.
+
+    `rescheduled`: the token has expired and its renewal could not be done, so what it says may be out of date.
+    """
 
     source: Source
     level: Level
@@ -35,6 +38,7 @@ class UserIdentity:
     account_owner_id: int
     profile_id: str = ""
     session_id: str = ""
+    rescheduled: bool = False
 
     def __repr__(self) -> str:
         return f"UserIdentity({self.source.name}, {self.level.name})"

@@ -35,6 +35,19 @@ class RenewedCookie:
     pair: CookiePair | None = None
 
 
+@dataclass(slots=True, repr=False)
+class StandIn:
+    """A rescheduled pair, shared by all who show the token it stands in for.
+
+    `renewed` is what a later renewal of that token brought: who still waits for an origin then gets that, so that an
+    older cookie never replaces a newer one.
+    """
+
+    pair: CookiePair
+    renew_after: int
+    renewed: RenewedCookie | None = None
+
+
 class CookieService(Protocol):
     """Creates and renews the cookie pair. Deadlines and concurrency limits are the adapter's."""
 

@@ -24,11 +24,16 @@ class Priority(IntEnum):
 
 @dataclass(slots=True, frozen=True)
 class AuthPolicy:
-    """What a route asks of the one who asks. UNSPECIFIED asks nothing; LOW asks for anybody known."""
+    """What a route asks of the one who asks. UNSPECIFIED asks nothing; LOW asks for anybody known.
+
+    `max_staleness_s`: how long after the end of its last full token's life one who could not be renewed keeps more
+    than LOW.
+    """
 
     user: Level
     device: Level
     on_bad_token: OnBadToken = OnBadToken.REFUSE
+    max_staleness_s: float = 86_400.0
 
 
 @dataclass(slots=True, frozen=True)

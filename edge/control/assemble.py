@@ -30,6 +30,7 @@ def assemble(
         shedding=edge.shedding,
         cookies=edge.cookies,
         passport=edge.passport,
+        renewal=edge.renewal,
         services=edge.services,
         filters=MappingProxyType({name: _filter(limits) for name, limits in edge.filters}),
         access_log=AccessLogTarget(_log_path(edge.access_log.path, var)),
@@ -80,7 +81,9 @@ def _entry(row: RouteRow, edge: EdgeFile) -> Entry:
     route = Route(
         id=row.id,
         origin=row.origin,
-        auth=AuthPolicy(LEVELS[row.auth.user], LEVELS[row.auth.device], row.auth.on_bad_token),
+        auth=AuthPolicy(
+            LEVELS[row.auth.user], LEVELS[row.auth.device], row.auth.on_bad_token, row.auth.max_staleness_s
+        ),
         normalise_path=row.normalise_path,
         max_request_body_bytes=_size_or(row.max_request_body_bytes, edge.limits.max_request_body_bytes),
         request_timeout_s=_or(row.request_timeout_s, edge.timeouts.request_s),

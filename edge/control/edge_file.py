@@ -307,6 +307,28 @@ class Services(Section):
     cookie: CookieClient
 
 
+class Renewal(Section):
+    """The renewal of cookies, and what is given where it cannot be done. docs/renewal.md."""
+
+    wait_s: Annotated[
+        Seconds, Field(le=4, description="How long a request with an expired cookie waits for its renewal.")
+    ] = 0.3
+    wait_beside_s: Annotated[
+        Seconds, Field(le=4, description="How long a finished response waits for a renewal beside it.")
+    ] = 0.1
+    overlap_s: Annotated[
+        Seconds, Field(description="How long whoever still shows the old cookie gets the new one without a call.")
+    ] = 10
+    reschedule_life_s: Annotated[
+        Seconds, Field(le=3000, description="Life of the cookie given for one not renewed, give or take a fifth.")
+    ] = 300
+    max_renewals: Annotated[Count, Field(description="Renewals under way at a time, for each worker.")] = 1024
+    max_waiting: Annotated[Count, Field(description="Requests that wait for one at a time, for each worker.")] = 4096
+    remembered: Annotated[
+        Count, Field(description="Failed renewals remembered, so as not to be tried with every request.")
+    ] = 65536
+
+
 class FilterLimits(Section):
     """Overrides what a filter declares; null keeps its own."""
 
@@ -349,6 +371,7 @@ class EdgeFile(Section):
     shedding: Shedding = Shedding()
     cookies: Cookies = Cookies()
     passport: Passport = Passport()
+    renewal: Renewal = Renewal()
     services: Services
     filters: Filters = Filters()
     access_log: AccessLog = AccessLog()

@@ -54,6 +54,10 @@ class AuthRow(Section):
     on_bad_token: Annotated[
         OnBadToken, Field(description="A token that is recognised but bad: refuse the request, or go on as anonymous.")
     ] = OnBadToken.REFUSE
+    max_staleness_s: Annotated[
+        float,
+        Field(ge=0, le=34_560_000, description="How long an identity that cannot be renewed keeps more than low."),
+    ] = 86400
 
 
 class RouteRow(Section):

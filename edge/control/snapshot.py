@@ -6,7 +6,18 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.control.edge_file import Admin, Cookies, Edge, Limits, Listener, Passport, Services, Shedding, Timeouts
+from edge.control.edge_file import (
+    Admin,
+    Cookies,
+    Edge,
+    Limits,
+    Listener,
+    Passport,
+    Renewal,
+    Services,
+    Shedding,
+    Timeouts,
+)
 from edge.control.routes import RouteTable
 from edge.control.routing_files import DnsDiscovery, Ejection, FileDiscovery, HealthCheck
 from edge.control.tls import OriginTlsRow
@@ -91,6 +102,7 @@ class Snapshot:
     shedding: Shedding
     cookies: Cookies
     passport: Passport
+    renewal: Renewal
     services: Services
     filters: Mapping[str, FilterOverride]
     access_log: AccessLogTarget

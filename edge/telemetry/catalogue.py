@@ -82,6 +82,12 @@ METRICS: Final = (
         "Actions of returned Passports, taken or refused.",
     ),
     Metric(
+        "edge_user_reauth_errors_total",
+        Kind.COUNTER,
+        ("cause",),
+        "Requests turned away for what may be our failure and not the user's: the first alarm.",
+    ),
+    Metric(
         "edge_remote_calls_total",
         Kind.COUNTER,
         ("service", "outcome"),

@@ -62,6 +62,7 @@ class LineWriter:
                 "user": "" if user is None else self._users.get(user.customer_id) or self._user(user.customer_id),
                 "device": "" if device is None else self._devices.get(device.esn) or self._device(device.esn),
                 "device_type": 0 if device is None else device.device_type,
+                "rescheduled": exchange.rescheduled_count,
                 "actions": exchange.actions,
                 "bytes_in": bytes_in,
                 "bytes_out": bytes_out,

@@ -87,6 +87,7 @@ class WorkerMetrics:
         self.resolutions: Series = {}  # source, result, local or remote
         self.refusals: Series = {}  # reason, private detail
         self.actions: Series = {}  # action
+        self.reauth_errors: Series = {}  # cause
         self.remote_calls: Series = {}  # service, outcome
         self.edge_seconds = Histograms()
         self.origin_seconds = Histograms()
@@ -163,6 +164,7 @@ class WorkerMetrics:
             "edge_identity_resolutions_total": _rows(self.resolutions),
             "edge_refusals_total": _rows(self.refusals),
             "edge_actions_total": _rows(self.actions),
+            "edge_user_reauth_errors_total": _rows(self.reauth_errors),
             "edge_remote_calls_total": _rows(self.remote_calls),
             "edge_filter_calls_total": [((name,), cost[0]) for name, cost in self.filter_costs.items()],
             "edge_filter_seconds_total": [((name,), cost[1]) for name, cost in self.filter_costs.items()],

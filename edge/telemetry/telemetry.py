@@ -1,10 +1,14 @@
 """The one call that the relay makes when an exchange has ended."""
 
+from typing import Final
+
 from edge.contract.exchange import Exchange
 from edge.contract.reasons import Reason
 from edge.telemetry.access_log import AccessLog
 from edge.telemetry.log_line import LineWriter
 from edge.telemetry.metrics import WorkerMetrics, count
+
+_UNKNOWN_KEY: Final = "unknown_key"
 
 
 class Telemetry:
@@ -51,6 +55,9 @@ class Telemetry:
             metrics.origin_seconds.observe(route, origin_s)
         if exchange.reason:
             count(metrics.refusals, (exchange.reason, exchange.reason_detail))
+            cause = _reauth_cause(exchange)
+            if cause:
+                count(metrics.reauth_errors, (cause,))
         if exchange.bad_token and exchange.reason != Reason.TOKEN_REFUSED:
             count(metrics.refusals, (Reason.TOKEN_REFUSED, exchange.bad_token))
         metrics.stripped_headers += exchange.stripped_headers
@@ -109,3 +116,14 @@ class Telemetry:
     def _count_log(self, metrics: WorkerMetrics) -> None:
         if self._log is not None:
             metrics.log_dropped = self._log.dropped
+
+
+def _reauth_cause(exchange: Exchange) -> str:
+    """Say why a user who may well be signed in was turned away, or nothing if that was the request's own fault."""
+    if exchange.reason == Reason.KEYS_UNAVAILABLE:
+        return "no_keys"
+    if exchange.reason == Reason.TOKEN_REFUSED and exchange.bad_token == _UNKNOWN_KEY:
+        return "unknown_key"
+    if exchange.reason == Reason.LEVEL_TOO_LOW and exchange.rescheduled_count:
+        return "stale"
+    return ""

@@ -22,13 +22,24 @@ from tokens.keys.ring import KeyRing, RingSource
 _REMEMBERED_LINE_BYTES: Final = 1024
 _FRESH: Final = ("cookie", "ok", "local")
 _EXPIRED: Final = ("cookie", "expired", "local")
+_RESCHEDULED: Final = ("cookie", "rescheduled", "local")
 _REFUSED: Final = ("cookie", "refused", "local")
 
 
 class Resolved:
-    """What one presented token stands for."""
+    """What one presented token stands for. Before `settled_until` there is nothing to be said about its times."""
 
-    __slots__ = ("device", "expires_at", "not_before", "paired", "renew_after", "user")
+    __slots__ = (
+        "device",
+        "expires_at",
+        "full_until",
+        "not_before",
+        "paired",
+        "renew_after",
+        "rescheduled_count",
+        "settled_until",
+        "user",
+    )
 
     def __init__(self, claims: Claims, *, paired: bool, trusted: bool) -> None:
         self.paired = paired
@@ -36,6 +47,9 @@ class Resolved:
         self.not_before = claims.issued_at - SKEW_S
         self.renew_after = 0 if claims.stale_key else claims.renew_after  # due at once, to get it off the old key
         self.expires_at = claims.expires_at
+        self.full_until = claims.full_until
+        self.rescheduled_count = claims.rescheduled_count
+        self.settled_until = 0 if claims.rescheduled_count else self.renew_after
 
     def __repr__(self) -> str:
         return f"Resolved({self.user!r}, {self.device!r}, expires {self.expires_at})"
@@ -201,7 +215,13 @@ def identities(claims: Claims, *, high: bool) -> tuple[UserIdentity | None, Devi
     user = device = None
     if claims.customer_id:
         user = UserIdentity(
-            source, level, claims.customer_id, claims.account_owner_id, claims.profile_id, claims.session_id
+            source,
+            level,
+            claims.customer_id,
+            claims.account_owner_id,
+            claims.profile_id,
+            claims.session_id,
+            rescheduled=claims.rescheduled_count > 0,
         )
     if claims.esn:
         device = DeviceIdentity(source, level, claims.esn, claims.device_type)
@@ -225,14 +245,31 @@ def _settle(exchange: Exchange, resolved: Resolved) -> Verdict:
     exchange.token_kind = TokenKind.COOKIE
     exchange.paired = resolved.paired
     exchange.resolution = _FRESH
-    if exchange.now >= resolved.renew_after:
-        if exchange.now >= resolved.expires_at:
-            exchange.expired = True
-            exchange.user, exchange.device = at_low(resolved.user, resolved.device)
-            exchange.resolution = _EXPIRED
-        else:
-            exchange.renew_due = True
+    if exchange.now >= resolved.settled_until:
+        _judge_times(exchange, resolved)
     return CONTINUE
+
+
+def _judge_times(exchange: Exchange, resolved: Resolved) -> None:
+    """Say of a token that is expired, due or rescheduled what follows from that."""
+    exchange.expires_at = resolved.expires_at
+    exchange.full_until = resolved.full_until
+    exchange.rescheduled_count = resolved.rescheduled_count
+    if exchange.now >= resolved.expires_at:
+        exchange.expired = True
+        exchange.user, exchange.device = at_low(resolved.user, resolved.device)
+        exchange.resolution = _EXPIRED
+        return
+    exchange.renew_due = exchange.now >= resolved.renew_after
+    if resolved.rescheduled_count:
+        exchange.resolution = _RESCHEDULED
+        if is_stale(exchange):
+            exchange.user, exchange.device = at_low(resolved.user, resolved.device)
+
+
+def is_stale(exchange: Exchange) -> bool:
+    """Tell whether the last full token expired longer ago than the route allows for more than level LOW."""
+    return exchange.now - exchange.full_until > exchange.route.auth.max_staleness_s
 
 
 def _put_back(fields: list[Field], places: list[int], kept: list[bytes]) -> None:

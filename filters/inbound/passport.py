@@ -122,6 +122,7 @@ def _user_part(user: UserIdentity | None) -> UserPart:
         user.account_owner_id,
         profile_id=user.profile_id,
         session_id=user.session_id,
+        rescheduled=user.rescheduled,
     )
 
 

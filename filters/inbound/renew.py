@@ -1,19 +1,24 @@
 """Renew the cookie when it is due or expired: docs/tokens.md, "Renewal".
 
 One renewal per token at a time, in a task of its own: every exchange that waits gets the same result, and none of
-them can cancel it by going away. What a renewal brings is checked here before anyone sees it.
+them can cancel it by going away. What a renewal brings is checked here before anyone sees it. Where none can be had,
+the token is honoured all the same, and its device is given one for a short time.
 """
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from hashlib import blake2b
+from random import random as system_random
 from typing import ClassVar, Final
 
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, OnError, Verdict
-from edge.contract.ports import CookieService, RenewalOutcome, RenewedCookie
-from filters.inbound.cookie import identities, refuse_token
+from edge.contract.ports import CookieService, RenewalOutcome, RenewedCookie, StandIn
+from filters.inbound.cookie import at_low, identities, is_stale, refuse_token
 from filters.recent import Recent
+from filters.rescheduling import Rescheduling
 from tokens.cookie import Claims, CookieNames, open_insecure, open_pair
 from tokens.envelope import Refusal
 from tokens.keys.ring import RingSource
@@ -21,6 +26,28 @@ from tokens.keys.ring import RingSource
 _log: Final = logging.getLogger(__name__)
 _UNAVAILABLE: Final = RenewedCookie(RenewalOutcome.UNAVAILABLE)
 _LINGERS: Final = frozenset((RenewalOutcome.RENEWED, RenewalOutcome.NOT_A_MEMBER, RenewalOutcome.REVOKED))
+_DIGEST_BYTES: Final = 16
+
+
+@dataclass(slots=True, frozen=True)
+class RenewalLimits:
+    """The bounds of renewal. Times in seconds, counts for each worker.
+
+    Attributes:
+        wait_s: how long a request with an expired token waits for its renewal.
+        overlap_s: how long a result also answers stragglers that still show the old token.
+        reschedule_life_s: the life of a cookie that is given when a renewal could not be done, give or take a fifth.
+        max_renewals: renewals under way at a time; beyond, the outcome is UNAVAILABLE.
+        max_waiting: requests that wait at a time; beyond, likewise.
+        remembered: failed renewals that are remembered, so that they are not tried again with every request.
+    """
+
+    wait_s: float = 0.3
+    overlap_s: float = 10.0
+    reschedule_life_s: float = 300.0
+    max_renewals: int = 1024
+    max_waiting: int = 4096
+    remembered: int = 65_536
 
 
 class RenewFilter:
@@ -37,64 +64,98 @@ class RenewFilter:
         rings: RingSource,
         names: CookieNames,
         environment: str,
+        limits: RenewalLimits = RenewalLimits(),
         *,
-        wait_s: float = 0.5,
-        overlap_s: float = 10.0,
-        max_renewals: int = 1024,
-        max_waiting: int = 4096,
+        random: Callable[[], float] = system_random,
     ) -> None:
         """Make the filter.
 
         Args:
             service: renews; has a deadline and a concurrency limit of its own.
-            rings: holds the newest key ring, to check what the service returns.
+            rings: holds the newest key ring, to check what the service returns, and to make stand-ins.
             names: the names of the two cookies.
             environment: the deployment the cookies are for.
-            wait_s: how long a request with an expired token waits.
-            overlap_s: how long a result also answers stragglers that still show the old token.
-            max_renewals: renewals under way at a time in this worker; beyond, the outcome is UNAVAILABLE.
-            max_waiting: requests that wait at a time in this worker; beyond, likewise.
+            limits: how long, how many.
+            random: returns 0 to 1.
         """
         self._service = service
         self._rings = rings
         self._names = names
         self._environment = environment
-        self._wait_s = wait_s
-        self._overlap_s = overlap_s
-        self._max_renewals = max_renewals
-        self._max_waiting = max_waiting
+        self._limits = limits
+        self._random = random
+        self._rescheduling = Rescheduling(rings, names, environment, limits.reschedule_life_s, random)
         self._waiting = 0
         self._running: dict[bytes, asyncio.Task[RenewedCookie]] = {}
-        self._done: Recent[bytes, tuple[float, asyncio.Task[RenewedCookie]]] = Recent(4 * max_renewals)
+        self._done: Recent[bytes, tuple[float, asyncio.Task[RenewedCookie]]] = Recent(4 * limits.max_renewals)
+        # By a digest of the token: when the renewal of a due one is tried again, and what stands in for an expired one.
+        self._put_off: Recent[bytes, float] = Recent(limits.remembered)
+        self._stand_ins: Recent[bytes, StandIn] = Recent(limits.remembered)
 
     def inbound(self, exchange: Exchange) -> Verdict | Coroutine[None, None, Verdict]:
         """Start or join the renewal of a due token; for an expired one, return the wait for it."""
-        if not (exchange.expired or exchange.renew_due):
-            return CONTINUE
-        exchange.renewal = self._renewal(exchange.presented, exchange.now)
-        return self._expired(exchange) if exchange.expired else CONTINUE
+        if exchange.expired:
+            stand_in = self._stand_ins.get(_digest(exchange.presented))
+            if stand_in is not None and stand_in.renewed is None and exchange.now < stand_in.renew_after:
+                return self._honour(exchange, stand_in)  # it was tried a moment ago
+            exchange.renewal = self._renewal(exchange)
+            return self._expired(exchange)
+        if exchange.renew_due and exchange.now >= (self._put_off.get(_digest(exchange.presented)) or 0.0):
+            exchange.renewal = self._renewal(exchange)
+        return CONTINUE
 
     async def _expired(self, exchange: Exchange) -> Verdict:
         result = await self._result(exchange.renewal)
         if result.outcome is RenewalOutcome.RENEWED and result.pair is not None:
             if not self._use(exchange, result.pair.insecure):
-                result = _UNAVAILABLE
+                return self._honour(exchange, self._stand_in(exchange))
         elif result.outcome in (RenewalOutcome.NOT_A_MEMBER, RenewalOutcome.REVOKED):
             exchange.user = None
             exchange.user_cleared = True
         elif result.outcome is RenewalOutcome.REFUSED:
             return refuse_token(exchange, "renewal_refused")
-        # UNAVAILABLE: the token is authentic, so the user stays, at the level LOW that the cookie filter gave.
+        else:
+            return self._honour(exchange, self._stand_in(exchange))
         exchange.resolution = ("cookie", result.outcome.value, "remote")
         return CONTINUE
 
+    def _honour(self, exchange: Exchange, stand_in: StandIn | None) -> Verdict:
+        """Let an expired token count that could not be renewed: at its own level for as long as the route allows."""
+        where = "local" if exchange.renewal is None else "remote"
+        exchange.resolution = ("cookie", RenewalOutcome.UNAVAILABLE.value, where)
+        exchange.rescheduled_count += 1
+        exchange.stand_in = stand_in
+        claims = self._claims(exchange)
+        if claims is not None:
+            standing = claims._replace(rescheduled_count=exchange.rescheduled_count)
+            exchange.user, exchange.device = identities(standing, high=exchange.secure and exchange.paired)
+            if is_stale(exchange):
+                exchange.user, exchange.device = at_low(exchange.user, exchange.device)
+        return CONTINUE
+
+    def _stand_in(self, exchange: Exchange) -> StandIn | None:
+        """Return the one stand-in of an expired token."""
+        digest = _digest(exchange.presented)
+        known = self._stand_ins.get(digest)
+        if known is not None and known.renewed is None and exchange.now < known.renew_after:
+            return known
+        claims = self._claims(exchange)
+        made = None if claims is None else self._rescheduling.stand_in(claims, exchange.now)
+        if made is not None:
+            self._stand_ins.put(digest, made)
+        return made
+
+    def _claims(self, exchange: Exchange) -> Claims | None:
+        claims = open_insecure(self._rings.ring, self._names, self._environment, exchange.presented, exchange.now)
+        return claims if isinstance(claims, Claims) else None
+
     async def _result(self, renewal: "asyncio.Future[RenewedCookie] | None") -> RenewedCookie:
         """Wait for a shared renewal, for a bounded time and in bounded company, without ever cancelling it."""
-        if renewal is None or (self._waiting >= self._max_waiting and not renewal.done()):
+        if renewal is None or (self._waiting >= self._limits.max_waiting and not renewal.done()):
             return _UNAVAILABLE
         self._waiting += 1
         try:
-            await asyncio.wait((renewal,), timeout=self._wait_s)
+            await asyncio.wait((renewal,), timeout=self._limits.wait_s)
         finally:
             self._waiting -= 1
         return renewal.result() if renewal.done() else _UNAVAILABLE
@@ -106,26 +167,39 @@ class RenewFilter:
         exchange.user, exchange.device = identities(claims, high=exchange.secure and exchange.paired)
         return True
 
-    def _renewal(self, presented: bytes, now: float) -> "asyncio.Task[RenewedCookie] | None":
+    def _renewal(self, exchange: Exchange) -> "asyncio.Task[RenewedCookie] | None":
         """Return the renewal of this token: under way, just done, or new; None when there are too many."""
+        presented, now, expires_at = exchange.presented, exchange.now, exchange.expires_at
         running = self._running.get(presented)
         if running is not None:
             return running
         loop = asyncio.get_running_loop()
         done = self._done.get(presented)
-        if done is not None and loop.time() - done[0] < self._overlap_s:
+        if done is not None and loop.time() - done[0] < self._limits.overlap_s:
             return done[1]
-        if len(self._running) >= self._max_renewals:
+        if len(self._running) >= self._limits.max_renewals:
             return None
         task = loop.create_task(self._renew(presented, now), name="renewal")
         self._running[presented] = task
-        task.add_done_callback(lambda ended: self._ended(presented, ended))
+
+        def ended(task: "asyncio.Task[RenewedCookie]") -> None:
+            del self._running[presented]
+            if not task.cancelled():
+                self._remember(presented, now, expires_at, task)
+
+        task.add_done_callback(ended)
         return task
 
-    def _ended(self, presented: bytes, task: "asyncio.Task[RenewedCookie]") -> None:
-        del self._running[presented]
-        if not task.cancelled() and task.result().outcome in _LINGERS:
+    def _remember(self, presented: bytes, now: float, expires_at: int, task: "asyncio.Task[RenewedCookie]") -> None:
+        """Keep what a renewal brought, for whoever still shows the old token."""
+        result, digest = task.result(), _digest(presented)
+        if result.outcome in _LINGERS:
             self._done.put(presented, (task.get_loop().time(), task))
+            stand_in = self._stand_ins.get(digest)
+            if stand_in is not None:
+                stand_in.renewed = result
+        elif result.outcome is RenewalOutcome.UNAVAILABLE and now < expires_at:
+            self._put_off.put(digest, now + (expires_at - now) * self._random())
 
     async def _renew(self, presented: bytes, now: float) -> RenewedCookie:
         try:
@@ -150,3 +224,7 @@ class RenewFilter:
             and (old.customer_id, old.session_id) == (new.customer_id, new.session_id)
             and new.generation > old.generation
         )
+
+
+def _digest(presented: bytes) -> bytes:
+    return blake2b(presented, digest_size=_DIGEST_BYTES).digest()

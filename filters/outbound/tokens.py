@@ -11,7 +11,7 @@ from edge.contract.exchange import Exchange, Response
 from edge.contract.filters import CONTINUE, OnError, Refuse, Verdict
 from edge.contract.headers import Headers
 from edge.contract.identity import Level, UserIdentity
-from edge.contract.ports import CookiePair, CookieService, RenewalOutcome, RenewedCookie
+from edge.contract.ports import CookiePair, CookieService, RenewalOutcome, RenewedCookie, StandIn
 from edge.contract.reasons import Reason
 from tokens.set_cookie import CookieAttributes, SetCookies
 
@@ -60,6 +60,8 @@ class TokensFilter:
         if exchange.user_cleared:
             return self._clear(exchange, response)
         renewal = exchange.renewal
+        if exchange.stand_in is not None:
+            return self._stand_in(exchange, response, exchange.stand_in)
         if renewal is None:
             return CONTINUE
         return self._renewed(exchange, response, renewal.result()) if renewal.done() else self._wait(exchange, response)
@@ -96,6 +98,17 @@ class TokensFilter:
         both = exchange.secure and exchange.paired
         if result.pair is not None and self._issue(response, result.pair, both=both):
             exchange.actions.append("cookie:renewed")
+        return CONTINUE
+
+    def _stand_in(self, exchange: Exchange, response: Response, stand_in: StandIn) -> Verdict:
+        """Give a pair for a short time, unless the renewal has come to an end after all."""
+        renewal, late = exchange.renewal, stand_in.renewed
+        if late is None and renewal is not None and renewal.done():
+            late = renewal.result()
+        if late is not None and late.outcome is not RenewalOutcome.UNAVAILABLE:
+            return self._renewed(exchange, response, late)
+        if self._issue(response, stand_in.pair, both=exchange.secure and exchange.paired):
+            exchange.actions.append("cookie:rescheduled")
         return CONTINUE
 
     def _clear(self, exchange: Exchange, response: Response) -> Verdict:

@@ -24,7 +24,7 @@ from services.kit.database_calls import DatabaseCalls
 from services.kit.keys import fresh_ring
 from services.kit.process import MAX_BODY_BYTES, arguments, run, secrets_directory
 from services.kit.tls import calling_session
-from tokens.cookie import PURPOSE
+from tokens.cookie import PURPOSE, RESCHEDULED
 
 
 async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
@@ -36,7 +36,7 @@ async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
     token = read_token(options.token_file or secrets / "cookie.token")
     session = await stack.enter_async_context(calling_session(options))
     kms = KmsClient(session, options.kms, token, config.kms_timeout_s)
-    keys = await stack.enter_async_context(fresh_ring(kms, [PURPOSE], config.kms_refresh_s))
+    keys = await stack.enter_async_context(fresh_ring(kms, [PURPOSE, RESCHEDULED], config.kms_refresh_s))
     subscribers = SubscriberClient(session, options.subscriber, token, config.subscriber_timeout_s)
     following = await stack.enter_async_context(feed(store))
     await stack.enter_async_context(pruning(store, config.rescheduled_renewals.keep_s))

@@ -47,7 +47,14 @@ class Issuer:
 
     def next(self, claims: Claims, account_owner_id: int, now: float, after: int) -> Claims:
         """Return the claims that follow `claims`: the same session, one generation on, a new life as in `first`."""
-        renewed = claims._replace(account_owner_id=account_owner_id, generation=claims.generation + 1, stale_key=False)
+        renewed = claims._replace(
+            account_owner_id=account_owner_id,
+            generation=claims.generation + 1,
+            stale_key=False,
+            rescheduled_count=0,
+            rescheduled_since=0,
+            original_expires_at=0,
+        )
         return self._dated(renewed, now, after)
 
     def open(self, ring: KeyRing, insecure: bytes, now: float) -> Claims | Refusal:

@@ -12,7 +12,7 @@ from edge.contract.identity import Level, Source
 from edge.contract.ports import RenewalOutcome
 from edge.contract.reasons import Reason
 from filters.inbound.cookie import CookieFilter
-from filters.inbound.renew import RenewFilter
+from filters.inbound.renew import RenewalLimits, RenewFilter
 from tests.filters.cookies import ANONYMOUS_ON_BAD, CookieServiceAtThePort, Rings, asking, pair_of
 from tests.tokens.rings import ENVIRONMENT, NAMES, NOW, claims, ring_of, version
 
@@ -28,7 +28,7 @@ class Edge:
         self.service = CookieServiceAtThePort(self.rings)
         self.service.now = LATER
         self.cookie = CookieFilter(self.rings, NAMES, ENVIRONMENT, 100)
-        self.renew = RenewFilter(self.service, self.rings, NAMES, ENVIRONMENT, **limits)  # type: ignore[arg-type]
+        self.renew = RenewFilter(self.service, self.rings, NAMES, ENVIRONMENT, RenewalLimits(**limits))  # type: ignore[arg-type]
 
     def start(self, exchange: Exchange) -> Verdict | Coroutine[None, None, Verdict]:
         assert self.cookie.inbound(exchange) is CONTINUE
@@ -187,11 +187,11 @@ async def test_r6_a_definitive_no_ends_the_user_and_leaves_the_device(outcome: R
     assert exchange.resolution == ("cookie", outcome.value, "remote")
 
 
-def assert_honoured_at_low(exchange: Exchange) -> None:
+def assert_honoured_at_low(exchange: Exchange, where: str = "remote") -> None:
     assert exchange.user is not None
     assert (exchange.user.customer_id, exchange.user.level) == (4711, Level.LOW)
     assert not exchange.user_cleared
-    assert exchange.resolution == ("cookie", "unavailable", "remote")
+    assert exchange.resolution == ("cookie", "unavailable", where)
 
 
 async def test_r6_an_unavailable_service_never_signs_anyone_out() -> None:
@@ -268,9 +268,10 @@ async def test_d8_renewals_and_waiters_are_bounded_and_overflow_is_no_sign_out()
     edge.service.gate.clear()
     waiting = [asyncio.ensure_future(edge.run(asking(*PAIR, now=LATER))) for _ in range(2)]
     await edge.service.called.wait()
-    for extra in (asking(*PAIR, now=LATER), asking(*pair_of(claims()), now=LATER)):
+    no_place, no_renewal = asking(*PAIR, now=LATER), asking(*pair_of(claims()), now=LATER)
+    for extra, where in ((no_place, "remote"), (no_renewal, "local")):
         assert await edge.run(extra) is CONTINUE
-        assert_honoured_at_low(extra)
+        assert_honoured_at_low(extra, where)
     edge.service.gate.set()
     assert await asyncio.gather(*waiting) == [CONTINUE] * 2
     assert len(edge.service.renewals) == 1

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.telemetry.exchanges import exchange
 CANARIES = ("sealed-canary", "query-canary", "passport-canary", "session-canary", "ESN-CANARY", "70707070", "70707071")
 
 
-def finish(telemetry: Telemetry, *, origin_s: float = 0.004, **changes: str) -> None:
+def finish(telemetry: Telemetry, *, origin_s: float = 0.004, **changes: str | int) -> None:
     made = exchange()
     for name, value in changes.items():
         setattr(made, name, value)
@@ -162,3 +163,22 @@ def test_c5_a_bad_token_that_a_route_lets_pass_is_counted_with_its_private_reaso
     finish(telemetry, bad_token="bad_tag", reason=Reason.TOKEN_REFUSED, reason_detail="bad_tag")
     finish(telemetry, bad_token="bad_tag", reason=Reason.AUTHENTICATION_REQUIRED, reason_detail="no_user")
     assert metrics.refusals == {("token_refused", "bad_tag"): 3, ("authentication_required", "no_user"): 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"reason": Reason.KEYS_UNAVAILABLE}, "no_keys"),
+        ({"reason": Reason.TOKEN_REFUSED, "bad_token": "unknown_key"}, "unknown_key"),
+        ({"reason": Reason.LEVEL_TOO_LOW, "rescheduled_count": 2}, "stale"),
+        ({"reason": Reason.TOKEN_REFUSED, "bad_token": "bad_tag"}, None),
+        ({"reason": Reason.LEVEL_TOO_LOW}, None),
+        ({"rescheduled_count": 2}, None),
+    ],
+)
+def test_who_is_turned_away_for_our_failure_is_counted_and_nobody_else(
+    metrics: WorkerMetrics, changes: dict[str, Any], cause: str | None
+) -> None:
+    finish(Telemetry(metrics, None), **changes)
+    expected = [] if cause is None else [((cause,), 1)]
+    assert metrics.snapshot(0.0).values["edge_user_reauth_errors_total"] == expected

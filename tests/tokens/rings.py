@@ -4,7 +4,7 @@ import hashlib
 
 from edgepb.kms.v1 import kms_pb2
 
-from tokens.cookie import PURPOSE, Claims, CookieNames, open_insecure
+from tokens.cookie import PURPOSE, RESCHEDULED, Claims, CookieNames, open_insecure
 from tokens.envelope import Refusal
 from tokens.keys.ring import KeyRing
 
@@ -25,6 +25,15 @@ def version(
 def ring_of(*versions: kms_pb2.KeyVersion, purpose: str = PURPOSE, revision: int = 1) -> KeyRing:
     """Make a ring of one purpose."""
     return KeyRing.from_key_sets([kms_pb2.KeySet(purpose=purpose, versions=versions)], revision)
+
+
+def both_rings(*, rescheduled: str = "") -> KeyRing:
+    """Make a ring for full and for rescheduled cookies; `rescheduled` seeds other material for the latter."""
+    sets = [
+        kms_pb2.KeySet(purpose=PURPOSE, versions=[version(1)]),
+        kms_pb2.KeySet(purpose=RESCHEDULED, versions=[version(2, seed=rescheduled)]),
+    ]
+    return KeyRing.from_key_sets(sets, 1)
 
 
 def claims(

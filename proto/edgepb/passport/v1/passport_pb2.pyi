@@ -63,7 +63,7 @@ class Header(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., created: _Optional[int] = ..., issuer: _Optional[str] = ..., trust_domain: _Optional[str] = ...) -> None: ...
 
 class UserInfo(_message.Message):
-    __slots__ = ("source", "created", "expires", "customer_id", "account_owner_id", "profile_id", "session_id", "authentication_level", "actions")
+    __slots__ = ("source", "created", "expires", "customer_id", "account_owner_id", "profile_id", "session_id", "authentication_level", "actions", "rescheduled")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +73,7 @@ class UserInfo(_message.Message):
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     AUTHENTICATION_LEVEL_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    RESCHEDULED_FIELD_NUMBER: _ClassVar[int]
     source: Source
     created: int
     expires: int
@@ -82,7 +83,8 @@ class UserInfo(_message.Message):
     session_id: _wrappers_pb2.StringValue
     authentication_level: AuthenticationLevel
     actions: _containers.RepeatedScalarFieldContainer[UserAction]
-    def __init__(self, source: _Optional[_Union[Source, str]] = ..., created: _Optional[int] = ..., expires: _Optional[int] = ..., customer_id: _Optional[_Union[_wrappers_pb2.Int64Value, _Mapping]] = ..., account_owner_id: _Optional[_Union[_wrappers_pb2.Int64Value, _Mapping]] = ..., profile_id: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., session_id: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., authentication_level: _Optional[_Union[AuthenticationLevel, str]] = ..., actions: _Optional[_Iterable[_Union[UserAction, str]]] = ...) -> None: ...
+    rescheduled: bool
+    def __init__(self, source: _Optional[_Union[Source, str]] = ..., created: _Optional[int] = ..., expires: _Optional[int] = ..., customer_id: _Optional[_Union[_wrappers_pb2.Int64Value, _Mapping]] = ..., account_owner_id: _Optional[_Union[_wrappers_pb2.Int64Value, _Mapping]] = ..., profile_id: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., session_id: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., authentication_level: _Optional[_Union[AuthenticationLevel, str]] = ..., actions: _Optional[_Iterable[_Union[UserAction, str]]] = ..., rescheduled: _Optional[bool] = ...) -> None: ...
 
 class DeviceInfo(_message.Message):
     __slots__ = ("source", "created", "expires", "esn", "device_type", "actions", "authentication_level")

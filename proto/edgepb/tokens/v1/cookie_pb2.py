@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65\x64gepb/tokens/v1/cookie.proto\x12\x10\x65\x64gepb.tokens.v1\"\xe6\x01\n\x0c\x43ookieClaims\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\x03\x12\x18\n\x10\x61\x63\x63ount_owner_id\x18\x02 \x01(\x03\x12\x12\n\nprofile_id\x18\x03 \x01(\t\x12\x0b\n\x03\x65sn\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65vice_type\x18\x05 \x01(\x05\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x11\n\tissued_at\x18\x07 \x01(\x03\x12\x13\n\x0brenew_after\x18\x08 \x01(\x03\x12\x12\n\nexpires_at\x18\t \x01(\x03\x12\x12\n\ngeneration\x18\n \x01(\x05\x12\r\n\x05level\x18\x0b \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65\x64gepb/tokens/v1/cookie.proto\x12\x10\x65\x64gepb.tokens.v1\"\xb9\x02\n\x0c\x43ookieClaims\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\x03\x12\x18\n\x10\x61\x63\x63ount_owner_id\x18\x02 \x01(\x03\x12\x12\n\nprofile_id\x18\x03 \x01(\t\x12\x0b\n\x03\x65sn\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65vice_type\x18\x05 \x01(\x05\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x11\n\tissued_at\x18\x07 \x01(\x03\x12\x13\n\x0brenew_after\x18\x08 \x01(\x03\x12\x12\n\nexpires_at\x18\t \x01(\x03\x12\x12\n\ngeneration\x18\n \x01(\x05\x12\r\n\x05level\x18\x0b \x01(\x05\x12\x19\n\x11rescheduled_count\x18\x0c \x01(\x05\x12\x19\n\x11rescheduled_since\x18\r \x01(\x03\x12\x1b\n\x13original_expires_at\x18\x0e \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'edgepb.tokens.v1.cookie_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COOKIECLAIMS']._serialized_start=52
-  _globals['_COOKIECLAIMS']._serialized_end=282
+  _globals['_COOKIECLAIMS']._serialized_end=365
 # @@protoc_insertion_point(module_scope)
