@@ -1,12 +1,13 @@
 """Strict body readers: by length, chunked, and until close. They tell to the byte where a message ends.
 
-`feed(data, out)` appends payload pieces to `out` and returns the bytes that lie beyond the end of the body
-(empty while the body goes on); `complete` says whether the end has been seen. A reader serves one body.
+`feed(data, out)` appends payload pieces to `out` and returns the bytes that lie beyond the end of the body; `complete`
+says whether the end has been seen. Bytes that are returned before it are to be fed again, once others have had their
+turn. A reader serves one body.
 """
 
 import re
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from edge.contract.headers import Headers
 from edge.http1.errors import BadChunkingError
@@ -15,6 +16,9 @@ from edge.http1.fields import parse_trailers
 # A size of at most 15 digits stays below 2**60; extensions are refused, for parsers disagree on where they end.
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _MAX_SIZE_LINE_BYTES = 17
+_NEXT_SIZE_LINE: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,15})\r\n")
+_STEPS_AT_ONCE: Final = 1024
+"""Chunks, mostly: a read may hold tens of thousands of one byte."""
 
 
 class BodyReader(Protocol):
@@ -105,7 +109,9 @@ class ChunkedBody:
         if self._held:
             data, self._held = self._held + data, b""
         position = 0
-        while not self.complete:
+        for _ in range(_STEPS_AT_ONCE):
+            if self.complete:
+                break
             following = self._read(data, position, out)
             if following < 0:
                 self._held = data[position:]
@@ -139,9 +145,15 @@ class ChunkedBody:
             self._left = end - len(data)
             return len(data)
         out.append(data[position:end])
-        self._left = 0
-        self._read = self._read_data_end
-        return end
+        following = _NEXT_SIZE_LINE.match(data, end)
+        if following is None:  # not all there, or not valid
+            self._left = 0
+            self._read = self._read_data_end
+            return end
+        self._left = int(following[1], 16)
+        if not self._left:
+            self._read = self._read_trailers
+        return following.end()
 
     def _read_data_end(self, data: bytes, position: int, _out: list[bytes]) -> int:
         end = data[position : position + 2]

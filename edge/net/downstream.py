@@ -285,16 +285,18 @@ class Downstream(asyncio.Protocol):
         self._consuming = True
         requests = 0
         while data and not self._closing:
-            if self._body is not None:
-                data = self._consume_body(self._body, data)
+            body = self._body
+            if body is not None:
+                data = self._consume_body(body, data)
+                if data and self._body is body:  # a flood of tiny chunks
+                    self._continue_later(data)
+                    break
             elif self._handler is not None or self._full:
                 self._held = data
                 self._pause(_HELD)
                 break
             elif requests >= _REQUESTS_AT_ONCE:  # each answered on the spot: a refusal, say
-                self._held = data
-                self._pause(_HELD)
-                self._worker.soon(self._consume_held)
+                self._continue_later(data)
                 break
             else:
                 try:
@@ -314,6 +316,12 @@ class Downstream(asyncio.Protocol):
         self._consuming = False
         if self._ended and self._handler is None and not self._held:
             self.close()
+
+    def _continue_later(self, data: bytes) -> None:
+        """Let other connections have their turn."""
+        self._held = data
+        self._pause(_HELD)
+        self._worker.soon(self._consume_held)
 
     def _await_head(self) -> None:
         """Give a head that came in part its time, counted from its first byte."""
@@ -339,7 +347,7 @@ class Downstream(asyncio.Protocol):
         return rest
 
     def _consume_held(self) -> None:
-        if self._held and not self._consuming and not self._full:
+        if self._held and not self._consuming and (not self._full or self._body is not None):
             data, self._held = self._held, b""
             self._resume(_HELD)
             self._consume(data)

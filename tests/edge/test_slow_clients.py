@@ -95,6 +95,27 @@ async def test_s11_m1_a_body_that_trickles_in_is_a_408_though_it_never_stops(
         await until(lambda: origin.connections[0].ended)
 
 
+@pytest.mark.parametrize("ended", [False, True])
+async def test_m3_a_flood_of_tiny_chunks_leaves_others_their_turn_and_arrives_whole(ended: bool) -> None:
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address) as edge,
+        connected(edge.port) as client,
+    ):
+        await until(lambda: edge.engine.connections)
+        device = next(iter(edge.engine.connections))
+        flood = b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n" + get(b"/next")
+        device.data_received(request(b"POST", b"/upload", CHUNKED, body=flood))  # one read
+        assert len(flood) // 2 < len(device._held) < len(flood)
+        assert not device.reading
+        if ended:
+            client.half_close()
+        assert (await client.response(b"POST")).status == 200
+        assert (await client.response()).status == 200
+        assert origin.requests[0].body == b"a" * 20_000
+        assert origin.requests[1].target == b"/next"
+
+
 async def test_a_body_that_keeps_to_the_minimum_rate_arrives() -> None:
     async def counting(connection: OriginConnection) -> None:
         asked = await connection.request()

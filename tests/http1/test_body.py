@@ -52,6 +52,16 @@ def test_a_chunked_body_is_the_same_in_whatever_pieces_it_comes(
     assert list(body.trailers) == [(b"A", b"b")]
 
 
+def test_m3_a_flood_of_tiny_chunks_is_read_in_turns() -> None:
+    body, out, turns = fresh(), [b""], 0
+    rest = chunked([b"a"] * 10_000) + b"beyond"
+    while not body.complete:
+        rest, turns = body.feed(rest, out), turns + 1
+        assert len(out) < turns * 1100
+    assert turns >= 9
+    assert (b"".join(out), rest) == (b"a" * 10_000, b"beyond")
+
+
 @given(payload=st.binary(min_size=1, max_size=60), cuts=CUTS, beyond=st.binary(max_size=20))
 def test_a_body_of_known_length_ends_to_the_byte(payload: bytes, cuts: list[int], beyond: bytes) -> None:
     body = LengthBody(len(payload))
