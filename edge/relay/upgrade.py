@@ -205,7 +205,7 @@ class UpgradeRelay(Relay):
     # The end.
 
     def _end(self, reason: Reason) -> None:
-        """Close both connections in order: what was relayed arrives."""
+        """Close both connections in order: what was relayed arrives, or the end is a reset."""
         self._outcome = "cut"
         self.exchange.reason = reason
         self._finish()
@@ -215,7 +215,10 @@ class UpgradeRelay(Relay):
         super()._finish()
         if self._tunnel and upstream is not None:
             self._upstream = None
-            upstream.close()
+            if upstream.all_sent:
+                upstream.close()
+            else:
+                upstream.reset()
 
     def _drop_origin(self) -> None:
         if self._tunnel and self._upstream is not None:

@@ -464,6 +464,34 @@ async def test_an_upgraded_connection_has_an_idle_limit_and_a_life_of_its_own(se
         assert edge.metrics.requests == {("echo", 101, "cut"): 1}
 
 
+async def test_an_end_that_leaves_something_unsent_is_a_reset_for_the_origin() -> None:
+    gate = asyncio.Event()
+    ended: list[BaseException | None] = []
+
+    async def script(connection: OriginConnection) -> None:
+        await connection.request(head_only=True)
+        await connection.send(SWITCHING)
+        await gate.wait()
+        try:
+            while await connection._reader.read(65536):
+                pass
+            ended.append(None)
+        except ConnectionError as error:
+            ended.append(error)
+
+    async with (
+        raw_origin(script, receive_buffer=4096, limit=4096) as origin,
+        running_edge(origin.address, ALLOWED, "routes.echo.upgrade_idle_timeout_s=0.3") as edge,
+        upgraded(edge) as client,
+    ):
+        sending = asyncio.create_task(client.send(b"a" * (32 << 20)))
+        await until(lambda: ends(edge) == {("echo", "upgrade_idle"): 1})
+        gate.set()
+        await until(lambda: ended)
+        assert isinstance(ended[0], ConnectionResetError)
+        await asyncio.gather(sending, return_exceptions=True)
+
+
 async def test_neither_the_limits_of_an_exchange_nor_those_of_its_bodies_end_an_upgraded_connection() -> None:
     short = ("timeouts.request_s=0.2", "timeouts.idle_s=0.2", "timeouts.response_head_s=0.2")
     async with (
