@@ -121,7 +121,7 @@ class Downstream(asyncio.Protocol):
         if self._closing or self._handler is None:
             return False
         if self._body is None:
-            return True
+            return self._transport.can_write_eof()  # TLS ends as a whole
         if isinstance(self._body, TunnelBody):
             self._handler.request_end(None)
             return self._transport.can_write_eof()

@@ -20,7 +20,18 @@ from edge.contract.identity import ClientCertificate
 from edge.net import tls
 from edge.net.tls import CIPHERS
 from tests.certificates import TestAuthority
-from tests.edge.raw import RawClient, RawOrigin, answering, connected, get, ok, raw_origin, request, until
+from tests.edge.raw import (
+    OriginConnection,
+    RawClient,
+    RawOrigin,
+    answering,
+    connected,
+    get,
+    ok,
+    raw_origin,
+    request,
+    until,
+)
 from tests.edge.running import Filters, RunningEdge, running_edge
 
 PLAIN_OFF = "listener.local_plain_http=false"
@@ -88,6 +99,20 @@ async def test_a_request_over_tls_is_answered_and_its_origin_is_told_https(autho
     assert (answer.status, answer.body, again.status) == (200, b"over tls", 200)
     assert origin.requests[0].all(b"x-forwarded-proto") == [b"https"]
     assert (handshakes(edge, "started"), handshakes(edge, "completed")) == (1, 1)
+
+
+async def test_a_device_that_leaves_over_tls_before_its_answer_ends_its_exchange_without_a_word_in_the_log(
+    authority: TestAuthority, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair = authority.issue("edge", ["localhost"])
+    async with raw_origin(OriginConnection.end) as origin, running_edge(origin.address, *certificates(pair)) as edge:
+        async with connected(edge.port, tls=authority.client()) as client:
+            await client.send(get())
+            await until(lambda: origin.connections and origin.connections[0].received)
+            client.close()  # says so: close_notify
+            await until(lambda: not edge.engine.connections)
+        await until(lambda: origin.connections[0].ended)
+    assert caplog.messages == []
 
 
 async def test_an_exchange_over_tls_is_secure_and_one_over_plain_http_is_not(authority: TestAuthority) -> None:
