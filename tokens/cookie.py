@@ -44,8 +44,8 @@ class Claims(NamedTuple):
     """What a cookie says. Times in epoch seconds; the repr names nobody.
 
     `customer_id` 0 stands for a device without a user. `level` is the one reached at login, 0 to 3. `stale_key` is
-    not sealed: it says that the cookie was opened with a key that no longer protects. The last three are those of a
-    rescheduled cookie: how many times in a row, since when, and when the last full one expired.
+    not sealed: it says that the cookie was opened with a key that no longer protects. The last four are those of a
+    rescheduled cookie: how many times in a row, since when, and when the last full one expired and was issued.
     """
 
     customer_id: int
@@ -63,6 +63,12 @@ class Claims(NamedTuple):
     rescheduled_count: int = 0
     rescheduled_since: int = 0
     original_expires_at: int = 0
+    original_issued_at: int = 0
+
+    @property
+    def vouched_at(self) -> int:
+        """When a token service last vouched for it: what was revoked since then covers it."""
+        return self.original_issued_at or self.issued_at
 
     @property
     def full_until(self) -> int:
@@ -80,6 +86,7 @@ class Claims(NamedTuple):
             rescheduled_count=self.rescheduled_count + 1,
             rescheduled_since=self.rescheduled_since or issued_at,
             original_expires_at=self.full_until,
+            original_issued_at=self.vouched_at,
         )
 
     def expired(self, now: float) -> bool:
@@ -153,6 +160,7 @@ def open_pair(
         rescheduled_count=max(claims.rescheduled_count, secure.rescheduled_count),
         rescheduled_since=_earlier(claims.rescheduled_since, secure.rescheduled_since),
         original_expires_at=_earlier(claims.original_expires_at, secure.original_expires_at),
+        original_issued_at=_earlier(claims.original_issued_at, secure.original_issued_at),
     )
 
 
@@ -198,6 +206,7 @@ def _open(ring: KeyRing, name: str, environment: str, text: bytes, now: float) -
         said.rescheduled_count,
         said.rescheduled_since,
         said.original_expires_at,
+        said.original_issued_at,
     )
     if (claims.rescheduled_count > 0) is not (purpose is RESCHEDULED):
         return Refusal.BAD_CLAIMS
@@ -207,9 +216,11 @@ def _open(ring: KeyRing, name: str, environment: str, text: bytes, now: float) -
 def _problem(claims: Claims, now: float) -> Refusal | None:
     """Judge what no cookie of ours can say; that it has expired is not among it."""
     max_life_s = MAX_LIFE_S
-    if claims.rescheduled_count or claims.rescheduled_since or claims.original_expires_at:
+    if claims.rescheduled_count or claims.rescheduled_since or claims.original_expires_at or claims.original_issued_at:
         max_life_s = MAX_RESCHEDULED_LIFE_S
         if claims.rescheduled_count < 0 or not 0 < claims.original_expires_at <= claims.issued_at + SKEW_S:
+            return Refusal.BAD_CLAIMS
+        if not 0 < claims.original_issued_at < claims.original_expires_at:
             return Refusal.BAD_CLAIMS
         if not 0 < claims.rescheduled_since <= claims.issued_at:
             return Refusal.BAD_CLAIMS
@@ -238,6 +249,7 @@ def _message(claims: Claims) -> CookieClaims:
         rescheduled_count=claims.rescheduled_count,
         rescheduled_since=claims.rescheduled_since,
         original_expires_at=claims.original_expires_at,
+        original_issued_at=claims.original_issued_at,
     )
 
 
@@ -252,4 +264,5 @@ def _binding(claims: Claims) -> CookieClaims:
         rescheduled_count=claims.rescheduled_count,
         rescheduled_since=claims.rescheduled_since,
         original_expires_at=claims.original_expires_at,
+        original_issued_at=claims.original_issued_at,
     )

@@ -41,7 +41,7 @@ async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
     following = await stack.enter_async_context(feed(store))
     await stack.enter_async_context(pruning(store, config.rescheduled_renewals.keep_s))
     issuer = config.issuer()
-    renewer = Renewer(issuer, keys, store, subscribers, time.time)
+    renewer = Renewer(issuer, keys, store, subscribers, time.time, overlap_s=config.rescheduled_renewals.overlap_s)
     server = CookieServer(
         config=config,
         callers=callers,

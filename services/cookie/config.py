@@ -45,6 +45,7 @@ class Revocations(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    overlap_s: Annotated[int, Field(ge=1, le=MAX_LIFE_S)] = 600
     keep_s: Annotated[int, Field(ge=MAX_LIFE_S)] = 34_560_000
     feed_s: Annotated[int, Field(ge=MAX_LIFE_S)] = 90_000
     margin_s: Annotated[int, Field(ge=1, le=30)] = 5
@@ -58,10 +59,11 @@ class Revocations(BaseModel):
 
 
 class RescheduledRenewals(BaseModel):
-    """How long it is remembered that a rescheduled token was renewed."""
+    """How long a rescheduled token is good once it was renewed, and how long that is remembered."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    overlap_s: Annotated[int, Field(ge=1, le=MAX_LIFE_S)] = 600
     keep_s: Annotated[int, Field(ge=MAX_LIFE_S)] = 34_560_000
 
 

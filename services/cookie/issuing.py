@@ -54,6 +54,7 @@ class Issuer:
             rescheduled_count=0,
             rescheduled_since=0,
             original_expires_at=0,
+            original_issued_at=0,
         )
         return self._dated(renewed, now, after)
 

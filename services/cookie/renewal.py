@@ -34,11 +34,19 @@ class Keys(Protocol):
         ...
 
 
-class Revocations(Protocol):
-    """What is revoked."""
+class Memory(Protocol):
+    """What is revoked, and which rescheduled tokens were renewed. Raises DatabaseUnavailable where it cannot say."""
 
     async def revoked(self, customer_id: int, session_id: str, esn: str) -> Revoked:
-        """Return what is revoked of a session; raises DatabaseUnavailable when that cannot be said."""
+        """Return what is revoked of a session."""
+        ...
+
+    async def rescheduled_renewal(self, session_id: str, generation: int) -> int | None:
+        """Return when the rescheduled token of this session and generation was first renewed, in epoch seconds."""
+        ...
+
+    async def remember_rescheduled_renewal(self, session_id: str, generation: int) -> None:
+        """Remember that it was renewed now, unless an earlier time is known."""
         ...
 
 
@@ -60,21 +68,24 @@ class Renewal:
 
 
 class Renewer:
-    """Renews pairs. `clock` gives epoch seconds."""
+    """Renews pairs. `clock` gives epoch seconds; a rescheduled token that was renewed is good for `overlap_s` more."""
 
     def __init__(
         self,
         issuer: Issuer,
         keys: Keys,
-        revocations: Revocations,
+        memory: Memory,
         subscribers: Subscribers,
         clock: Callable[[], float],
+        *,
+        overlap_s: int,
     ) -> None:
         self._issuer = issuer
         self._keys = keys
-        self._revocations = revocations
+        self._memory = memory
         self._subscribers = subscribers
         self._clock = clock
+        self._overlap_s = overlap_s
 
     async def renew(self, insecure: bytes) -> Renewal:
         """Renew the pair that the EdgeId value `insecure` belongs to."""
@@ -88,7 +99,7 @@ class Renewer:
         revoked, membership = await asyncio.gather(
             self._revoked(claims), self._subscribers.membership(claims.customer_id)
         )
-        if isinstance(revoked, Revoked) and revoked.covers(claims.issued_at):
+        if isinstance(revoked, Revoked) and revoked.covers(claims.vouched_at):
             return Renewal(pb.REVOKED)
         if membership.standing is Standing.NOT_A_MEMBER:
             return Renewal(pb.NOT_A_MEMBER)
@@ -96,16 +107,30 @@ class Renewer:
             return Renewal(pb.UNAVAILABLE, f"subscriber: {membership.problem}")
         if not isinstance(revoked, Revoked):
             return Renewal(pb.UNAVAILABLE, f"database: {revoked}")
+        if claims.rescheduled_count and (used := await self._used(claims, now)) is not None:
+            return used
         try:
             claims = self._issuer.next(claims, membership.account_owner_id, now, revoked.newest)
             return Renewal(pb.RENEWED, pair=self._issuer.seal(self._keys.ring, claims, fresh_nonces()))
         except NoSealingKeyError:
             return Renewal(pb.UNAVAILABLE, "no_sealing_key")
 
+    async def _used(self, claims: Claims, now: float) -> Renewal | None:
+        """Use a rescheduled token up; return why it is not renewed, if that is so."""
+        try:
+            renewed_at = await self._memory.rescheduled_renewal(claims.session_id, claims.generation)
+            if renewed_at is None:
+                await self._memory.remember_rescheduled_renewal(claims.session_id, claims.generation)
+            elif now - renewed_at > self._overlap_s:
+                return Renewal(pb.REFUSED, "reused")
+        except DatabaseUnavailable as problem:
+            return Renewal(pb.UNAVAILABLE, f"database: {problem}")
+        return None
+
     async def _revoked(self, claims: Claims) -> Revoked | str:
         """Return what is revoked, or why that is not known."""
         try:
-            return await self._revocations.revoked(claims.customer_id, claims.session_id, claims.esn)
+            return await self._memory.revoked(claims.customer_id, claims.session_id, claims.esn)
         except DatabaseUnavailable as problem:
             return str(problem)
 

@@ -16,19 +16,43 @@ from sqlalchemy import text
 
 from services.cookie.config import Revocations
 from services.cookie.issuing import Issuer
-from services.cookie.renewal import Renewer, fresh_nonces
+from services.cookie.renewal import Renewal, Renewer, fresh_nonces
 from services.cookie.revocation import Revoked, kind_of
 from services.cookie.store import MAX_PAGE, MIGRATIONS, Store
 from services.cookie.subscriber import Membership, Standing
 from services.kit.database import Database, DatabaseConfig
 from services.kit.database_calls import DatabaseCalls, DatabaseUnavailable
 from tests.services.databases import connected, rows, run
-from tests.tokens.rings import ring_of, version
-from tokens.cookie import CookieNames
+from tests.tokens.rings import both_rings
+from tokens.cookie import Claims, CookieNames
+from tokens.keys.ring import KeyRing
 
 START = 1_800_000_000.0
 DAY = 86_400
 CONFIG = Revocations(check_timeout_s=5.0)
+ISSUER = Issuer(CookieNames(), "local", 14_400, 0.5)
+
+
+class Keys:
+    """The newest keys there are."""
+
+    ring: KeyRing = both_rings()
+
+    async def current(self) -> bool:
+        return True
+
+
+KEYS = Keys()
+
+
+class NoStandIns:
+    """A memory that is not asked for what was rescheduled."""
+
+    async def rescheduled_renewal(self, session_id: str, generation: int) -> int | None:
+        raise AssertionError
+
+    async def remember_rescheduled_renewal(self, session_id: str, generation: int) -> None:
+        raise AssertionError
 
 
 class Clock:
@@ -160,13 +184,8 @@ async def test_renewals_that_cannot_be_remembered_all_say_so_and_the_next_ones_c
 async def test_c11_a_pair_that_was_being_made_when_its_user_was_revoked_is_revoked_with_it(
     store: Store, clock: Clock
 ) -> None:
-    class Slow:
+    class Slow(NoStandIns):
         """Answers an hour after it was asked; the revocation is stored in between."""
-
-        ring = ring_of(version(1))
-
-        async def current(self) -> bool:
-            return True
 
         async def revoked(self, customer_id: int, session_id: str, esn: str) -> Revoked:
             found = await store.revoked(customer_id, session_id, esn)
@@ -181,13 +200,74 @@ async def test_c11_a_pair_that_was_being_made_when_its_user_was_revoked_is_revok
             return Membership(Standing.MEMBER, customer_id)
 
     looked_up, ended, slow = asyncio.Event(), list[pb.Revocation](), Slow()
-    issuer = Issuer(CookieNames(), "local", 14_400, 0.5)
-    renewer = Renewer(issuer, slow, slow, slow, clock)
+    issuer = ISSUER
+    renewer = Renewer(issuer, KEYS, slow, slow, clock, overlap_s=600)
     request = pb.CreateRequest(customer_id=1, esn="ESN", level=3)
-    first = issuer.seal(slow.ring, issuer.first(request, "session", START - 60, 0), fresh_nonces())
+    first = issuer.seal(KEYS.ring, issuer.first(request, "session", START - 60, 0), fresh_nonces())
     renewed = await renewer.renew(first.insecure)
     assert renewed.pair is not None
     assert (await renewer.renew(renewed.pair.insecure)).outcome == pb.REVOKED
+
+
+class Members:
+    """Everybody is one."""
+
+    async def membership(self, customer_id: int) -> Membership:
+        return Membership(Standing.MEMBER, customer_id)
+
+
+def stand_in_of(claims: Claims, now: float) -> bytes:
+    """Return the EdgeId value of what an edge gives for an expired token."""
+    return ISSUER.seal(KEYS.ring, claims.rescheduled(now, 300, 0), fresh_nonces()).insecure
+
+
+async def test_rule_15_s7_a_stand_in_is_used_up_by_its_renewal_and_a_full_token_never_is(
+    store: Store, clock: Clock
+) -> None:
+    renewer = Renewer(ISSUER, KEYS, store, Members(), clock, overlap_s=600)
+    full = ISSUER.first(pb.CreateRequest(customer_id=1, esn="ESN", level=3), "session", START - 20_000, 0)
+    stand_in, old = stand_in_of(full, START), ISSUER.seal(KEYS.ring, full, fresh_nonces()).insecure
+    renewed = await renewer.renew(stand_in)
+    assert renewed.outcome == pb.RENEWED
+    claims = ISSUER.open(KEYS.ring, renewed.pair.insecure if renewed.pair else b"", START)
+    assert isinstance(claims, Claims)
+    assert (claims.generation, claims.rescheduled_count, claims.original_issued_at) == (2, 0, 0)
+    clock.now += 600  # it may have got lost on its way
+    assert (await renewer.renew(stand_in)).outcome == pb.RENEWED
+    for _ in range(24):
+        clock.now += 3600
+        assert await renewer.renew(stand_in) == Renewal(pb.REFUSED, "reused")
+        assert (await renewer.renew(stand_in_of(full, clock.now))).detail == "reused"
+        assert (await renewer.renew(old)).outcome == pb.RENEWED
+    later = claims._replace(generation=5)
+    assert (await renewer.renew(stand_in_of(later, clock.now))).outcome == pb.RENEWED
+
+
+async def test_rule_15_a_revocation_covers_what_was_rescheduled_after_it(store: Store, clock: Clock) -> None:
+    renewer = Renewer(ISSUER, KEYS, store, Members(), clock, overlap_s=600)
+    full = ISSUER.first(pb.CreateRequest(customer_id=1, esn="ESN", level=3), "session", START - 20_000, 0)
+    await revoke(store, pb.PASSWORD_CHANGED)
+    clock.now += 3600
+    stand_in = full.rescheduled(clock.now, 300, 0)
+    assert stand_in.issued_at > clock.now - 60
+    for number in range(3):
+        assert (await renewer.renew(stand_in_of(stand_in, clock.now + number))).outcome == pb.REVOKED
+
+
+async def test_a_stand_in_is_not_renewed_while_the_database_cannot_say_whether_it_was(
+    store: Store, clock: Clock
+) -> None:
+    class Forgetful(NoStandIns):
+        async def revoked(self, customer_id: int, session_id: str, esn: str) -> Revoked:
+            return await store.revoked(customer_id, session_id, esn)
+
+        async def rescheduled_renewal(self, session_id: str, generation: int) -> int | None:
+            raise DatabaseUnavailable("timeout")
+
+    renewer = Renewer(ISSUER, KEYS, Forgetful(), Members(), clock, overlap_s=600)
+    full = ISSUER.first(pb.CreateRequest(customer_id=1, esn="ESN", level=3), "session", START - 20_000, 0)
+    outcome = await renewer.renew(stand_in_of(full, START))
+    assert outcome == Renewal(pb.UNAVAILABLE, "database: timeout")
 
 
 async def test_many_logouts_of_one_customer_do_not_slow_a_renewal(store: Store, database_url: str) -> None:

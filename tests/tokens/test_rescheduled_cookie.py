@@ -40,6 +40,7 @@ def test_it_says_whose_it_is_how_often_and_since_when() -> None:
     assert (STAND_IN.issued_at, STAND_IN.renew_after, STAND_IN.expires_at) == (LATER, LATER + 100, LATER + 300)
     assert (STAND_IN.rescheduled_count, STAND_IN.rescheduled_since) == (1, LATER)
     assert STAND_IN.full_until == claims().expires_at
+    assert STAND_IN.vouched_at == claims().vouched_at == NOW
 
 
 @given(st.lists(st.integers(1, 40 * 86_400), min_size=1, max_size=20))
@@ -79,6 +80,8 @@ def test_rule_14_a_key_makes_only_its_own_kind_of_claims(purpose: str) -> None:
         ({"expires_at": LATER + MAX_RESCHEDULED_LIFE_S + 1}, Refusal.BAD_TIMES),
         ({"original_expires_at": 0}, Refusal.BAD_CLAIMS),
         ({"original_expires_at": LATER + 3600}, Refusal.BAD_CLAIMS),
+        ({"original_issued_at": 0}, Refusal.BAD_CLAIMS),
+        ({"original_issued_at": claims().expires_at}, Refusal.BAD_CLAIMS),
         ({"rescheduled_since": 0}, Refusal.BAD_CLAIMS),
         ({"rescheduled_since": LATER + 1}, Refusal.BAD_CLAIMS),
         ({"rescheduled_count": -1}, Refusal.BAD_CLAIMS),
