@@ -38,7 +38,6 @@ class Asking(Answering):
     # One attempt: Waiter.
 
     def _ask_origin(self) -> None:
-        self._guard.budget.request()
         inlet, request = self._inlet, self.exchange.request
         if inlet is not None and request.body is None and request.transform is None and request.method in _REPLAYABLE:
             inlet.keep(_MAX_KEPT_BYTES)
@@ -47,6 +46,7 @@ class Asking(Answering):
             self._turn_away(permit)
             return
         self._permit = permit
+        self._guard.budget.request()
         connection = self._pool.acquire()
         if connection is not None:
             self.connection_ready(connection)

@@ -180,6 +180,40 @@ async def test_without_budget_nothing_is_sent_again() -> None:
         assert edge.metrics.retries == {("api", "answered"): 1, ("api", "no_budget"): 1}
 
 
+async def test_what_is_turned_away_pays_for_no_retry() -> None:
+    held_up = asyncio.Event()
+
+    async def script(connection: OriginConnection) -> None:
+        while (asked := await connection.request()) is not None:
+            if asked.target == b"/held":
+                await held_up.wait()
+            if asked.target == b"/stale" and len(connection.requests) > 1:
+                return
+            await connection.send(ok())
+
+    one_at_a_time = ("initial", "minimum", "maximum")
+    overrides = (
+        "origins.api.retry_budget.share=0.1",
+        "origins.api.retry_budget.floor_per_s=0.1",
+        *(f"origins.api.concurrency_limit.{bound}=1" for bound in one_at_a_time),
+    )
+    async with (
+        raw_origin(script) as origin,
+        running_edge(origin.address, *overrides) as edge,
+        connected(edge.port) as client,
+        connected(edge.port) as holding,
+    ):
+        assert [(await client.ask(get(target))).status for target in (b"/", b"/stale")] == [200, 200]
+        assert edge.metrics.retries == {("api", "answered"): 1}
+        await holding.send(get(b"/held"))
+        await until(lambda: held(edge))
+        assert {(await client.ask(get())).status for _ in range(50)} == {503}
+        held_up.set()
+        assert (await holding.response()).status == 200
+        assert (await client.ask(get(b"/stale"))).status == 502
+        assert edge.metrics.retries[("api", "no_budget")] == 1
+
+
 async def test_a_device_that_leaves_during_the_back_off_leaves_nothing_behind() -> None:
     async with (
         raw_origin(dying()) as one,
