@@ -9,12 +9,18 @@ from tests.postgres import Postgres, binaries, postgres_running
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """Run a PostgreSQL for the whole session; tests that need it are skipped where there is none to run."""
+def postgres_programs() -> Path:
+    """Return where PostgreSQL's programs are; tests that need them are skipped where there are none."""
     programs = binaries()
     if programs is None:
         pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
-    with postgres_running(programs) as running:
+    return programs
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_programs: Path) -> Iterator[Postgres]:
+    """Run a PostgreSQL for the whole session."""
+    with postgres_running(postgres_programs) as running:
         yield running
 
 

@@ -1,6 +1,8 @@
 """The cookie service as a process: its keys outlive an outage of the KMS, and what stops it from starting."""
 
+import asyncio
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ from services.cookie.config import CookieConfig
 from services.cookie.subscriber import Membership, Standing, read_membership
 from services.kit.config import read_config
 from services.kit.process import StartError
+from tests.postgres import postgres_running
 from tests.processes import free_port, make_secrets, process, started
 from tests.services.cookie_calls import CONFIG, Cookies, cookie_arguments, cookies_running, sealed
 from tests.services.kms_calls import kms_running
+from tests.services.subscriber import FORMER_MEMBER, subscribers_running
 from tokens.cookie import MAX_LIFE_S
 
 
@@ -60,6 +64,35 @@ async def test_a_process_that_does_not_become_ready_fails_its_test_with_what_it_
     with pytest.raises(AssertionError, match=r"(?s)ended with 1 before it was ready.*cannot be read"):
         async with process("services.cookie", "--secrets", str(tmp_path)):
             pass
+
+
+async def test_a_database_that_is_away_signs_nobody_out_and_goes_on_when_it_is_back(
+    tmp_path: Path, postgres_programs: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(postgres_running(postgres_programs))
+        subscribers = await stack.enter_async_context(subscribers_running())
+        kms = await stack.enter_async_context(kms_running(tmp_path))
+        running = cookies_running(kms, subscribers.url, tmp_path, server.new_database())
+        cookies = await stack.enter_async_context(running)
+
+        async def outcome(pair: pb.CookiePair) -> pb.RenewOutcome:
+            return (await cookies.renew(pair.insecure)).outcome
+
+        revoked, member, former = await cookies.create(), await cookies.create(), await cookies.create(FORMER_MEMBER)
+        await cookies.revoke(pb.LOGOUT, session_id=(await cookies.opened(revoked)).session_id)
+        start = (await cookies.feed()).cursor
+        following = asyncio.create_task(cookies.follow(f"after={start}&wait_s=60"))
+        server.stop()
+        assert (await following)[0] == 503
+        assert await outcome(revoked) == await outcome(member) == pb.UNAVAILABLE
+        assert await outcome(former) == pb.NOT_A_MEMBER
+        made_meanwhile = await cookies.create()
+        assert "created_without_a_look_at_revocations" in cookies.process.output()
+        server.start()
+        assert await outcome(revoked) == pb.REVOKED
+        assert await outcome(member) == await outcome(made_meanwhile) == pb.RENEWED
+        assert list((await cookies.feed(start)).revocations) == []
 
 
 @given(st.binary(max_size=200))

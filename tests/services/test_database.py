@@ -29,7 +29,7 @@ from services.kms.states import State
 from services.kms.store import MIGRATIONS as KMS_MIGRATIONS
 from services.kms.store import Store
 from services.kms.tables import Base as KmsBase
-from tests.postgres import Postgres, binaries, postgres_running
+from tests.postgres import Postgres, postgres_running
 from tests.processes import make_secrets, process, started
 from tests.services.databases import connected, rows, run
 from tests.services.kms_calls import CONFIG, PURPOSES, kms_arguments, kms_running
@@ -195,11 +195,10 @@ def test_a_postgresql_transaction_of_an_instance_that_hangs_is_ended_for_the_oth
         overtaken()
 
 
-async def test_a_key_service_outlives_a_database_that_went_away_for_a_while(tmp_path: Path) -> None:
-    programs = binaries()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
-    with postgres_running(programs) as server:
+async def test_a_key_service_outlives_a_database_that_went_away_for_a_while(
+    tmp_path: Path, postgres_programs: Path
+) -> None:
+    with postgres_running(postgres_programs) as server:
         async with kms_running(tmp_path, database_url=server.new_database()) as kms:
             before = await kms.client("edge").key_sets(PURPOSES)
             server.stop()
