@@ -13,8 +13,8 @@ import structlog
 from edge import wiring
 from edge.clients.cookie_service import CookieServiceClient
 from edge.clients.kms import KeyRings
-from edge.control.edge_file import CookieClient
 from edge.control.errors import ConfigErrors
+from edge.control.service_sections import CookieClient
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
 from edge.relay.context import Context

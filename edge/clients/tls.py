@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import aiohttp
 
-from edge.control.edge_file import CookieClient, KmsClient
+from edge.control.service_sections import CookieClient, KmsClient
 from edge.net.certificate_watch import CertificateFiles
 
 

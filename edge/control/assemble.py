@@ -5,8 +5,9 @@ from types import MappingProxyType
 
 from edge.contract.route import AuthPolicy, Priority, Route, UpgradePolicy
 from edge.control.edge_file import EdgeFile, FilterLimits
+from edge.control.origins_file import OriginRow, OriginsFile
 from edge.control.routes import Entry, RouteTable
-from edge.control.routing_files import LEVELS, DeviceTypesFile, GrantsFile, OriginRow, OriginsFile, RouteRow, RoutesFile
+from edge.control.routing_files import LEVELS, DeviceTypesFile, GrantsFile, RouteRow, RoutesFile
 from edge.control.snapshot import AccessLogTarget, FilterOverride, Grant, MadeOf, Origin, Snapshot
 
 

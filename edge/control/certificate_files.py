@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from edge.control.checks import Problem
 from edge.control.edge_file import EdgeFile
-from edge.control.routing_files import OriginsFile
+from edge.control.origins_file import OriginsFile
 from edge.net.tls import BadCertificateError
 from edge.net.tls_listener import ListenerCertificates
 

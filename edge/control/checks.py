@@ -8,7 +8,8 @@ from edgepb.passport.v1 import passport_pb2
 
 from edge.control.edge_file import EdgeFile
 from edge.control.errors import Place
-from edge.control.routing_files import DeviceTypesFile, GrantsFile, OriginsFile, RouteRow, RoutesFile
+from edge.control.origins_file import OriginsFile
+from edge.control.routing_files import DeviceTypesFile, GrantsFile, RouteRow, RoutesFile
 from edge.control.tls import check_listener_tls, check_origin_tls, check_service_tls
 
 Problem = tuple[Place, str]

@@ -11,8 +11,9 @@ from edge.control.certificate_files import check_edge_certificates, check_origin
 from edge.control.checks import Problem, check_device_types, check_edge, check_grants, check_origins, check_routes
 from edge.control.edge_file import EdgeFile
 from edge.control.errors import ConfigError, ConfigErrors
+from edge.control.origins_file import OriginsFile
 from edge.control.overrides import apply_override, parse_override
-from edge.control.routing_files import DeviceTypesFile, GrantsFile, OriginsFile, RoutesFile
+from edge.control.routing_files import DeviceTypesFile, GrantsFile, RoutesFile
 from edge.control.snapshot import MadeOf, Snapshot
 from edge.control.source import M, Source, unknown_key
 from edge.control.token_file import check_token_files

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from edge.control.edge_file import EdgeFile
-from edge.control.routing_files import DeviceTypesFile, GrantsFile, OriginsFile, RoutesFile
+from edge.control.origins_file import OriginsFile
+from edge.control.routing_files import DeviceTypesFile, GrantsFile, RoutesFile
 from edge.control.values import Section
 
 MODELS: Final[Mapping[str, type[Section]]] = {

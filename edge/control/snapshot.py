@@ -6,20 +6,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.control.edge_file import (
-    Admin,
-    Cookies,
-    Edge,
-    Limits,
-    Listener,
-    Passport,
-    Renewal,
-    Services,
-    Shedding,
-    Timeouts,
-)
+from edge.control.edge_file import Admin, Edge, Limits, Listener, Shedding, Timeouts
+from edge.control.identity_sections import Cookies, Passport, Renewal
+from edge.control.origins_file import DnsDiscovery, Ejection, FileDiscovery, HealthCheck
 from edge.control.routes import RouteTable
-from edge.control.routing_files import DnsDiscovery, Ejection, FileDiscovery, HealthCheck
+from edge.control.service_sections import Services
 from edge.control.tls import OriginTlsRow
 from edge.control.values import Address
 from edge.guard.breaker import BreakerSettings

@@ -8,7 +8,7 @@ much time again without another takes one doubling back.
 from enum import StrEnum
 from typing import Final
 
-from edge.control.routing_files import Ejection
+from edge.control.origins_file import Ejection
 
 _PRIOR_ANSWERS: Final = 5.0  # the scores of an address that is not asked go to zero with its counts
 _PENALTY: Final = 10.0

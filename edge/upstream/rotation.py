@@ -7,7 +7,7 @@ all take requests: failing open beats failing.
 
 from collections.abc import Callable, Sequence
 
-from edge.control.routing_files import Ejection
+from edge.control.origins_file import Ejection
 from edge.control.values import Address
 from edge.upstream import warm_up
 from edge.upstream.ejection import Standing, may_eject

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import aiohttp
 
-from edge.control.routing_files import DnsDiscovery, FileDiscovery
+from edge.control.origins_file import DnsDiscovery, FileDiscovery
 from edge.control.snapshot import Origin
 from edge.control.values import Address
 from edge.telemetry.metrics import WorkerMetrics

@@ -6,7 +6,7 @@ import pytest
 
 from edge.control.errors import ConfigErrors
 from edge.control.load import load_config
-from edge.control.routing_files import DnsDiscovery, FileDiscovery
+from edge.control.origins_file import DnsDiscovery, FileDiscovery
 from edge.control.snapshot import Origin, Snapshot
 
 DNS = '{"dns": {"name": "api.internal:8080"}}'

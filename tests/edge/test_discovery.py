@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.control.routing_files import DnsDiscovery
+from edge.control.origins_file import DnsDiscovery
 from edge.upstream.discovery.dns_lookup import look_up
 from tests.edge.raw import WAIT_S, RawClient, answering, connected, get, ok, raw_origin, reset, until
 from tests.edge.running import RunningEdge, running_edge

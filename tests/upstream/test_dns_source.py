@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.control.routing_files import DnsDiscovery
+from edge.control.origins_file import DnsDiscovery
 from edge.control.values import Address
 from edge.upstream.discovery.dns_source import Answer, DnsSource, RecordType, joined
 from edge.upstream.discovery.look import Look, Problem, Result

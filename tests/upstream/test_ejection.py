@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.control.routing_files import Ejection
+from edge.control.origins_file import Ejection
 from edge.upstream.ejection import Record, may_eject
 
 SETTINGS = Ejection()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.control.routing_files import HealthCheck
+from edge.control.origins_file import HealthCheck
 from edge.control.tls import OriginTlsRow
 from edge.control.values import Address, parse_address
 from edge.telemetry.metrics import Series, WorkerMetrics

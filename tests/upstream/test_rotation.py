@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from edge.control.routing_files import Ejection
+from edge.control.origins_file import Ejection
 from edge.control.values import Address
 from edge.upstream.ejection import Standing
 from edge.upstream.endpoint import Endpoint

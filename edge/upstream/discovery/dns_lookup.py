@@ -20,7 +20,7 @@ from dns._asyncio_backend import Backend  # has no public name to derive from
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
-from edge.control.routing_files import DnsDiscovery
+from edge.control.origins_file import DnsDiscovery
 from edge.upstream.discovery.dns_source import Answer, Answers, RecordType
 from edge.upstream.discovery.look import Problem, Result
 

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from edge.control.routing_files import DnsDiscovery
+from edge.control.origins_file import DnsDiscovery
 from edge.control.values import Address
 from edge.upstream.discovery.look import Look, Problem, Result
 

@@ -14,7 +14,7 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from edge.control.routing_files import HealthCheck
+from edge.control.origins_file import HealthCheck
 from edge.control.values import Address
 from edge.telemetry.metrics import Series, count
 from edge.upstream.health.thresholds import Thresholds

@@ -1,0 +1,47 @@
+"""The section of config/edge.yaml on the services that the edge itself calls."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from edge.control.guards import CookieBreakerSection, KmsBreakerSection
+from edge.control.tls import ServiceTls
+from edge.control.values import Count, ListOf, Seconds, Section, ServiceUrl, Slug, VarPath
+
+
+class KmsClient(Section):
+    """The key management service."""
+
+    url: Annotated[ServiceUrl, Field(description="http://HOST:PORT on loopback, https://HOST:PORT anywhere else.")]
+    token_file: Annotated[VarPath, Field(description="File with the edge's bearer token; relative to --var.")]
+    tls: ServiceTls = ServiceTls()
+    timeout_s: Annotated[Seconds, Field(description="One call.")] = 2
+    refresh_s: Annotated[Seconds, Field(description="Between two refreshes of the keys, give or take a tenth.")] = 30
+    start_patience_s: Annotated[
+        Seconds, Field(description="How long a worker that starts waits for a KMS that is not there.")
+    ] = 20
+    purposes: Annotated[
+        tuple[Slug, ...],
+        Field(min_length=1, description="The key sets this edge asks for."),
+        ListOf,
+    ] = ("cookie", "cookie-rescheduled", "passport-user", "passport-device", "passport-auth")
+    breaker: KmsBreakerSection = KmsBreakerSection()
+
+
+class CookieClient(Section):
+    """The cookie service."""
+
+    url: Annotated[ServiceUrl, Field(description="http://HOST:PORT on loopback, https://HOST:PORT anywhere else.")]
+    token_file: Annotated[VarPath, Field(description="File with the edge's bearer token; relative to --var.")]
+    tls: ServiceTls = ServiceTls()
+    timeout_s: Annotated[Seconds, Field(description="One renewal; later it counts as unavailable.")] = 0.3
+    create_timeout_s: Annotated[Seconds, Field(description="One creation after a login.")] = 2
+    concurrency: Annotated[Count, Field(description="Calls at a time, for each worker.")] = 64
+    breaker: CookieBreakerSection = CookieBreakerSection()
+
+
+class Services(Section):
+    """The services that the edge itself calls."""
+
+    kms: KmsClient
+    cookie: CookieClient
