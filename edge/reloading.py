@@ -1,7 +1,7 @@
 """A new configuration in a worker that serves: built beside what serves, then put in its place, or dropped.
 
-Keys, sessions, counters and the access log belong to the worker and go on. The client of the cookie service is kept,
-with its connections and what it knows of the service, unless its settings or its token have changed.
+Keys, revocations, sessions, counters and the access log belong to the worker and go on. The client of the cookie
+service is kept, with its connections and what it knows of the service, unless its settings or its token have changed.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import structlog
 from edge import wiring
 from edge.clients.cookie_service import CookieServiceClient
 from edge.clients.kms import KeyRings
+from edge.contract.ports import Revocations
 from edge.control.errors import ConfigErrors
 from edge.control.service_sections import CookieClient
 from edge.control.snapshot import Snapshot
@@ -33,11 +34,13 @@ class Reloading:
         session: aiohttp.ClientSession,
         keys: KeyRings,
         recorder: Telemetry,
+        revocations: Revocations,
     ) -> None:
         self._load = load
         self._session = session
         self._keys = keys
         self._recorder = recorder
+        self._revocations = revocations
         self._cookies: tuple[CookieClient, str, CookieServiceClient] | None = None
         self._engine: Engine | None = None
         self._prepared: tuple[int, Context] | None = None
@@ -45,7 +48,7 @@ class Reloading:
     def first(self, snapshot: Snapshot) -> Engine:
         """Return the engine that serves `snapshot`. Raises OSError and ValueError for a file that cannot be used."""
         loop = asyncio.get_running_loop()
-        filters = wiring.build_filters(snapshot, self._keys, self._cookie_service(snapshot))
+        filters = wiring.build_filters(snapshot, self._keys, self._cookie_service(snapshot), self._revocations)
         self._engine = engine = wiring.build_engine(snapshot, filters, self._recorder, loop)
         return engine
 
@@ -59,7 +62,7 @@ class Reloading:
             return "it does not serve yet"
         self.discard(revision)
         try:
-            filters = wiring.build_filters(snapshot, self._keys, self._cookie_service(snapshot))
+            filters = wiring.build_filters(snapshot, self._keys, self._cookie_service(snapshot), self._revocations)
             context = engine.prepare(snapshot, *wiring.chains(snapshot, filters, self._recorder.metrics))
         except Exception as error:  # noqa: BLE001 - whatever it is: what serves goes on, and the supervisor is told
             wiring.report_failure("reload", error)

@@ -16,13 +16,15 @@ import structlog
 
 from edge.clients.cookie_service import CookieServiceClient
 from edge.clients.kms import KeyRings
+from edge.clients.revocations import RevocationFeed
 from edge.contract.filters import InboundFilter, OutboundFilter
 from edge.contract.identity import UserIdentity
-from edge.contract.ports import CookiePair, CookieService
+from edge.contract.ports import CookiePair, CookieService, Revocations
 from edge.control.guards import BreakerSection
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
 from edge.guard.breaker import Breaker
+from edge.guard.revoked import RevokedTokens
 from edge.guard.shedding import PARTS
 from edge.net.certificate_watch import CertificateFiles, CertificateWatch
 from edge.net.descriptors import raise_descriptor_limit
@@ -81,6 +83,20 @@ def cookie_service(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: 
     )
 
 
+def revocation_feed(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: WorkerMetrics) -> RevocationFeed:
+    """Return what keeps this worker's revocations up to date, not yet started."""
+    settings, service = snapshot.revocations, snapshot.services.cookie
+    revoked = RevokedTokens(settings.keep_s, settings.max_entries, time.time())
+
+    def gauges(into: WorkerMetrics) -> None:
+        into.revocations, into.revocations_forgotten = len(revoked), revoked.forgotten_early
+
+    metrics.sources.append(gauges)
+    return RevocationFeed(
+        session, str(service.url), read_token(service.token_file), revoked, wait_s=settings.wait_s, metrics=metrics
+    )
+
+
 def telemetry(snapshot: Snapshot, metrics: WorkerMetrics) -> Telemetry:
     """Return the recorder of finished exchanges, with the access log that the config asks for."""
     target = snapshot.access_log.path
@@ -93,7 +109,7 @@ def telemetry(snapshot: Snapshot, metrics: WorkerMetrics) -> Telemetry:
 
 
 def build_filters(
-    snapshot: Snapshot, keys: KeyRings, cookies: CookieService
+    snapshot: Snapshot, keys: KeyRings, cookies: CookieService, revocations: Revocations | None = None
 ) -> tuple[list[InboundFilter], list[OutboundFilter]]:
     """Return both lists, in the order of `filters/order.py`."""
     settings, renewal, edge = snapshot.cookies, snapshot.renewal, snapshot.edge
@@ -115,7 +131,12 @@ def build_filters(
     inbound: dict[type, InboundFilter] = {
         HygieneFilter: HygieneFilter(snapshot.listener.trusted_proxies),
         CookieFilter: CookieFilter(
-            keys, names, edge.environment, settings.cache_entries, on_unknown_key=keys.refresh_soon
+            keys,
+            names,
+            edge.environment,
+            settings.cache_entries,
+            revocations=revocations,
+            on_unknown_key=keys.refresh_soon,
         ),
         RenewFilter: RenewFilter(
             cookies,

@@ -101,13 +101,15 @@ async def _serve(
         try:
             recorder = wiring.telemetry(snapshot, metrics)
             certificates = wiring.listener_certificates(snapshot)
-            channel.reloading = reloading = Reloading(load, cookie_session, keys, recorder)
+            revocations = wiring.revocation_feed(snapshot, cookie_session, metrics)
+            channel.reloading = reloading = Reloading(load, cookie_session, keys, recorder, revocations.revoked)
             engine = reloading.first(snapshot)
         except (OSError, ValueError) as problem:
             _log.error("file_unusable", problem=str(problem), hint="the config names a file that cannot be used")
             return 2
         if engine.max_connections < snapshot.limits.max_connections * _NEARLY_ALL:
             _log.warning("few_file_descriptors", max_connections=engine.max_connections)
+        await _unless(stop, revocations.start(snapshot.revocations.start_patience_s))
         _settle_memory()
         watch = wiring.certificate_watch(snapshot, [certificates, kms_tls, cookie_tls], engine, metrics)
         watchdog = wiring.watchdog(snapshot, engine, metrics)
@@ -123,6 +125,7 @@ async def _serve(
         watching.cancel()
         watchdog.stop()
         await engine.close()
+        await revocations.close()
         await keys.close()
         recorder.close()
     return 0

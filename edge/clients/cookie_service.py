@@ -95,6 +95,17 @@ class CookieServiceClient:
         self._metrics.remote_call("cookie", outcome.value)
         return renewed
 
+    async def end_session(self, user: UserIdentity) -> bool:
+        """Revoke the session of a user who has signed out; tell whether that is done."""
+        request = pb.RevokeRequest(reason=pb.LOGOUT, customer_id=user.customer_id, session_id=user.session_id)
+        try:
+            await self._call("/v1/revocations", request, pb.RevokeResponse, self._create_timeout_s)
+        except _Failed as failed:
+            self._metrics.remote_call("cookie", failed.outcome)
+            return False
+        self._metrics.remote_call("cookie", "session_ended")
+        return True
+
     async def _call(self, path: str, request: Message, answer: type[Answer], timeout_s: float) -> Answer:
         if self._free <= 0:
             raise _Failed("overloaded")

@@ -48,6 +48,19 @@ class StandIn:
     renewed: RenewedCookie | None = None
 
 
+class Revocations(Protocol):
+    """Which tokens are revoked: known here, without a call."""
+
+    @property
+    def revision(self) -> int:
+        """A number that changes whenever something may have become revoked."""
+        ...
+
+    def covers(self, customer_id: int, session_id: str, esn: str, vouched_at: int) -> bool:
+        """Tell whether a token is revoked that a token service last vouched for at `vouched_at`, epoch seconds."""
+        ...
+
+
 class CookieService(Protocol):
     """Creates and renews the cookie pair. Deadlines and concurrency limits are the adapter's."""
 
@@ -57,4 +70,8 @@ class CookieService(Protocol):
 
     async def renew(self, insecure: bytes) -> RenewedCookie:
         """Renew the pair that the EdgeId value `insecure` belongs to."""
+        ...
+
+    async def end_session(self, user: UserIdentity) -> bool:
+        """Revoke the session of a user who has signed out; tell whether that is done."""
         ...

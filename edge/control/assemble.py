@@ -32,6 +32,7 @@ def assemble(
         cookies=edge.cookies,
         passport=edge.passport,
         renewal=edge.renewal,
+        revocations=edge.revocations,
         services=edge.services,
         filters=MappingProxyType({name: _filter(limits) for name, limits in edge.filters}),
         access_log=AccessLogTarget(_log_path(edge.access_log.path, var)),

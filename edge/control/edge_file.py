@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from edge.control.identity_sections import Cookies, Passport, Renewal
+from edge.control.identity_sections import Cookies, Passport, Renewal, Revocations
 from edge.control.service_sections import Services
 from edge.control.tls import ListenerTls
 from edge.control.values import (
@@ -252,6 +252,7 @@ class EdgeFile(Section):
     cookies: Cookies = Cookies()
     passport: Passport = Passport()
     renewal: Renewal = Renewal()
+    revocations: Revocations = Revocations()
     services: Services
     filters: Filters = Filters()
     access_log: AccessLog = AccessLog()

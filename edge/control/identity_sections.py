@@ -85,3 +85,18 @@ class Renewal(Section):
     remembered: Annotated[
         Count, Field(description="Failed renewals remembered, so as not to be tried with every request.")
     ] = 65536
+
+
+class Revocations(Section):
+    """What the edge knows of revoked tokens, by the cookie service's feed. docs/renewal.md."""
+
+    wait_s: Annotated[Seconds, Field(ge=0.1, le=60, description="One long poll of the feed.")] = 25
+    start_patience_s: Annotated[
+        Seconds, Field(description="How long a worker that starts waits for the feed before it serves without.")
+    ] = 2
+    keep_s: Annotated[
+        Seconds, Field(ge=1, description="How long a revocation is remembered: the longest life of a token or more.")
+    ] = 90000
+    max_entries: Annotated[
+        Count, Field(description="Revocations remembered by each worker; beyond, the oldest are forgotten.")
+    ] = 1000000

@@ -14,6 +14,7 @@ _OF_A_WORKER: Final = (
     "access_log.",
     "edge.certificate_check_s",
     "listener.",
+    "revocations.",
     "services.cookie.tls",
     "services.cookie.url",
     "services.kms.",

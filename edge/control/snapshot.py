@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.control.edge_file import Admin, Edge, Limits, Listener, Shedding, Timeouts
-from edge.control.identity_sections import Cookies, Passport, Renewal
+from edge.control.identity_sections import Cookies, Passport, Renewal, Revocations
 from edge.control.origins_file import DnsDiscovery, Ejection, FileDiscovery, HealthCheck
 from edge.control.routes import RouteTable
 from edge.control.service_sections import Services
@@ -94,6 +94,7 @@ class Snapshot:
     cookies: Cookies
     passport: Passport
     renewal: Renewal
+    revocations: Revocations
     services: Services
     filters: Mapping[str, FilterOverride]
     access_log: AccessLogTarget

@@ -88,6 +88,26 @@ METRICS: Final = (
         "Requests turned away for what may be our failure and not the user's: the first alarm.",
     ),
     Metric(
+        "edge_revocations",
+        Kind.GAUGE,
+        (),
+        "Revocations that a worker knows; of several workers, the fewest.",
+        Merge.MIN,
+    ),
+    Metric(
+        "edge_revocations_age_seconds",
+        Kind.GAUGE,
+        (),
+        "Time since the feed of revocations last answered; of several workers, the longest.",
+        Merge.MAX,
+    ),
+    Metric(
+        "edge_revocations_forgotten_total",
+        Kind.COUNTER,
+        (),
+        "Revocations forgotten before their time because there were too many.",
+    ),
+    Metric(
         "edge_remote_calls_total",
         Kind.COUNTER,
         ("service", "outcome"),

@@ -88,6 +88,9 @@ class WorkerMetrics:
         self.refusals: Series = {}  # reason, private detail
         self.actions: Series = {}  # action
         self.reauth_errors: Series = {}  # cause
+        self.revocations = 0  # entries known
+        self.revocations_forgotten = 0
+        self.revocations_heard_at: float | None = None  # epoch seconds
         self.remote_calls: Series = {}  # service, outcome
         self.edge_seconds = Histograms()
         self.origin_seconds = Histograms()
@@ -165,6 +168,8 @@ class WorkerMetrics:
             "edge_refusals_total": _rows(self.refusals),
             "edge_actions_total": _rows(self.actions),
             "edge_user_reauth_errors_total": _rows(self.reauth_errors),
+            "edge_revocations": [((), self.revocations)],
+            "edge_revocations_forgotten_total": [((), self.revocations_forgotten)],
             "edge_remote_calls_total": _rows(self.remote_calls),
             "edge_filter_calls_total": [((name,), cost[0]) for name, cost in self.filter_costs.items()],
             "edge_filter_seconds_total": [((name,), cost[1]) for name, cost in self.filter_costs.items()],
@@ -206,6 +211,8 @@ class WorkerMetrics:
         if self.key_ring_revision is not None:
             values["edge_key_ring_revision"] = [((), self.key_ring_revision)]
             values["edge_key_ring_age_seconds"] = [((), max(0.0, now - self.key_ring_fetched_at))]
+        if self.revocations_heard_at is not None:
+            values["edge_revocations_age_seconds"] = [((), max(0.0, now - self.revocations_heard_at))]
         return Snapshot(
             values=values,
             histograms={

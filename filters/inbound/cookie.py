@@ -11,6 +11,7 @@ from edge.contract.exchange import Exchange, TokenKind
 from edge.contract.filters import CONTINUE, NOT_MINE, OnError, Refuse, Verdict
 from edge.contract.headers import Field, Headers, make_field
 from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
+from edge.contract.ports import Revocations
 from edge.contract.reasons import Reason
 from edge.contract.route import OnBadToken
 from filters.recent import Recent
@@ -22,8 +23,22 @@ from tokens.keys.ring import KeyRing, RingSource
 _REMEMBERED_LINE_BYTES: Final = 1024
 _FRESH: Final = ("cookie", "ok", "local")
 _EXPIRED: Final = ("cookie", "expired", "local")
+_REVOKED: Final = ("cookie", "revoked", "local")
 _RESCHEDULED: Final = ("cookie", "rescheduled", "local")
 _REFUSED: Final = ("cookie", "refused", "local")
+
+
+class _NothingRevoked:
+    """Stands for no revocations at all."""
+
+    revision: ClassVar[int] = 0
+
+    def covers(self, customer_id: int, session_id: str, esn: str, vouched_at: int) -> bool:  # noqa: ARG002
+        """Tell that it is not."""
+        return False
+
+
+NOTHING_REVOKED: Final = _NothingRevoked()
 
 
 class Resolved:
@@ -37,8 +52,11 @@ class Resolved:
         "paired",
         "renew_after",
         "rescheduled_count",
+        "revoked",
+        "seen_revision",
         "settled_until",
         "user",
+        "vouched_at",
     )
 
     def __init__(self, claims: Claims, *, paired: bool, trusted: bool) -> None:
@@ -49,6 +67,9 @@ class Resolved:
         self.expires_at = claims.expires_at
         self.full_until = claims.full_until
         self.rescheduled_count = claims.rescheduled_count
+        self.vouched_at = claims.vouched_at
+        self.seen_revision = -1  # of the revocations, when they were last asked
+        self.revoked = False
         self.settled_until = 0 if claims.rescheduled_count else self.renew_after
 
     def __repr__(self) -> str:
@@ -88,6 +109,8 @@ class CookieFilter:
         names: CookieNames,
         environment: str,
         cache_entries: int,
+        *,
+        revocations: Revocations | None = None,
         on_unknown_key: Callable[[], None] | None = None,
     ) -> None:
         """Make the filter.
@@ -97,12 +120,14 @@ class CookieFilter:
             names: the names of the two cookies.
             environment: the deployment whose tokens are accepted.
             cache_entries: the newest tokens kept verified; at most twice as many are held. 0 keeps none.
+            revocations: what is revoked; None asks nobody.
             on_unknown_key: told when a token names a key that the ring lacks; may fetch a newer ring, not too often.
         """
         self._rings = rings
         self._names = names
         self._environment = environment
         self._on_unknown_key = on_unknown_key
+        self._revocations: Revocations = NOTHING_REVOKED if revocations is None else revocations
         self._scanner = CookieScanner((names.insecure, names.secure))
         self._ring: KeyRing = rings.ring
         self._lines: Recent[bytes, _Line] = Recent(cache_entries)
@@ -132,7 +157,7 @@ class CookieFilter:
         else:
             fields[place] = known.kept
         exchange.presented = known.presented
-        return _settle(exchange, known.resolved)
+        return self._settle(exchange, known.resolved)
 
     def _read(self, exchange: Exchange, fields: list[Field]) -> Verdict:
         """Scan `Cookie` lines that have not come just so before, and resolve what they hold."""
@@ -153,7 +178,32 @@ class CookieFilter:
             rest = fields[places[0]] if kept[0] else None
             self._lines.put(values[0], _Line(resolved, insecure, rest, secure=exchange.secure))
         exchange.presented = insecure
-        return _settle(exchange, resolved)
+        return self._settle(exchange, resolved)
+
+    def _settle(self, exchange: Exchange, resolved: Resolved) -> Verdict:
+        """Put the identities on the exchange, as far as revocations and the token's times allow."""
+        exchange.user = resolved.user
+        exchange.device = resolved.device
+        exchange.token_kind = TokenKind.COOKIE
+        exchange.paired = resolved.paired
+        exchange.resolution = _FRESH
+        if resolved.seen_revision != self._revocations.revision:
+            self._ask_whether_revoked(resolved)
+        if resolved.revoked:
+            exchange.user = None
+            exchange.user_cleared = True
+            exchange.resolution = _REVOKED
+        elif exchange.now >= resolved.settled_until:
+            _judge_times(exchange, resolved)
+        return CONTINUE
+
+    def _ask_whether_revoked(self, resolved: Resolved) -> None:
+        """Find out once for each state of the revocations: a token that is kept is not asked about every time."""
+        resolved.seen_revision = self._revocations.revision
+        user, device = resolved.user, resolved.device
+        if user is not None:
+            esn = "" if device is None else device.esn
+            resolved.revoked = self._revocations.covers(user.customer_id, user.session_id, esn, resolved.vouched_at)
 
     def trailers(self, exchange: Exchange, trailers: Headers) -> None:  # noqa: ARG002
         """Take cookies out of the request's trailers: nothing that identifies comes that late."""
@@ -236,18 +286,6 @@ def at_low(
         user and replace(user, level=Level.LOW),
         device and replace(device, level=Level.LOW),
     )
-
-
-def _settle(exchange: Exchange, resolved: Resolved) -> Verdict:
-    """Put the identities on the exchange, as far as the token's times allow."""
-    exchange.user = resolved.user
-    exchange.device = resolved.device
-    exchange.token_kind = TokenKind.COOKIE
-    exchange.paired = resolved.paired
-    exchange.resolution = _FRESH
-    if exchange.now >= resolved.settled_until:
-        _judge_times(exchange, resolved)
-    return CONTINUE
 
 
 def _judge_times(exchange: Exchange, resolved: Resolved) -> None:

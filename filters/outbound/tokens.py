@@ -17,6 +17,7 @@ from tokens.set_cookie import CookieAttributes, SetCookies
 
 # What would let somebody keep a response that carries tokens (RFC 9111, RFC 9213).
 _CACHE_FIELDS: Final = frozenset((b"cache-control", b"expires", b"pragma", b"surrogate-control"))
+_MAX_ENDING: Final = 1024
 _TARGETED: Final = b"cdn-cache-control"
 _DEFINITIVE: Final = frozenset((RenewalOutcome.NOT_A_MEMBER, RenewalOutcome.REVOKED))
 
@@ -45,6 +46,7 @@ class TokensFilter:
         self._cookies = SetCookies(attributes)
         self._service = service
         self._wait_s = wait_s
+        self._ending: set[asyncio.Task[bool]] = set()
 
     def outbound(self, exchange: Exchange) -> Verdict | Coroutine[None, None, Verdict]:
         """Put on the response what the exchange asks for."""
@@ -58,6 +60,7 @@ class TokensFilter:
         if exchange.signed_in is not None:
             return self._create(exchange, response, exchange.signed_in)
         if exchange.user_cleared:
+            self._end_session(exchange)
             return self._clear(exchange, response)
         renewal = exchange.renewal
         if exchange.stand_in is not None:
@@ -110,6 +113,15 @@ class TokensFilter:
         if self._issue(response, stand_in.pair, both=exchange.secure and exchange.paired):
             exchange.actions.append("cookie:rescheduled")
         return CONTINUE
+
+    def _end_session(self, exchange: Exchange) -> None:
+        """Have the session of one who signs out revoked beside the response, so that no copy of its cookies is good."""
+        user = exchange.user
+        if user is None or not user.session_id or len(self._ending) >= _MAX_ENDING:
+            return
+        task = asyncio.get_running_loop().create_task(self._service.end_session(user), name="end-session")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     def _clear(self, exchange: Exchange, response: Response) -> Verdict:
         _add(response.headers, self._cookies.clear())

@@ -70,6 +70,7 @@ class CookieServiceAtThePort:
         self.now = NOW
         self.renewals: list[bytes] = []
         self.creations: list[tuple[UserIdentity, DeviceIdentity | None]] = []
+        self.ended: list[UserIdentity] = []
         self.created: CookiePair | None = CookiePair(b"new-insecure", b"new-secure", NOW + 14_400, 1)
 
     async def create(self, user: UserIdentity, device: DeviceIdentity | None) -> CookiePair | None:
@@ -77,6 +78,11 @@ class CookieServiceAtThePort:
         self.creations.append((user, device))
         await self.gate.wait()
         return self.created
+
+    async def end_session(self, user: UserIdentity) -> bool:
+        """Note it."""
+        self.ended.append(user)
+        return True
 
     async def renew(self, insecure: bytes) -> RenewedCookie:
         """Renew for real, or answer as the test wants."""

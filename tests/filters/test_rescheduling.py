@@ -9,6 +9,7 @@ from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, Refuse
 from edge.contract.identity import Level
 from edge.contract.ports import RenewalOutcome
+from edge.guard.revoked import RevokedTokens
 from filters.inbound.authorise import AuthoriseFilter
 from filters.inbound.cookie import CookieFilter
 from filters.inbound.renew import RenewalLimits, RenewFilter
@@ -259,3 +260,53 @@ async def test_a_stand_in_is_kept_by_no_cache_and_shown_in_no_repr() -> None:
     assert exchange.response.headers.get_all(b"cache-control") == [b"no-store"]
     shown = repr(exchange.stand_in) + repr(exchange)
     assert cookies["EdgeId"].decode()[:20] not in shown
+
+
+async def test_r10_a_revoked_user_is_out_at_once_also_when_expired_and_the_service_is_away() -> None:
+    edge = Edge()
+    revoked = RevokedTokens(86_400, 1000, NOW)
+    edge.cookie = CookieFilter(edge.rings, NAMES, ENVIRONMENT, 100, revocations=revoked)
+    _, given = await edge.run(FULL, SOON)
+    assert given is not None
+    stand_in = pair_of(given, RING)
+    before = await edge.inbound(asking(*FULL, now=NOW + 5))
+    assert before.user is not None
+    revoked.customer(NOW, 4711, NOW + 10)
+    calls = len(edge.service.renewals)
+    for pair, now in ((FULL, NOW + 20), (FULL, SOON), (stand_in, SOON), (stand_in, SOON + 3600)):
+        exchange = await edge.inbound(asking(*pair, now=now))
+        assert (exchange.user, exchange.renewal, exchange.stand_in) == (None, None, None)
+        assert exchange.device is not None
+        assert exchange.resolution == ("cookie", "revoked", "local")
+        assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
+    assert len(edge.service.renewals) == calls
+    assert edge.service.ended == []
+    after = await edge.inbound(asking(*pair_of(claims(issued_at=NOW + 11), RING), now=NOW + 20))
+    assert after.user is not None
+
+
+async def test_f4_a_token_that_is_remembered_is_asked_for_once_after_each_revocation() -> None:
+    class Counting(RevokedTokens):
+        asked = 0
+
+        def covers(self, customer_id: int, session_id: str, esn: str, vouched_at: int) -> bool:
+            self.asked += 1
+            return super().covers(customer_id, session_id, esn, vouched_at)
+
+    edge, revoked = Edge(), Counting(86_400, 1000, NOW)
+    edge.cookie = CookieFilter(edge.rings, NAMES, ENVIRONMENT, 100, revocations=revoked)
+    for customer in (1, 2):
+        for _ in range(5):
+            await edge.inbound(asking(*FULL, now=NOW + 5))
+        revoked.customer(NOW, customer, NOW)
+    assert revoked.asked == 2
+
+
+async def test_c11_a_sign_out_revokes_its_session_beside_the_response() -> None:
+    edge = Edge()
+    exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
+    exchange.user_cleared = True  # by the action of a returned Passport
+    assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
+    await asyncio.gather(*edge.tokens._ending)
+    (ended,) = edge.service.ended
+    assert (ended.customer_id, ended.session_id) == (4711, "5e5510f0")
