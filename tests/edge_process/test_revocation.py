@@ -66,8 +66,10 @@ async def test_r10_a_revoked_user_is_out_on_every_worker_within_two_seconds_with
     assert time.monotonic() - began < 2.0
     assert await statuses(edge, other) == {200}
 
+    labels = '{result="revoked",source="cookie",where="local"}'
+
     async def counted() -> bool:
-        return bool(await edge.metric('edge_identity_resolutions_total{result="revoked",source="cookie",where="local"}'))
+        return bool(await edge.metric(f"edge_identity_resolutions_total{labels}"))
 
     await eventually(counted, "the metrics say who was turned away")
     for outcome in ("renewed", "revoked", "timeout", "unreachable"):
