@@ -8,6 +8,7 @@ What a process wrote is in `output()`; it is part of the error when the process 
 
 import asyncio
 import base64
+import contextlib
 import os
 import secrets as random
 import signal
@@ -15,12 +16,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+T = TypeVar("T")
 IDENTITIES = ("edge", "cookie", "auth", "api", "subscriber", "operator")
 _START_S = 30.0
 _STOP_S = 15.0
@@ -100,6 +102,29 @@ async def started(module: str, *arguments: str, listen: str = "127.0.0.1:0") -> 
         finally:
             os.close(readable)
             await _end(running, popen)
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[object, object, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Run `work` beside the block; it ends with the block, however that ends."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def dialled(address: tuple[str, int]) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect; the socket is closed with the block, however that ends."""
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 20.0) -> None:

@@ -24,7 +24,7 @@ import psutil
 
 from edge.supervisor.config import Outcome
 from edge.supervisor.control_socket import ask
-from tests.processes import REPOSITORY, Process, eventually, free_port
+from tests.processes import REPOSITORY, Process, dialled, eventually, free_port
 from tests.services.kms_calls import Kms
 
 _START_S = 40.0
@@ -175,8 +175,11 @@ class Load:
         try:
             await self.more(clients)
             yield self
-        finally:
             await self.stop()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def stop(self) -> None:
         """Ask nothing more and wait for the last answers."""
@@ -195,24 +198,25 @@ class Load:
     async def _client(self) -> None:
         while not self._stop.is_set():
             try:
-                reader, writer = await asyncio.open_connection(*self.address)
+                async with dialled(self.address) as (reader, writer):
+                    await self._ask_on(reader, writer)
             except OSError:
                 self.refused += 1
                 await asyncio.sleep(0.01)
-                continue
-            self.connections.add(writer.get_extra_info("sockname"))
-            idle_s, goes_on = 0.0, True
-            try:
-                while goes_on and not self._stop.is_set():
-                    goes_on = await self._ask(reader, writer)
-                    answered_at = time.monotonic()
-                    await asyncio.sleep(self.pause_s)
-                    idle_s = time.monotonic() - answered_at
-            except (OSError, EOFError) as error:
-                if idle_s < _HELD_UP_S:
-                    self.failures.append(repr(error))
-            finally:
-                writer.close()
+
+    async def _ask_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Send request after request on one connection until told to close it."""
+        self.connections.add(writer.get_extra_info("sockname"))
+        idle_s, goes_on = 0.0, True
+        try:
+            while goes_on and not self._stop.is_set():
+                goes_on = await self._ask(reader, writer)
+                answered_at = time.monotonic()
+                await asyncio.sleep(self.pause_s)
+                idle_s = time.monotonic() - answered_at
+        except (OSError, EOFError) as error:
+            if idle_s < _HELD_UP_S:
+                self.failures.append(repr(error))
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Send one request, read its answer; return whether the connection goes on."""
@@ -230,10 +234,7 @@ class Load:
 
 async def asked(address: tuple[str, int], path: bytes = b"/echo", *, close: bool = True) -> bytes:
     """Ask once on a connection of its own; return all that comes until the edge closes it."""
-    reader, writer = await asyncio.open_connection(*address)
     line = b"Connection: close\r\n" if close else b""
-    writer.write(b"GET %s HTTP/1.1\r\nHost: edge.test\r\n%s\r\n" % (path, line))
-    try:
+    async with dialled(address) as (reader, writer):
+        writer.write(b"GET %s HTTP/1.1\r\nHost: edge.test\r\n%s\r\n" % (path, line))
         return await reader.read()
-    finally:
-        writer.close()

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from aiohttp import web
 
 from tests.edge_process.edge import Edge, Load, asked, running_edge
 from tests.edge_process.test_worker import Origin, origin_running
-from tests.processes import eventually
+from tests.processes import beside, dialled, eventually
 from tests.services.kms_calls import Kms, kms_running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -130,10 +130,12 @@ async def held_origin() -> AsyncIterator[Held]:
 
 
 async def test_w2_sigterm_under_load_ends_long_polls_and_uploads_and_loses_nothing(kms: Kms, tmp_path: Path) -> None:
-    async with held_origin() as origin, running_edge(kms, tmp_path, origin.address) as edge:
+    async with AsyncExitStack() as stack:
+        origin = await stack.enter_async_context(held_origin())
+        edge = await stack.enter_async_context(running_edge(kms, tmp_path, origin.address))
         await edge.pids()
-        poll = asyncio.create_task(asked(edge.address, b"/slow", close=False))
-        reader, writer = await asyncio.open_connection(*edge.address)
+        poll = await stack.enter_async_context(beside(asked(edge.address, b"/slow", close=False)))
+        reader, writer = await stack.enter_async_context(dialled(edge.address))
         writer.write(b"POST /upload HTTP/1.1\r\nHost: edge.test\r\nContent-Length: 10\r\n\r\nfirst")
 
         async def both_begun() -> bool:
@@ -156,13 +158,15 @@ async def test_w2_sigterm_under_load_ends_long_polls_and_uploads_and_loses_nothi
         for answer in (await poll, await reader.read()):  # to a clean end, not a reset
             assert answer.startswith(b"HTTP/1.1 200 ")
             assert b"connection: close\r\n" in answer.lower()
-        writer.close()
         assert await edge.process.wait() == 0
 
 
 async def test_w2_what_does_not_end_holds_the_edge_for_the_drain_time_only(kms: Kms, tmp_path: Path) -> None:
-    async with held_origin() as origin, running_edge(kms, tmp_path, origin.address, "timeouts.drain_s=2") as edge:
-        poll = asyncio.create_task(asked(edge.address, b"/slow", close=False))
+    async with (
+        held_origin() as origin,
+        running_edge(kms, tmp_path, origin.address, "timeouts.drain_s=2") as edge,
+        beside(asked(edge.address, b"/slow", close=False)) as poll,
+    ):
 
         async def begun() -> bool:
             return "/slow" in origin.begun

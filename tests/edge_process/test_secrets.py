@@ -4,7 +4,7 @@ One worker is taken through sign-in, sign-out, every kind of bad token and every
 on. Then everything it let out is searched for everything it knew.
 """
 
-import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from tests.edge_process.canaries import Canaries
 from tests.edge_process.cookies import cookie_pair
 from tests.edge_process.hostile_origin import PROFILE_ID, SESSION_ID, HostileOrigin, hostile_origin
 from tests.edge_process.worker import Worker, running_worker
-from tests.processes import IDENTITIES, free_port
+from tests.processes import IDENTITIES, dialled, free_port
 from tests.services.cookie_calls import cookies_running
 from tests.services.kms_calls import PURPOSES, Kms, kms_running
 
@@ -58,15 +58,12 @@ async def ask(worker: Worker, told: Told, request: str, *fields: str, body: str 
     lines = [f"{request} HTTP/1.1", "Host: edge.test", "Connection: close", *fields]
     if body and not any(line.startswith("Transfer-Encoding") for line in fields):
         lines.append(f"Content-Length: {len(body)}")
-    reader, writer = await asyncio.open_connection(*worker.address)
-    writer.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode() + body.encode())
     answer = b""
-    try:
-        while more := await reader.read(65536):
-            answer += more
-    except ConnectionError:
-        pass
-    writer.close()
+    async with dialled(worker.address) as (reader, writer):
+        writer.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode() + body.encode())
+        with contextlib.suppress(ConnectionError):
+            while more := await reader.read(65536):
+                answer += more
     told.answers.append(answer)
     told.cookies.update(value.decode() for value in SET_COOKIE.findall(answer) if value)
     return answer

@@ -12,7 +12,7 @@ from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Even
 
 from tests.edge.test_upgrade import ALLOWED, websocket_app
 from tests.edge_process.worker import running_worker
-from tests.processes import eventually
+from tests.processes import dialled, eventually
 from tests.services.kms_calls import Kms, kms_running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -46,8 +46,11 @@ class Wsproto:
 
 
 async def test_wsproto_talks_to_aiohttp_through_a_worker(kms: Kms) -> None:
-    async with websocket_app() as address, running_worker(kms, address, ALLOWED) as worker:
-        reader, writer = await asyncio.open_connection(*worker.address)
+    async with (
+        websocket_app() as address,
+        running_worker(kms, address, ALLOWED) as worker,
+        dialled(worker.address) as (reader, writer),
+    ):
         peer = Wsproto(reader, writer)
         peer.send(Request(host="edge.test", target="/echo", subprotocols=["chat"]))
         accepted = await peer.next()

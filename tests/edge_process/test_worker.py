@@ -1,12 +1,13 @@
 """How one worker begins, ends, and lives without the services beside it: real processes, seen from outside."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -17,7 +18,7 @@ from aiohttp import web
 
 from tests.edge_process.cookies import cookie_header
 from tests.edge_process.worker import CONFIG, Worker, running_worker, started_worker
-from tests.processes import eventually, free_port, make_secrets, write_secret
+from tests.processes import beside, dialled, eventually, free_port, make_secrets, write_secret
 from tests.services.kms_calls import Kms, kms_running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -91,15 +92,12 @@ async def get(session: aiohttp.ClientSession, worker: Worker, path: str = "/", *
 
 async def whole_answer(worker: Worker, request: bytes) -> bytes:
     """Send bytes on a connection of their own; return all that comes until the worker closes it."""
-    reader, writer = await asyncio.open_connection(*worker.address)
-    writer.write(request)
     received = b""
-    try:
-        while more := await reader.read(65536):
-            received += more
-    except ConnectionError:
-        pass
-    writer.close()
+    async with dialled(worker.address) as (reader, writer):
+        writer.write(request)
+        with contextlib.suppress(ConnectionError):
+            while more := await reader.read(65536):
+                received += more
     return received
 
 
@@ -110,10 +108,12 @@ GET = b"GET /slow HTTP/1.1\r\nHost: edge.test\r\n\r\n"
 async def test_w2_a_request_in_flight_is_answered_with_connection_close_and_the_worker_ends_with_0(
     kms: Kms, origin: Origin, how: signal.Signals | str
 ) -> None:
-    async with running_worker(kms, origin.address) as worker:
-        origin.gate.clear()
-        idle_reader, idle_writer = await asyncio.open_connection(*worker.address)
-        asked = asyncio.create_task(whole_answer(worker, GET))
+    origin.gate.clear()
+    async with (
+        running_worker(kms, origin.address) as worker,
+        dialled(worker.address) as (idle_reader, _),
+        beside(whole_answer(worker, GET)) as asked,
+    ):
         await origin.has(1)
         begun = time.monotonic()
         if isinstance(how, signal.Signals):
@@ -131,7 +131,6 @@ async def test_w2_a_request_in_flight_is_answered_with_connection_close_and_the_
         assert answer.endswith(b"the origin's answer")
         assert await worker.process.wait() == 0
         assert time.monotonic() - begun < 5
-        idle_writer.close()
         (said,) = worker.process.output().splitlines()  # there is no cookie service here, and nothing else to say
         assert "revocations_not_followed" in said
 
@@ -139,9 +138,11 @@ async def test_w2_a_request_in_flight_is_answered_with_connection_close_and_the_
 async def test_w2_a_request_that_does_not_end_holds_the_worker_for_the_drain_time_only(
     kms: Kms, origin: Origin
 ) -> None:
-    async with running_worker(kms, origin.address, "timeouts.drain_s=1") as worker:
-        origin.gate.clear()
-        asked = asyncio.create_task(whole_answer(worker, GET))
+    origin.gate.clear()
+    async with (
+        running_worker(kms, origin.address, "timeouts.drain_s=1") as worker,
+        beside(whole_answer(worker, GET)) as asked,
+    ):
         await origin.has(1)
         begun = time.monotonic()
         assert await worker.process.stop() == 0
@@ -151,24 +152,23 @@ async def test_w2_a_request_that_does_not_end_holds_the_worker_for_the_drain_tim
 
 async def ask_until_told_to_close(worker: Worker) -> bool:
     """Send one request after the other on one connection; return whether every one was answered until the last."""
-    reader, writer = await asyncio.open_connection(*worker.address)
-    try:
-        while True:
-            writer.write(GET)
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(len(b"the origin's answer"))
-            if b"connection: close\r\n" in head.lower():
-                return True
-            await asyncio.sleep(0.02)  # idle between two requests, as devices are
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return False
-    finally:
-        writer.close()
+    async with dialled(worker.address) as (reader, writer):
+        try:
+            while True:
+                writer.write(GET)
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(len(b"the origin's answer"))
+                if b"connection: close\r\n" in head.lower():
+                    return True
+                await asyncio.sleep(0.02)  # idle between two requests, as devices are
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return False
 
 
 async def test_w2_a_drain_under_load_loses_no_request(kms: Kms, origin: Origin) -> None:
-    async with running_worker(kms, origin.address) as worker:
-        asking = [asyncio.create_task(ask_until_told_to_close(worker)) for _ in range(30)]
+    async with AsyncExitStack() as stack:
+        worker = await stack.enter_async_context(running_worker(kms, origin.address))
+        asking = [await stack.enter_async_context(beside(ask_until_told_to_close(worker))) for _ in range(30)]
         await origin.has(100)
         assert await worker.process.stop() == 0
         assert await asyncio.gather(*asking) == [True] * 30
@@ -190,9 +190,9 @@ async def test_a_drained_worker_has_reported_its_last_request(kms: Kms, origin: 
 
 async def ends_unserved(worker: Worker, code: int) -> str:
     """Connect, wait for the worker's end and return what it said: nothing may have been answered."""
-    answer = asyncio.create_task(whole_answer(worker, GET))
-    assert await worker.process.wait() == code
-    assert await answer == b""
+    async with beside(whole_answer(worker, GET)) as answer:
+        assert await worker.process.wait() == code
+        assert await answer == b""
     assert not worker.control.ready
     said = worker.process.output()
     assert "Traceback" not in said
@@ -268,11 +268,13 @@ async def test_k2_a_worker_that_starts_before_its_kms_serves_once_the_keys_are_t
     address = f"127.0.0.1:{free_port()}"
     make_secrets(tmp_path / "secrets")
     settings = f'origins.api.addresses=["{origin.address}"]'
-    async with started_worker(f"http://{address}", tmp_path, settings) as worker:
-        early = asyncio.create_task(get(session, worker))
-        async with kms_running(tmp_path, listen=address):
-            await worker.said_ready()
-            assert await early == (200, "the origin's answer")
+    async with (
+        started_worker(f"http://{address}", tmp_path, settings) as worker,
+        beside(get(session, worker)) as early,
+        kms_running(tmp_path, listen=address),
+    ):
+        await worker.said_ready()
+        assert await early == (200, "the origin's answer")
 
 
 @pytest.mark.parametrize("token", ["a-token-that-the-kms-does-not-know", None])

@@ -16,6 +16,7 @@ from edge.supervisor.control_socket import ask
 from edge.supervisor.crew import Crew
 from edge.supervisor.process import WorkerProcess
 from edge.telemetry.snapshot import WorkerValues
+from tests.processes import beside, dialled
 from tests.supervisor.conftest import Running, plan, supervising
 
 
@@ -51,11 +52,10 @@ async def test_w1_a_worker_that_dies_is_replaced_and_queued_connections_outlive_
         first = edge.supervisor.health().workers[0].pid
         assert first is not None
         os.kill(first, signal.SIGSTOP)
-        reader, writer = await asyncio.open_connection(*edge.supervisor.listening)
-        writer.write(b"GET / HTTP/1.1\r\n\r\n")  # queued in the kernel at a worker that does not accept
-        os.kill(first, signal.SIGKILL)
-        answer = await reader.read()
-        writer.close()
+        async with dialled(edge.supervisor.listening) as (reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")  # queued in the kernel at a worker that does not accept
+            os.kill(first, signal.SIGKILL)
+            answer = await reader.read()
         assert int(answer.rpartition(b"\r\n")[2]) not in {0, first}
         assert any("was ended by signal 9" in line for line in edge.said)
         assert edge.supervisor.health().workers[0].restarts == 1
@@ -102,11 +102,11 @@ async def test_metrics_answer_although_a_worker_does_not() -> None:
 async def test_draining_lets_the_request_in_flight_end() -> None:
     async with supervising(plan()) as edge:
         await edge.until(lambda: edge.ready() == 1)
-        slow = asyncio.create_task(edge.get("/slow"))
-        await _in_flight(edge.admin, "/slow")
-        edge.supervisor.stop()
-        assert int(await slow) > 0
-        assert await edge.task == 0
+        async with beside(edge.get("/slow")) as slow:
+            await _in_flight(edge.admin, "/slow")
+            edge.supervisor.stop()
+            assert int(await slow) > 0
+            assert await edge.task == 0
 
 
 async def test_health_says_draining_while_a_worker_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
