@@ -26,6 +26,7 @@ from edge.clients.tls import service_session, service_tls
 from edge.control.errors import ConfigErrors, render_errors
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
+from edge.net.last_call import HANDSHAKES_S, last_call
 from edge.net.listening import listen, take_queued
 from edge.net.tls_listener import ListenerCertificates
 from edge.relay.engine import Engine
@@ -171,12 +172,16 @@ async def _serve_devices(
     await stop.wait()
 
     async def close_door() -> None:
+        if not channel.handover:
+            for sock, _ in rest:
+                last_call(sock)
+            await asyncio.sleep(HANDSHAKES_S)
         for server in servers:
             server.close()
-        for queued, each in rest:
+        for sock, each in rest:
             if not channel.handover:
-                await take_queued(engine, queued, each, proxies)
-            queued.close()
+                take_queued(engine, sock, each, proxies)
+            sock.close()
 
     if channel.handover:
         await close_door()

@@ -49,6 +49,7 @@ class Downstream(asyncio.Protocol):
         "_window_acked",
         "_window_at",
         "_worker",
+        "arrival",
         "client",
         "client_certificate",
         "idle_at",
@@ -82,6 +83,7 @@ class Downstream(asyncio.Protocol):
         self._window_at = 0.0
         self._window_acked = 0
         self.idle_at = 0.0
+        self.arrival: object | None = None  # until it is made: an end without a word shows when this is gone
         self.client: Client | None = None
         self.min_response_bytes_per_s = worker.min_response_bytes_per_s
         self.secure = secure
@@ -250,11 +252,13 @@ class Downstream(asyncio.Protocol):
             if self._closing:
                 if now >= self._abort_at or not self._transport.get_write_buffer_size():
                     self._transport.abort()
-            elif self._reader.idle:
-                self.close()
-            else:
+            elif not self._reader.idle:
                 error = BadRequestError(408, Reason.HEAD_TIMEOUT, f"more than {self._worker.head_read_s} s")
                 self._worker.refuse(self, error)
+            elif self._held:  # and will stay so: its client reads no answers
+                self.close()
+            else:
+                self.close_idle()
 
     def _reads_too_slowly(self, now: float) -> bool:
         """Tell whether a device with an answer to read has read too little in the window that ends now."""
@@ -274,10 +278,12 @@ class Downstream(asyncio.Protocol):
             self._handler.request_broken(BadRequestError(408, Reason.READER_TOO_SLOW, "min_response_bytes_per_s"))
         self.reset()
 
-    def drain(self) -> None:
-        """Close now if no request is in progress, or has come and is not read yet; otherwise its end will."""
-        if self._handler is None and self._reader.idle and not bytes_unread(self._transport):
-            self.close(linger=True)
+    def close_idle(self, *, linger: bool = False) -> bool:
+        """Close unless a request is in progress, or has come and is not read yet; return whether that was so."""
+        if not self.idle or bytes_unread(self._transport):
+            return False
+        self.close(linger=linger)
+        return True
 
     # The reading loop.
 

@@ -3,19 +3,23 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import MutableSet
 from typing import Final, Protocol
+from weakref import WeakSet
 
+from edge.net.last_call import call_again
 from edge.net.proxy_listener import ProxyListener, ProxyPeers
 from edge.net.proxy_protocol import ProxyHeader
 from edge.net.tls_listener import ListenerCertificates
 
 # A device that reads slowly has this long for what is left, and to say goodbye (`close_notify`), once we have.
 _SHUTDOWN_S: Final = 30.0
-_SETTLE_S: Final = 1.0
 
 
 class Acceptor(Protocol):
-    """Whose connections these become."""
+    """Whose connections these become. `arriving` holds what is on the way to become one, and may still fail."""
+
+    arriving: WeakSet[object]
 
     def accept(self, *, secure: bool, proxied: ProxyHeader | None = None) -> asyncio.Protocol:
         """Return the protocol of a new connection.
@@ -37,35 +41,26 @@ class Listening(Protocol):
         ...
 
 
-async def take_queued(
+def take_queued(
     acceptor: Acceptor,
     sock: socket.socket,
     certificates: ListenerCertificates | None,
     proxies: ProxyPeers | None = None,
 ) -> None:
-    """Take the connections that wait in the kernel: those still there when the last listener closes are reset.
-
-    Returns once each is a connection of the acceptor's or refused, or after a while: the rest may still become one.
-    """
-    hand_over = _HandOver(acceptor, certificates)
-    arrivals: set[asyncio.Future[None]] = set()
-    if proxies is None:
-        with contextlib.suppress(OSError):  # there is none any more, or no descriptor is left
-            while True:
-                hand_over.begin(sock.accept()[0])
-    else:
-        listener = ProxyListener(sock.dup(), proxies, hand_over.begin, acceptor.dropped)
+    """Take the connections that wait in the kernel: those still there when the last listener closes are reset."""
+    if proxies is not None:
+        listener = ProxyListener(sock.dup(), proxies, _HandOver(acceptor, certificates))
         listener.take_queued()
         listener.close()
-        arrivals = listener.arrivals
-
-    async def settled() -> None:
-        for pending in (arrivals, hand_over.tasks):
-            if pending:
-                await asyncio.wait(pending)
-
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(settled(), _SETTLE_S)
+        return
+    hand_over = _HandOver(acceptor, certificates)
+    while True:
+        try:
+            connected, _ = sock.accept()
+        except OSError:  # there is none, or no descriptor is left
+            return
+        connected.setblocking(False)
+        hand_over.begin(connected)
 
 
 async def listen(
@@ -76,9 +71,10 @@ async def listen(
     proxies: ProxyPeers | None = None,
 ) -> Listening:
     """Take connections on `sock`: over TLS if there are certificates, after a PROXY header if there are proxies."""
+    call_again(sock)
     if proxies is not None:
         sock.listen(backlog)
-        return ProxyListener(sock, proxies, _HandOver(acceptor, certificates).begin, acceptor.dropped)
+        return ProxyListener(sock, proxies, _HandOver(acceptor, certificates))
     loop = asyncio.get_running_loop()
     if certificates is None:
         return await loop.create_server(lambda: acceptor.accept(secure=False), sock=sock, backlog=backlog)
@@ -93,19 +89,25 @@ async def listen(
 
 
 class _HandOver:
-    """Gives accepted sockets, whose header is read if there is one, to the event loop."""
+    """Gives accepted sockets, their PROXY header read, to the event loop."""
 
     def __init__(self, acceptor: Acceptor, certificates: ListenerCertificates | None) -> None:
         self._acceptor = acceptor
         self._certificates = certificates
-        self.tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.arriving: MutableSet[object] = acceptor.arriving
 
     def begin(self, connection: socket.socket, header: ProxyHeader | None = None) -> None:
         """Take a connection."""
-        connection.setblocking(False)
         task = asyncio.get_running_loop().create_task(self._hand_over(connection, header))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self._tasks.add(task)
+        self.arriving.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self.arriving.discard)
+
+    def dropped(self, why: str) -> None:
+        """Count a connection that was closed instead."""
+        self._acceptor.dropped(why)
 
     async def _hand_over(self, connection: socket.socket, header: ProxyHeader | None) -> None:
         loop, certificates = asyncio.get_running_loop(), self._certificates

@@ -6,10 +6,10 @@ what follows, a TLS handshake or a request, begins where it should.
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import MutableSet, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Final
+from typing import Final, Protocol
 
 from edge.net.proxy_protocol import MAX_BYTES, BadProxyHeader, ProxyHeader, read_proxy_header
 from edge.net.reset import reset
@@ -26,28 +26,30 @@ class ProxyPeers:
     header_timeout_s: float = 5.0
 
 
+class Receiver(Protocol):
+    """Who gets the connections. Those whose header is being read are among `arriving`."""
+
+    arriving: MutableSet[object]
+
+    def begin(self, connection: socket.socket, header: ProxyHeader) -> None:
+        """Take a connection whose header is read."""
+        ...
+
+    def dropped(self, why: str) -> None:
+        """Count a connection that was closed instead."""
+        ...
+
+
 class ProxyListener:
-    """Accepts, reads headers, and hands connections over; closed like a server.
+    """Accepts, reads headers, and hands connections over; closed like a server."""
 
-    `hand_over` takes the socket and the header; `refused` is told why a connection was closed.
-    """
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        peers: ProxyPeers,
-        hand_over: Callable[[socket.socket, ProxyHeader], None],
-        refused: Callable[[str], None],
-    ) -> None:
+    def __init__(self, sock: socket.socket, peers: ProxyPeers, receiver: Receiver) -> None:
         """Take a socket that listens already."""
         self._sock = sock
         self._peers = peers
-        self._hand_over = hand_over
-        self._refused = refused
+        self._receiver = receiver
         self._loop = asyncio.get_running_loop()
         self._paused: asyncio.TimerHandle | None = None
-        self.arrivals: set[asyncio.Future[None]] = set()
-        """Done for each connection whose header is read, or is refused."""
         sock.setblocking(False)
         self._loop.add_reader(sock, self._accept)
 
@@ -80,11 +82,9 @@ class ProxyListener:
             return False
         connection.setblocking(False)
         if self._trusts(peer):
-            arrival = _Arrival(self._loop, connection, self._peers.header_timeout_s, self._hand_over, self._refused)
-            self.arrivals.add(arrival.done)
-            arrival.done.add_done_callback(self.arrivals.discard)
+            _Arrival(self._loop, connection, self._peers.header_timeout_s, self._receiver)
         else:
-            self._refused("proxy_untrusted")
+            self._receiver.dropped("proxy_untrusted")
             reset(connection)
         return True
 
@@ -105,19 +105,13 @@ class _Arrival:
     """A connection whose header is being read."""
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        connection: socket.socket,
-        timeout_s: float,
-        hand_over: Callable[[socket.socket, ProxyHeader], None],
-        refused: Callable[[str], None],
+        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, timeout_s: float, receiver: Receiver
     ) -> None:
         self._loop = loop
         self._connection = connection
-        self._hand_over = hand_over
-        self._refused = refused
+        self._receiver = receiver
         self._read = b""
-        self.done: asyncio.Future[None] = loop.create_future()
+        receiver.arriving.add(self)
         loop.add_reader(connection, self._readable)
         self._timer = loop.call_later(timeout_s, self._refuse, "proxy_timeout")
 
@@ -139,14 +133,14 @@ class _Arrival:
         else:
             self._connection.recv(header.size - len(self._read))
             self._leave()
-            self._hand_over(self._connection, header)
+            self._receiver.begin(self._connection, header)
 
     def _refuse(self, why: str) -> None:
         self._leave()
-        self._refused(why)
+        self._receiver.dropped(why)
         reset(self._connection)
 
     def _leave(self) -> None:
+        self._receiver.arriving.discard(self)
         self._timer.cancel()
         self._loop.remove_reader(self._connection)
-        self.done.set_result(None)

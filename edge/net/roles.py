@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from edge.net.downstream import Downstream
 
 
+class Arrival:
+    """Stands for a connection that is not made yet. Compiled classes have no weak references; this has."""
+
+    __slots__ = ("__weakref__",)
+
+
 class StreamHandler(Protocol):
     """Takes one request and answers it through the connection it came on."""
 

@@ -69,8 +69,7 @@ class Admission:
         """Close the connection that has been idle for longest; return whether there was one."""
         while self._idle:
             connection = self._idle.popleft()
-            if connection.idle:
-                connection.close()
+            if connection.close_idle():
                 self._dropped("idle_evicted")
                 return True
         return False

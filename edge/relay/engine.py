@@ -5,6 +5,7 @@ import contextlib
 import ssl
 from binascii import hexlify
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from math import inf
 from random import randbytes, random
 from weakref import WeakSet
 
@@ -22,7 +23,7 @@ from edge.http1.target import Target, check_target, normalise_target
 from edge.net.client_certificate import client_certificate
 from edge.net.downstream import Downstream
 from edge.net.proxy_protocol import ProxyHeader
-from edge.net.roles import StreamHandler
+from edge.net.roles import Arrival, StreamHandler
 from edge.net.tls import outdated
 from edge.relay.admission import Admission, connections_within
 from edge.relay.chain import Chain
@@ -82,7 +83,9 @@ class Engine:
         self._report = report
         self._watch = watch
         self._tasks: set[asyncio.Task[None]] = set()
+        self.arriving: WeakSet[object] = WeakSet()
         self._emptied = asyncio.Event()
+        self._close_after_idle_s = self._arrived_by = inf  # once the door is closed
         self._sweeper: asyncio.TimerHandle | None = None
         self.load = Load(SWEEP_INTERVAL_S, clock)
         self._shed = 0
@@ -211,10 +214,14 @@ class Engine:
         """Return the protocol of a new connection: the listener's factory."""
         if secure:
             count(self._telemetry.metrics.tls_handshakes, ("device", "started"))
-        return Downstream(self, secure=secure, proxied=proxied)
+        connection = Downstream(self, secure=secure, proxied=proxied)
+        connection.arrival = arrival = Arrival()
+        self.arriving.add(arrival)
+        return connection
 
     def admit(self, connection: Downstream, peername: object, session: object) -> bool:
         """Name the peer of a new connection; return whether it may stay."""
+        connection.arrival = None
         if isinstance(session, ssl.SSLObject) and not self._handshaken(connection, session):
             return False
         return self._admission.admit(connection, peername)
@@ -237,8 +244,8 @@ class Engine:
         """Let go of a connection that is closed."""
         self.connections.discard(connection)
         self._admission.forget(connection)
-        if self.draining and not self.connections:
-            self._emptied.set()
+        if self.draining:
+            self._note_emptied()
 
     def dropped(self, why: str) -> None:
         """Count a connection that was refused or given up."""
@@ -385,6 +392,8 @@ class Engine:
         for connection in tuple(self.connections):
             try:
                 connection.sweep(now)
+                if now - connection.idle_at >= self._close_after_idle_s:
+                    connection.close_idle(linger=True)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others' deadlines are kept
                 self._report("sweep", error)
                 connection.reset()
@@ -395,6 +404,8 @@ class Engine:
                 self._report("sweep", error)
         for pool in tuple(self._retired):
             self._close_if_unused(pool)
+        if self.draining:
+            self._note_emptied()  # what was arriving may have gone without a word
         self._telemetry.sweep()
         self._shed_from = self.load.measure(now, sum(context.waiting for context in self._contexts))
         overloaded = self._shed_from < NOTHING_SHED
@@ -436,27 +447,31 @@ class Engine:
         *,
         grace_s: float = IDLE_GRACE_S,
     ) -> None:
-        """Tell every client with its next answer to close, after `grace_s` close who is idle, wait for who is not.
+        """Tell every client with its next answer to close, close who is idle for `grace_s`, wait for who is not.
 
         `close_door` stops taking connections: after a while, so that nobody is refused who has just been sent away.
 
         A client that closes because it was told to loses nothing; one whose idle connection is closed under the
-        request that it is just sending does.
+        request that it is just sending does. So who was taken at the last moment has `grace_s` for its handshake, and
+        for its request.
         """
-        self.draining = True
+        self.draining, ends_at = True, self.clock() + at_most_s
         for context in self._contexts:
-            context.draining, context.drain_ends_at = True, self.clock() + at_most_s
+            context.draining, context.drain_ends_at = True, ends_at
         grace_s = min(grace_s, at_most_s / 2)
         await self._emptied_within(grace_s)
         if close_door is not None:
             await close_door()
-        for connection in tuple(self.connections):
-            connection.drain()
-        await self._emptied_within(at_most_s - grace_s)
+        self._close_after_idle_s, self._arrived_by = grace_s, self.clock() + grace_s  # the next sweep sees to it
+        await self._emptied_within(ends_at - self.clock())
+
+    def _note_emptied(self) -> None:
+        if not self.connections and (not self.arriving or self.clock() >= self._arrived_by):
+            self._emptied.set()
 
     async def _emptied_within(self, seconds: float) -> None:
         self._emptied.clear()
-        if self.connections:
+        if self.connections or self.arriving:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), seconds)
 

@@ -1,6 +1,7 @@
 """Connections of one address, of all, and file descriptors: nobody takes them from the others."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -80,6 +81,21 @@ async def test_m2_at_the_workers_cap_the_oldest_idle_connection_makes_room() -> 
         assert (await new.ask(get())).status == 200
         await until(lambda: len(edge.engine.connections) == 3)
         assert edge.metrics.dropped == {("idle_evicted",): 1}
+
+
+async def test_m2_a_connection_whose_request_is_not_read_yet_makes_no_room() -> None:
+    async with AsyncExitStack() as stack:
+        origin = await stack.enter_async_context(raw_origin(answering(ok())))
+        edge = await stack.enter_async_context(running_edge(origin.address, "limits.max_connections=2"))
+        clients = [await stack.enter_async_context(connected(edge.port)) for _ in range(2)]
+        for client in clients:
+            assert (await client.ask(get())).status == 200
+        await until(lambda: len(edge.engine._admission._idle) == 2)
+        for client in clients:  # past this loop, which has no time to read it before the next line
+            os.write(client.writer.get_extra_info("socket").fileno(), get())
+        assert not edge.engine._admission._make_room()
+        for client in clients:
+            assert (await client.response()).status == 200
 
 
 async def test_m2_a_connection_with_a_request_never_makes_room() -> None:

@@ -2,9 +2,29 @@
 
 import asyncio
 import os
+import socket
+from contextlib import AsyncExitStack
+from ipaddress import ip_network
+from pathlib import Path
 
-from tests.edge.raw import OriginConnection, answering, connected, get, ok, raw_origin, request, response, until
+from edge.net.listening import take_queued
+from edge.net.proxy_listener import ProxyPeers
+from tests.certificates import TestAuthority
+from tests.edge.raw import (
+    WAIT_S,
+    OriginConnection,
+    RawClient,
+    answering,
+    connected,
+    get,
+    ok,
+    raw_origin,
+    request,
+    response,
+    until,
+)
 from tests.edge.running import running_edge
+from tests.processes import beside
 
 
 async def test_idle_connections_close_with_a_clean_end() -> None:
@@ -121,7 +141,7 @@ async def test_w2_a_request_that_has_come_and_is_not_read_yet_is_answered_and_no
         sock = client.writer.get_extra_info("socket")
         os.write(sock.fileno(), get())  # past this loop, which has no time to read it before the next line
         edge.engine.draining = edge.engine._context.draining = True
-        connection.drain()
+        assert not connection.close_idle(linger=True)
         answer = await client.response()
         assert (answer.status, answer.get(b"connection")) == (200, b"close")
         assert await client.rest() == b""
@@ -171,3 +191,74 @@ async def test_w2_connections_are_taken_until_the_door_closes() -> None:
         taken.set()
         await draining
         assert await old.rest() == b""
+
+
+async def test_w2_who_is_taken_at_the_last_moment_has_time_for_its_request() -> None:
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address) as edge,
+        AsyncExitStack() as stack,
+    ):
+        clients: list[RawClient] = []
+
+        async def close_door() -> None:
+            clients.append(await stack.enter_async_context(connected(edge.port)))
+            clients.append(await stack.enter_async_context(connected(edge.port)))
+            await until(lambda: len(edge.engine.connections) == 2)
+
+        async with beside(edge.engine.drain(5, close_door, grace_s=1.5)) as draining:
+            await until(lambda: edge.engine.connections)
+            before = edge.engine.turn
+            await until(lambda: edge.engine.turn > before + 0.5)  # two sweeps
+            answer = await clients[0].ask(get())
+            assert (answer.status, answer.get(b"connection")) == (200, b"close")
+            assert await clients[0].rest() == b""
+            assert await clients[1].rest() == b""  # it has none
+            clients[1].close()
+            await draining
+
+
+async def test_w2_a_drain_waits_for_a_handshake_that_is_under_way(tmp_path: Path) -> None:
+    authority = TestAuthority(tmp_path)
+    pair = authority.issue("edge", ["localhost"])
+    settings = ("listener.local_plain_http=false", f"listener.tls.certificates=[{{{pair}}}]")
+    async with raw_origin(answering(ok())) as origin, running_edge(origin.address, *settings) as edge:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as late, socket.socket() as never:
+            for each in (late, never):
+                each.setblocking(False)
+                await loop.sock_connect(each, ("127.0.0.1", edge.port))
+            await until(lambda: len(edge.engine.arriving) == 2)
+            async with beside(edge.engine.drain(5)) as draining:
+                await until(lambda: edge.engine.draining)
+                never.close()
+                reader, writer = await asyncio.open_connection(
+                    sock=late, ssl=authority.client(), server_hostname="localhost"
+                )
+                client = RawClient(reader, writer)
+                try:
+                    answer = await client.ask(get())
+                    assert (answer.status, answer.get(b"connection")) == (200, b"close")
+                finally:
+                    client.writer.transport.abort()
+                async with asyncio.timeout(WAIT_S):
+                    await draining
+        assert not edge.engine.arriving
+
+
+async def test_w2_a_drain_waits_for_the_header_of_a_proxy() -> None:
+    header = b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n"
+    peers = ProxyPeers([ip_network("127.0.0.0/8")])
+    async with raw_origin(answering(ok())) as origin, running_edge(origin.address) as edge:
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            door.setblocking(False)
+            async with connected(door.getsockname()[1]) as client:
+                take_queued(edge.engine, door, None, peers)
+                await client.send(header[:9])
+                async with beside(edge.engine.drain(5)) as draining:
+                    await until(lambda: edge.engine.draining)
+                    answer = await client.ask(header[9:] + get(), method=b"GET")
+                    assert (answer.status, answer.get(b"connection")) == (200, b"close")
+                    assert not draining.done()
+                    client.close()
+                    await draining

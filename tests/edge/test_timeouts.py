@@ -1,6 +1,7 @@
 """Every wait of the data plane ends: the head, the idle connection, the body, the origin, the whole request."""
 
 import asyncio
+import os
 import socket
 from contextlib import AsyncExitStack
 
@@ -78,6 +79,23 @@ async def test_s11_a_connection_that_says_nothing_is_closed_without_an_answer() 
         running_edge(origin.address, "timeouts.head_read_s=0.2") as edge,
         connected(edge.port) as client,
     ):
+        assert await client.rest() == b""
+
+
+async def test_w2_a_request_that_has_come_as_the_idle_time_ends_is_answered() -> None:
+    async with (
+        raw_origin(answering(ok(), ok())) as origin,
+        running_edge(origin.address, "timeouts.keep_alive_idle_s=5.0") as edge,
+        connected(edge.port) as client,
+    ):
+        await client.ask(get())
+        (connection,) = edge.engine.connections
+        await until(lambda: connection._deadline)
+        os.write(client.writer.get_extra_info("socket").fileno(), get())  # past this loop, which does not read it yet
+        connection.sweep(connection._deadline)
+        assert (await client.response()).status == 200
+        await until(lambda: connection._deadline)
+        connection.sweep(connection._deadline)
         assert await client.rest() == b""
 
 

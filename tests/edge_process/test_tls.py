@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest_asyncio
 from cryptography import x509
 
 from tests.certificates import TestAuthority
-from tests.edge.raw import answering, connected, get, ok, raw_origin
+from tests.edge.raw import RawClient, answering, connected, get, ok, raw_origin
 from tests.edge_process.edge import running_edge
 from tests.edge_process.worker import running_worker, started_worker
+from tests.processes import dialled, eventually
 from tests.services.kms_calls import Kms, kms_running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,6 +45,26 @@ async def test_a_worker_ends_tls_and_loads_new_certificates(kms: Kms, tmp_path: 
         assert x509.load_der_x509_certificate(der).serial_number == authority.serial("edge")
         expiries = (await worker.metrics()).values["edge_certificate_expires_seconds"]
         assert list(expiries) == [(str(tmp_path / "edge.crt"),)]
+
+
+async def test_w2_a_handshake_that_is_under_way_when_a_worker_stops_is_finished_and_the_request_answered(
+    kms: Kms, tmp_path: Path
+) -> None:
+    authority = TestAuthority(tmp_path)
+    pair = authority.issue("edge", ["localhost"])
+    settings = ("listener.local_plain_http=false", f"listener.tls.certificates=[{{{pair}}}]")
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_worker(kms, origin.address, *settings) as worker,
+        dialled(worker.address) as (reader, writer),
+    ):
+        worker.process.send(signal.SIGTERM)
+        await eventually(worker.refuses_connections, "the door is closed")
+        await writer.start_tls(authority.client(), server_hostname="localhost")
+        answer = await RawClient(reader, writer).ask(get())
+        assert (answer.status, answer.get(b"connection")) == (200, b"close")
+        writer.close()
+        assert await worker.process.wait() == 0
 
 
 async def test_a_worker_whose_certificate_cannot_be_used_says_so_and_leaves(kms: Kms, tmp_path: Path) -> None:

@@ -110,8 +110,9 @@ class Worker:
         assert self.control.ready, f"the worker ended before it was ready:\n{self.process.output()}"
 
     async def refuses_connections(self) -> bool:
-        """Return whether its door is closed."""
+        """Return whether its door is closed: as it closes, a handshake gets no answer for a moment."""
         with socket.socket() as probe:
+            probe.settimeout(0.25)
             return probe.connect_ex(self.address) != 0
 
 
