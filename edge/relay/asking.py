@@ -138,9 +138,13 @@ class Asking(Answering):
         elif not blameless:
             self._blame_broken_answer()
         self._end_retry("failed")
-        if unanswered and connection is not None and self._may_ask_again(connection, stale=stale):
-            self._ask_again(connection, at_once=stale)
-        elif self._delivered or self._task is None:
+        if unanswered and connection is not None:
+            # It may have idled before its first request, too.
+            stale = stale or (connection.idle_since > 0.0 and self._sent_just_now())
+            if self._may_ask_again(connection, stale=stale):
+                self._ask_again(connection, stale=stale)
+                return
+        if self._delivered or self._task is None:
             self._fail(502, reason, self.exchange.route.origin)
 
     def _sent_just_now(self) -> bool:
@@ -174,30 +178,30 @@ class Asking(Answering):
             return False
         return True
 
-    def _ask_again(self, connection: Upstream, *, at_once: bool) -> None:
+    def _ask_again(self, connection: Upstream, *, stale: bool) -> None:
         self._retries += 1
         self._retrying = True
-        self._avoided = connection.address
         inlet = self._inlet
         if inlet is not None and self.exchange.request.body is None:
             inlet.rewind()
             self._hold_body()
-        if at_once:
-            self._attempt()
+        if stale:
+            self._attempt(fresh=True)
         else:
+            self._avoided = connection.address
             origin = self._context.snapshot.origins[self.exchange.route.origin]
             longest_s = origin.retry_backoff_s * 2.0 ** (self._retries - 1)
             self._backing_off = self._context.call_later(longest_s * self._context.random(), self._attempt)
 
-    def _attempt(self) -> None:
-        """Make the next attempt, on whatever connection the pool has: it may be a kept one that is stale too."""
+    def _attempt(self, *, fresh: bool = False) -> None:
+        """Make the next attempt; `fresh`: not on a kept connection, which might be stale like the one before."""
         self._backing_off = None
         permit = self._admitted()
         if permit <= UNAVAILABLE:
             self._turn_away(permit)
             return
         self._permit = permit
-        self._pool.request(self, self._avoided)
+        self._pool.request(self, self._avoided, fresh=fresh)
 
     # Back-pressure.
 

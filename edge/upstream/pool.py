@@ -59,7 +59,7 @@ class OriginPool:
         self._metrics = metrics
         self._rotation = Rotation(origin.ejection, origin.warm_up_s, random)
         self._only: Endpoint | None = None  # when there is just one: the fast path
-        self._waiting: deque[tuple[Waiter, float, Peer | None]] = deque()
+        self._waiting: deque[tuple[Waiter, float, Peer | None, bool]] = deque()  # until when, avoiding whom, fresh
         self._all: set[Upstream] = set()
         self._connecting = 0
         self._trusted = None if connector.tls is None else connector.tls.trusted
@@ -98,22 +98,25 @@ class OriginPool:
         """Whether another address than this one is in rotation."""
         return any(each is not address for each in self._rotation.active)
 
-    def request(self, waiter: Waiter, avoid: Peer | None = None) -> None:
-        """Queue for a connection; a waiter that none can be opened for is failed at once when the queue is full."""
+    def request(self, waiter: Waiter, avoid: Peer | None = None, *, fresh: bool = False) -> None:
+        """Queue for a connection; a waiter that none can be opened for is failed at once when the queue is full.
+
+        `fresh` asks for one that was never used: one that was kept may have been closed by the origin meanwhile.
+        """
         if not self._rotation.active:
             waiter.connection_failed(Reason.ORIGIN_CONNECT_FAILED)
             return
         if self._to_connect(avoid) is None:
             for endpoint in self._rotation.active:
-                connection = self._take(endpoint) if endpoint is not avoid else None
+                connection = self._take(endpoint) if endpoint is not avoid and not fresh else None
                 if connection is not None:
                     waiter.connection_ready(connection)
                     return
             if len(self._waiting) - self._under_way() >= self._origin.max_waiting:
                 waiter.connection_failed(Reason.ORIGIN_POOL_EXHAUSTED)
                 return
-            self._make_room(avoid)
-        self._waiting.append((waiter, self._clock() + self._origin.wait_timeout_s, avoid))
+            self._make_room(avoid, fresh=fresh)
+        self._waiting.append((waiter, self._clock() + self._origin.wait_timeout_s, avoid, fresh))
         self._connect_if_wanted()
 
     def cancel(self, waiter: Waiter) -> None:
@@ -281,11 +284,11 @@ class OriginPool:
             most is None or endpoint.opened + endpoint.connecting < most
         )
 
-    def _make_room(self, avoid: Peer | None) -> None:
+    def _make_room(self, avoid: Peer | None, *, fresh: bool) -> None:
         """Give up an idle connection that a waiter may not use, so that it gets one it may."""
-        for endpoint in self._rotation.endpoints:
-            if endpoint is avoid and endpoint.idle:
-                endpoint.idle.pop(0).close()
+        useless = [each for each in self._rotation.endpoints if each.idle and (fresh or each is avoid)]
+        if useless:
+            min(useless, key=lambda each: each is avoid).idle.pop(0).close()
 
     # Connecting.
 
@@ -382,8 +385,14 @@ class OriginPool:
     def _settle(self, endpoint: Endpoint, connection: Upstream, now: float) -> None:
         """Give a connection to whoever waits longest and may have it, or let it idle."""
         if self._waiting:
-            for place, (waiter, _, avoid) in enumerate(self._waiting):
-                if avoid is not endpoint or len(self._rotation.active) == 1:
+            under_way = self._under_way()
+            for place, (waiter, _, avoid, fresh) in enumerate(self._waiting):
+                if fresh and connection.requests:
+                    if place >= under_way:  # and there is no room for a connect
+                        connection.close()
+                        self.connection_closed(connection)  # its place is free now, lest the next one end for it, too
+                        return
+                elif avoid is not endpoint or len(self._rotation.active) == 1:
                     del self._waiting[place]
                     connection.state = State.RESERVED
                     connection.lent = True

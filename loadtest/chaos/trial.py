@@ -110,10 +110,17 @@ async def nothing() -> None:
     """Do no harm."""
 
 
-async def observe(stage: Stage, inject: Step, heal: Step = nothing, *streams: Stream, ca: str | None = None) -> Seen:
+async def observe(
+    stage: Stage,
+    inject: Step,
+    heal: Step = nothing,
+    *streams: Stream,
+    ca: str | None = None,
+    fault_s: float = 0.0,
+) -> Seen:
     """Send the usual load, or `streams`; strike, wait, heal, wait; return what was seen.
 
-    `ca` is a file of CAs to trust: with it, the client speaks TLS.
+    `ca` is a file of CAs to trust: with it, the client speaks TLS. The fault lasts for `fault_s` at least.
     """
     phases = stage.phases
     async with stage.load(*(streams or usual_load(stage)), ca=ca) as load:
@@ -122,7 +129,7 @@ async def observe(stage: Stage, inject: Step, heal: Step = nothing, *streams: St
         began = time.monotonic()
         await inject()
         struck = Window(began, time.monotonic())
-        await load.phase(phases.fault_s)
+        await load.phase(max(phases.fault_s, fault_s))
         await heal()
         fault = Window(began, time.monotonic())
         recovery = await load.phase(phases.recovery_s)

@@ -5,6 +5,9 @@ import contextlib
 
 import pytest
 
+from edge.contract.reasons import Reason
+from edge.net.upstream import Upstream
+from edge.upstream.pool import OriginPool
 from tests.edge.raw import (
     OriginConnection,
     RawClient,
@@ -250,6 +253,137 @@ async def test_a_kept_connection_that_the_origin_closes_is_simply_replaced() -> 
             answer = await client.ask(request(b"POST", b"/upload", b"Content-Length: 0"))
             assert answer.body == b"%d" % turn
             await until(lambda: edge.engine.origin_connections == 0)
+
+
+async def test_b10_what_was_sent_on_a_stale_connection_is_not_sent_again_on_another_stale_one() -> None:
+    """Connections are scarce, and each is good for one answer."""
+    answers, end = [asyncio.Event() for _ in range(4)], asyncio.Event()
+
+    async def script(connection: OriginConnection) -> None:
+        await connection.request()
+        await answers[connection.number].wait()
+        await connection.send(ok(b"%d" % connection.number))
+        await connection.request()
+        await end.wait()
+
+    overrides = ("origins.api.max_connections=2", "origins.api.wait_timeout_s=5.0")
+    async with (
+        raw_origin(script) as origin,
+        running_edge(origin.address, *overrides) as edge,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        waiting = edge.engine._pools["api"]._waiting
+        first, second, third = await clients(stack, edge.port, 3)
+        for place, device in enumerate((first, second)):
+            await device.send(get())
+            await until(lambda place=place: len(origin.requests) > place)  # type: ignore[misc]
+        answers[1].set()
+        assert (await second.response()).body == b"1"
+        await second.send(get())
+        await until(lambda: len(origin.requests) == 3)
+        await third.send(get())
+        await until(lambda: waiting)
+        end.set()  # the third gets the place of the second, which has to wait now
+        await until(lambda: len(origin.requests) == 4 and waiting)
+        for answer in answers:
+            answer.set()
+        assert [(await device.response()).body for device in (first, third, second)] == [b"0", b"2", b"3"]
+
+
+async def test_b10_a_connection_that_was_kept_before_its_first_request_may_be_stale_too() -> None:
+    async def script(connection: OriginConnection) -> None:
+        await connection.request()
+        if connection.number:
+            await connection.send(ok())
+            await connection.end()
+
+    async with raw_origin(script) as origin, running_edge(origin.address) as edge, connected(edge.port) as client:
+        nobody = Wants()
+        edge.engine._pools["api"].request(nobody)
+        edge.engine._pools["api"].cancel(nobody)
+        await until(lambda: edge.engine._pools["api"]._only.idle)  # type: ignore[union-attr]
+        assert (await client.ask(get())).status == 200
+        assert len(origin.requests) == 2
+
+
+class Wants:
+    """A request that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.got: Upstream | None = None
+
+    def connection_ready(self, connection: Upstream) -> None:
+        """Keep it."""
+        self.got = connection
+
+    def connection_failed(self, reason: Reason) -> None:
+        """There must be one."""
+        raise AssertionError(reason)
+
+
+async def kept_connections(pool: OriginPool, count: int) -> list[Upstream]:
+    """Let the pool have so many connections, each used before and idle now."""
+    waiters = [Wants() for _ in range(count)]
+    for waiter in waiters:
+        pool.request(waiter)
+    await until(lambda: all(waiter.got for waiter in waiters))
+    connections = [waiter.got for waiter in waiters if waiter.got is not None]
+    for connection in connections:
+        connection.requests = 1
+        pool.release(connection, 0.0)
+    return connections
+
+
+@pytest.mark.parametrize("most", [2, 3])
+async def test_b10_who_wants_a_fresh_connection_gets_no_idle_one_at_the_limit_neither(most: int) -> None:
+    overrides = f"origins.api.max_connections={most}"
+    async with raw_origin(answering(ok())) as origin, running_edge(origin.address, overrides) as edge:
+        pool = edge.engine._pools["api"]
+        kept = await kept_connections(pool, 2)
+        wants = Wants()
+        pool.request(wants, fresh=True)
+        await until(lambda: wants.got)
+        assert wants.got not in kept
+        assert pool.open_connections == most
+        assert pool.acquire() in kept
+
+
+async def test_b10_others_get_kept_connections_while_one_waits_for_a_fresh_one() -> None:
+    async with raw_origin(answering(ok())) as origin, running_edge(origin.address) as edge:
+        pool = edge.engine._pools["api"]
+        (kept,) = await kept_connections(pool, 1)
+        assert pool.acquire() is kept
+        fresh, other = Wants(), Wants()
+        pool.request(fresh, fresh=True)
+        pool.request(other)
+        pool.release(kept, 0.0)
+        assert other.got is kept
+        await until(lambda: fresh.got)
+        assert fresh.got is not kept
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_b10_at_the_limit_a_connection_ends_for_who_waits_for_a_fresh_one_when_it_is_its_turn(
+    *, first: bool
+) -> None:
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address, "origins.api.max_connections=2") as edge,
+    ):
+        pool = edge.engine._pools["api"]
+        kept = await kept_connections(pool, 2)
+        for _ in kept:
+            assert pool.acquire() in kept
+        fresh, other = Wants(), Wants()
+        for waiter in (fresh, other) if first else (other, fresh):
+            pool.request(waiter, fresh=waiter is fresh)
+        pool.release(kept[0], 0.0)
+        assert other.got is (None if first else kept[0])
+        pool.release(kept[1], 0.0)
+        assert other.got is kept[first]
+        await until(lambda: fresh.got)
+        assert fresh.got not in kept
+        assert pool.open_connections == 2
 
 
 async def test_connections_that_idle_too_long_are_closed() -> None:
