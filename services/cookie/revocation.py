@@ -4,10 +4,10 @@ A token says when it was issued, so a revocation says up to when: both are moved
 meet, and a revocation lies a margin ahead, for clocks that differ and renewals that are under way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
 
@@ -22,6 +22,24 @@ KINDS: Final[Mapping[pb.RevocationReason, pb.RevocationKind]] = MappingProxyType
         pb.DEVICE_REMOVED: pb.DEVICE,
     }
 )
+
+
+class Session(NamedTuple):
+    """Whose session it is, and on which device; `esn` is empty for none."""
+
+    customer_id: int
+    session_id: str
+    esn: str
+
+
+class Revocation(NamedTuple):
+    """What is stored of one. `kind` is a number of RevocationKind; a text that does not belong to it is empty."""
+
+    kind: int
+    session_id: str
+    esn: str
+    except_session_id: str
+    revoked_at: int
 
 
 @dataclass(slots=True, frozen=True)
@@ -39,6 +57,17 @@ class Revoked:
     def covers(self, issued_at: int) -> bool:
         """Tell whether a token of the session that was issued then is revoked."""
         return self.session or issued_at <= self.through
+
+
+def revoked_of(session: Session, revocations: Collection[Revocation]) -> Revoked:
+    """Return what is revoked of a session by the `revocations` of its customer."""
+    here = (pb.DEVICE, session.esn)
+    of_all = [each for each in revocations if each.kind == pb.CUSTOMER or (each.kind, each.esn) == here]
+    return Revoked(
+        any(each.kind == pb.SESSION and each.session_id == session.session_id for each in revocations),
+        max((each.revoked_at for each in of_all if each.except_session_id != session.session_id), default=0),
+        max((each.revoked_at for each in of_all), default=0),
+    )
 
 
 def kind_of(request: pb.RevokeRequest) -> pb.RevocationKind | None:

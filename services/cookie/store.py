@@ -4,36 +4,42 @@ Every method raises DatabaseUnavailable. Times are epoch seconds; `clock` gives 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
-from sqlalchemy import Connection, Delete, Row, and_, bindparam, case, delete, exists, func, or_, select, text, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Delete, Row, bindparam, delete, func, or_, orm, select, text, tuple_
 
 from services.cookie.config import Revocations
-from services.cookie.revocation import Revoked, revoked_at
+from services.cookie.revocation import Revocation, Revoked, Session, revoked_at, revoked_of
 from services.cookie.tables import RescheduledRenewalRow, RevocationRow
 from services.kit.database_calls import DatabaseCalls, DatabaseUnavailable
+from services.kit.together import Together
+
+T = TypeVar("T")
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 MAX_PAGE: Final = 10_000
 _PRUNED_AT_ONCE: Final = 1000
 _MICROSECONDS: Final = 1_000_000
 
+# Looked up together: as many customers times as many sessions are looked for in the index, some microseconds each.
+_AT_ONCE: Final = 32
+
 _row: Final = RevocationRow
-_everywhere = _row.kind == pb.CUSTOMER
-_on_device = and_(_row.kind == pb.DEVICE, _row.esn == bindparam("esn"))
-# Those of a session are found by it, all others by the empty one: either way a few rows of one index.
-_of_no_session = and_(_row.customer_id == bindparam("customer_id"), _row.session_id == "")
-_REVOKED = select(
-    exists().where(_row.customer_id == bindparam("customer_id"), _row.session_id == bindparam("session_id")),
-    func.coalesce(func.max(case((_row.except_session_id != bindparam("session_id"), _row.revoked_at))), 0),
-    func.coalesce(func.max(_row.revoked_at), 0),
-).where(_of_no_session, or_(_everywhere, _on_device))
-_NEWEST_OF_DEVICE = select(func.max(_row.revoked_at)).where(_of_no_session, or_(_everywhere, _on_device))
-_NEWEST_OF_CUSTOMER = select(func.max(_row.revoked_at)).where(_of_no_session)
+_customer_id = _row.customer_id == bindparam("customer_id")
+# Those of a session are found by it, all others by the empty one: either way few rows of one index.
+REVOKED = (
+    select(_row.customer_id, _row.kind, _row.session_id, _row.esn, _row.except_session_id, func.max(_row.revoked_at))
+    .where(
+        _row.customer_id.in_(bindparam("customer_ids", expanding=True)),
+        _row.session_id.in_(bindparam("session_ids", expanding=True)),
+    )
+    .group_by(_row.customer_id, _row.kind, _row.session_id, _row.esn, _row.except_session_id)
+)
+_NEWEST_OF_CUSTOMER = select(func.max(_row.revoked_at)).where(_customer_id, _row.session_id == "")
+_NEWEST_OF_DEVICE = _NEWEST_OF_CUSTOMER.where(or_(_row.kind == pb.CUSTOMER, _row.esn == bindparam("esn")))
 _NEWEST_ID = select(func.coalesce(func.max(_row.id), 0))
 _RENEWED_AT = select(RescheduledRenewalRow.renewed_at).where(
     RescheduledRenewalRow.session_id == bindparam("session_id"),
@@ -49,16 +55,13 @@ class Store:
         self._calls = calls
         self._clock = clock
         self._config = config
-        self._renewed: list[dict[str, str | int]] = []
-        self._next_write: asyncio.Task[None] | None = None
-        self._writing = asyncio.Lock()
+        # After an outage there are very many of either at once.
+        self._look_up = Together(self._look_up_all, most=_AT_ONCE, at_once=2)
+        self._remember = Together(self._remember_all, most=_AT_ONCE, at_once=1)
 
     async def revoked(self, customer_id: int, session_id: str, esn: str) -> Revoked:
         """Return what is revoked of a session."""
-        wanted = {"customer_id": customer_id, "session_id": session_id, "esn": esn}
-        return await self._calls.reading(
-            lambda connection: Revoked(*connection.execute(_REVOKED, wanted).one()), self._config.check_timeout_s
-        )
+        return await self._in_time(self._look_up(Session(customer_id, session_id, esn)))
 
     async def revoke(self, request: pb.RevokeRequest, kind: pb.RevocationKind, by: str) -> pb.Revocation:
         """Store a revocation; `kind` is what `kind_of` says of it, `by` the identity that asked for it."""
@@ -75,24 +78,12 @@ class Store:
     async def rescheduled_renewal(self, session_id: str, generation: int) -> int | None:
         """Return when the rescheduled token of this session and generation was first renewed."""
         wanted = {"session_id": session_id, "generation": generation}
-        return await self._calls.reading(
-            lambda connection: connection.scalar(_RENEWED_AT, wanted), self._config.check_timeout_s
-        )
+        return await self._in_time(self._calls.reading(lambda connection: connection.scalar(_RENEWED_AT, wanted)))
 
     async def remember_rescheduled_renewal(self, session_id: str, generation: int) -> None:
-        """Remember that it was renewed now, unless an earlier time is known.
-
-        All that comes while a write is under way is written together: after an outage there are very many at once.
-        """
-        self._renewed.append({"session_id": session_id, "generation": generation, "now": int(self._clock())})
-        if self._next_write is None:
-            self._next_write = asyncio.create_task(self._remember(), name="rescheduled-renewals")
-            self._next_write.add_done_callback(lambda task: task.cancelled() or task.exception())
-        try:
-            async with asyncio.timeout(self._config.check_timeout_s):
-                await asyncio.shield(self._next_write)
-        except TimeoutError:
-            raise DatabaseUnavailable("timeout") from None
+        """Remember that it was renewed now, unless an earlier time is known."""
+        row: dict[str, str | int] = {"session_id": session_id, "generation": generation, "now": int(self._clock())}
+        await self._in_time(self._remember(row))
 
     async def prune(self, rescheduled_keep_s: int) -> int:
         """Remove what is too old, of rescheduled renewals `rescheduled_keep_s`; return how many rows that were."""
@@ -113,12 +104,29 @@ class Store:
             total += removed
         return total
 
-    async def _remember(self) -> None:
-        async with self._writing:
-            renewed, self._renewed, self._next_write = self._renewed, [], None
-            await self._calls.writing(lambda connection: connection.execute(_REMEMBER, renewed))
+    async def _look_up_all(self, sessions: Sequence[Session]) -> list[Revoked]:
+        customer_ids = [each.customer_id for each in sessions]
+        wanted = {"customer_ids": customer_ids, "session_ids": ["", *(each.session_id for each in sessions)]}
+        rows = await self._calls.reading(lambda connection: connection.execute(REVOKED, wanted).all())
+        of_customer: dict[int, list[Revocation]] = {}
+        for row in rows:
+            of_customer.setdefault(row[0], []).append(Revocation(*row[1:]))
+        return [revoked_of(each, of_customer.get(each.customer_id, ())) for each in sessions]
 
-    def _revoke(self, session: Session, request: pb.RevokeRequest, kind: pb.RevocationKind, by: str) -> pb.Revocation:
+    async def _remember_all(self, renewed: Sequence[dict[str, str | int]]) -> list[None]:
+        await self._calls.writing(lambda connection: connection.execute(_REMEMBER, renewed))
+        return [None] * len(renewed)
+
+    async def _in_time(self, answer: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._config.check_timeout_s):
+                return await answer
+        except TimeoutError:
+            raise DatabaseUnavailable("timeout") from None
+
+    def _revoke(
+        self, session: orm.Session, request: pb.RevokeRequest, kind: pb.RevocationKind, by: str
+    ) -> pb.Revocation:
         wanted = {"customer_id": request.customer_id, "esn": request.esn}
         newest = session.scalar(_NEWEST_OF_DEVICE if kind == pb.DEVICE else _NEWEST_OF_CUSTOMER, wanted)
         # Read once the transaction has begun, so that ids and times are in the order of the transactions.

@@ -21,7 +21,7 @@ class DatabaseUnavailable(Exception):  # noqa: N818 - what it is, not that it is
 
 
 class DatabaseCalls:
-    """The transactions of a `Database`, awaited for `timeout_s` if that is given. Each raises DatabaseUnavailable."""
+    """The transactions of a `Database`, awaited. Each raises DatabaseUnavailable."""
 
     def __init__(self, database: Database, config: DatabaseConfig) -> None:
         self._database = database
@@ -29,17 +29,17 @@ class DatabaseCalls:
         self._timeout_s = 2 * config.timeout_s
         self._threads = ThreadPoolExecutor(max_workers=config.connections, thread_name_prefix="database")
 
-    async def reading(self, call: Callable[[Connection], T], timeout_s: float | None = None) -> T:
+    async def reading(self, call: Callable[[Connection], T]) -> T:
         """Return what `call` reads."""
-        return await self._run(self._database.reading, call, timeout_s)
+        return await self._run(self._database.reading, call)
 
-    async def writing(self, call: Callable[[Connection], T], timeout_s: float | None = None) -> T:
+    async def writing(self, call: Callable[[Connection], T]) -> T:
         """Make a change of one statement."""
-        return await self._run(self._database.writing, call, timeout_s)
+        return await self._run(self._database.writing, call)
 
-    async def exclusive(self, call: Callable[[Session], T], timeout_s: float | None = None) -> T:
+    async def exclusive(self, call: Callable[[Session], T]) -> T:
         """Make a change that depends on what is there."""
-        return await self._run(self._database.exclusive, call, timeout_s)
+        return await self._run(self._database.exclusive, call)
 
     def close(self) -> None:
         """Wait for the calls under way, then close the database."""
@@ -50,14 +50,13 @@ class DatabaseCalls:
         self,
         transaction: Callable[[], AbstractContextManager[BegunT]],
         call: Callable[[BegunT], T],
-        timeout_s: float | None,
     ) -> T:
         def work() -> T:
             with transaction() as begun:
                 return call(begun)
 
         try:
-            async with asyncio.timeout(timeout_s or self._timeout_s):
+            async with asyncio.timeout(self._timeout_s):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except TimeoutError:
             raise DatabaseUnavailable("timeout") from None

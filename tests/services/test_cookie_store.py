@@ -18,7 +18,7 @@ from services.cookie.config import Revocations
 from services.cookie.issuing import Issuer
 from services.cookie.renewal import Renewal, Renewer, fresh_nonces
 from services.cookie.revocation import Revoked, kind_of
-from services.cookie.store import MAX_PAGE, MIGRATIONS, Store
+from services.cookie.store import MAX_PAGE, MIGRATIONS, REVOKED, Store
 from services.cookie.subscriber import Membership, Standing
 from services.kit.database import Database, DatabaseConfig
 from services.kit.database_calls import DatabaseCalls, DatabaseUnavailable
@@ -275,13 +275,30 @@ async def test_many_logouts_of_one_customer_do_not_slow_a_renewal(store: Store, 
         database_url,
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) "
         "INSERT INTO revocations SELECT i, 2, 3, 1, 'session-' || i, '', '', 5, 'edge' FROM n",
+        "ANALYZE",
     )
-    plan = "EXPLAIN QUERY PLAN" if database_url.startswith("sqlite") else "EXPLAIN"
-    run(database_url, "ANALYZE")
-    query = "SELECT max(revoked_at) FROM revocations WHERE customer_id = 1 AND session_id = ''"
-    assert "revocations_of_a_session" in str(rows(database_url, f"{plan} {query}"))
+    sqlite = database_url.startswith("sqlite")
+    with connected(database_url) as connection:
+        wanted = REVOKED.params(customer_ids=[1, 2], session_ids=["", "session-7", "session-8"])
+        query = wanted.compile(connection, compile_kwargs={"literal_binds": True})
+        plan = connection.exec_driver_sql(f"{'EXPLAIN QUERY PLAN' if sqlite else 'EXPLAIN'} {query}").all()
+    looked_for = "(customer_id=? AND session_id=?)" if sqlite else "AND ((session_id)::text = ANY"
+    assert looked_for in str(plan)
     assert await store.revoked(1, "session-7", "ESN") == Revoked(session=True)
     assert await store.revoked(1, "session-0", "ESN") == Revoked()
+
+
+async def test_what_is_asked_together_is_answered_to_each_for_itself(store: Store) -> None:
+    await revoke(store, pb.SIGN_OUT_EVERYWHERE, 1)
+    await revoke(store, pb.LOGOUT, 2, session_id="out")
+    await revoke(store, pb.DEVICE_REMOVED, 3, esn="LOST")
+    kept = (await revoke(store, pb.PASSWORD_CHANGED, 4, except_session_id="mine")).revoked_at
+    asked = [(customer, session, esn) for customer in range(6) for session in ("out", "mine") for esn in ("LOST", "")]
+    answers = await asyncio.gather(*(store.revoked(*each) for each in asked * 10))
+    for (customer, session, esn), revoked in zip(asked * 10, answers, strict=True):
+        over = customer == 1 or (customer, session) in {(2, "out"), (4, "out")} or (customer, esn) == (3, "LOST")
+        assert revoked.covers(int(START)) is over, (customer, session, esn)
+        assert (revoked.newest == kept) is (customer in {1, 4} or (customer, esn) == (3, "LOST"))
 
 
 @dataclass(slots=True)

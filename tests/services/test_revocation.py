@@ -301,9 +301,17 @@ async def test_a_service_that_ends_lets_its_followers_have_their_answer(
     directory = tmp_path_factory.mktemp("ending")
     async with cookies_running(cookies.kms, subscribers.url, directory, cookies.database_url) as ending:
         start = (await ending.feed()).cursor
-        following = asyncio.create_task(ending.feed(start, wait_s=60))
-        await ending.feed(start)  # the one before is in
+        host, port = ending.process.address.split(":")
+        answers, asking = await asyncio.open_connection(host, int(port))
+        head = f"Host: {host}\r\nAuthorization: Bearer {cookies.kms.token('edge')}\r\n\r\n"
+        # Answered once, the connection is there; what is then sent on it is read before what others send later.
+        asking.write(f"GET /health HTTP/1.1\r\n{head}".encode())
+        await answers.readuntil(b'{"status": "ok"}')
+        asking.write(f"GET /v1/revocations?after={start}&wait_s=60 HTTP/1.1\r\n{head}".encode())
+        await ending.feed(start)
         started = time.monotonic()
         assert await ending.process.stop() == 0
-        assert list((await following).revocations) == []
+        assert (await answers.readline()).startswith(b"HTTP/1.1 200 ")
         assert time.monotonic() - started < 4
+        asking.close()
+        await asking.wait_closed()
