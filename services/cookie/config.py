@@ -45,7 +45,6 @@ class Revocations(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    overlap_s: Annotated[int, Field(ge=1, le=MAX_LIFE_S)] = 600
     keep_s: Annotated[int, Field(ge=MAX_LIFE_S)] = 34_560_000
     feed_s: Annotated[int, Field(ge=MAX_LIFE_S)] = 90_000
     margin_s: Annotated[int, Field(ge=1, le=30)] = 5
