@@ -56,12 +56,17 @@ class OriginGuard:
             permit ^= _NO_PLACE
         return permit
 
-    def answered(self, permit: int, seconds: float, *, working: bool) -> None:
-        """Give a permit back: an answer began after so many seconds, one of a `working` origin or not."""
+    def answered(self, permit: int, seconds: float, *, working: bool, telling: bool = True) -> None:
+        """Give a permit back: an answer began after so many seconds, one of a `working` origin or not.
+
+        Without `telling`, they say nothing about how many requests the origin can do with.
+        """
         if permit & _NO_PLACE:  # the origin has not waited for the end: how long it took says nothing
             permit, seconds = permit ^ _NO_PLACE, 0.0
-        else:
+        elif telling:
             self.limit.release(seconds, dropped=False)
+        else:
+            self.limit.forget()
         if working:
             self.breaker.succeeded(permit, seconds)
         else:

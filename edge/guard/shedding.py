@@ -5,6 +5,10 @@ loop, requests in flight, processor time), smoothed so that one long call sheds 
 the score in which the rejected share of its requests rises with the cube, from none at its beginning to all at its
 end, so that shedding sets in gently and a less important class is all but gone when the next one begins. After
 "Keeping Netflix Reliable Using Prioritized Load Shedding".
+
+A score that is smoothed comes too late for what piles up within one turn of the loop. So a decision also looks at how
+late the loop is at that moment: that alone sheds what is best-effort or less, at once, and nothing that is more. Where
+the processor is busy all the time, lateness is a queue, and a little of it is enough.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +25,11 @@ PARTS: Final = ("loop_lag", "in_flight", "cpu")
 _HALF_LIFE_S: Final = 0.35
 _MOST_AT_ONCE: Final = 0.7
 """What one measurement counts at most, however long it took: one long call sheds no degraded request."""
+_MOST_BY_LATENESS: Final = 0.8
+"""The score that a moment's lateness comes to at most: it sheds no degraded request either."""
+_BUSY: Final = 0.5
+"""The part of the processor from which on lateness counts `_BUSY_FACTOR` times: busy for 85 % of the time."""
+_BUSY_FACTOR: Final = 5.0
 
 
 def rejected_share(score: float, priority: int) -> float:
@@ -47,21 +56,35 @@ class Shedding:
         """Say at which lateness in seconds, requests in flight and share of a core a part counts as full."""
         self._limits = (max_lag_s, float(max_in_flight), max_cpu_share)
 
-    def sample(self, elapsed_s: float, lag_s: float, in_flight: int, cpu_share: float) -> None:
+    def sample(self, elapsed_s: float, in_flight: int, cpu_share: float) -> None:
         """Take the measurements of `elapsed_s`; call it a few times a second."""
-        max_lag_s, max_in_flight, max_cpu_share = self._limits
+        _, max_in_flight, max_cpu_share = self._limits
         busy = min(cpu_share / max_cpu_share, 1.0)
-        now = (min(lag_s / max_lag_s, 1.0), min(in_flight / max_in_flight, 1.0), busy**3 * CPU_CEILING)
+        self._take(1, elapsed_s, min(in_flight / max_in_flight, 1.0))
+        self._take(2, elapsed_s, busy**3 * CPU_CEILING)
+        self._decide()
+
+    def sample_lag(self, elapsed_s: float, lag_s: float) -> None:
+        """Take how late the event loop was after `elapsed_s`; call it more often."""
+        self._take(0, elapsed_s, min(lag_s / self._limits[0], 1.0))
+        self._decide()
+
+    def _take(self, part: int, elapsed_s: float, value: float) -> None:
         weight = min(1.0 - 0.5 ** (elapsed_s / _HALF_LIFE_S), _MOST_AT_ONCE)
-        for index, value in enumerate(now):
-            self.parts[index] += (value - self.parts[index]) * weight
+        self.parts[part] += (value - self.parts[part]) * weight
+
+    def _decide(self) -> None:
         self.score = max(self.parts)
         self._shares = [rejected_share(self.score, priority) for priority in range(len(Priority))]
         self.shed_from = next((index for index, share in enumerate(self._shares) if share), NOTHING_SHED)
 
-    def rejects(self, priority: int) -> bool:
-        """Decide for one request."""
-        return self._random() < self._shares[priority]
+    def rejects(self, priority: int, late_s: float = 0.0) -> bool:
+        """Decide for one request; the loop is late by so many seconds now."""
+        share = self._shares[priority]
+        if late_s > 0.0:
+            late = late_s / self._limits[0] * (_BUSY_FACTOR if self.parts[2] >= _BUSY else 1.0)
+            share = max(share, rejected_share(min(late, 1.0) * _MOST_BY_LATENESS, priority))
+        return share > 0.0 and self._random() < share
 
     def __repr__(self) -> str:
         return f"Shedding(score {self.score:.2f}, shed from {self.shed_from})"

@@ -305,6 +305,12 @@ class Downstream(asyncio.Protocol):
                 self._continue_later(data)
                 break
             else:
+                if self._worker.shedding and self._reader.idle:
+                    answer = self._worker.reject(self, data)
+                    if answer:
+                        self.write(answer)
+                        self._deadline = 0.0
+                        break
                 try:
                     read = self._reader.feed(data)
                 except BadRequestError as error:

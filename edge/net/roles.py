@@ -65,6 +65,7 @@ class Worker(Protocol):
     min_response_bytes_per_s: int
     write_buffer_bytes: int
     draining: bool
+    shedding: bool
     clock: Callable[[], float]
     connections: set["Downstream"]
 
@@ -78,6 +79,10 @@ class Worker(Protocol):
 
     def open(self, connection: "Downstream", head: RequestHead) -> StreamHandler:
         """Return a handler for a request."""
+        ...
+
+    def reject(self, connection: "Downstream", data: bytes) -> bytes:
+        """While `shedding`: return the answer to what came, if it is one request that is shed; else nothing."""
         ...
 
     def soon(self, callback: Callable[[], None]) -> None:

@@ -43,7 +43,7 @@ class Answering(Ending):
         permit, self._permit = self._permit, 0
         if permit:
             working = head.status < 500
-            self._guard.answered(permit, now - self._asked_at, working=working)
+            self._guard.answered(permit, now - self._asked_at, working=working, telling=not self._context.late)
             self._answered_under = permit if working else 0
             self._end_retry("answered")
         response = self.exchange.response = Response(head.status, head.headers)

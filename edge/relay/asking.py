@@ -8,7 +8,7 @@ twice is sent again: docs/resilience.md, "Retries".
 from typing import Final
 
 from edge.contract.reasons import Reason
-from edge.guard.origin import UNAVAILABLE
+from edge.guard.origin import OVERLOADED, UNAVAILABLE
 from edge.http1 import write
 from edge.net.upstream import Upstream
 from edge.relay.answering import Answering
@@ -61,7 +61,10 @@ class Asking(Answering):
         return self._guard.admit_sending(self.exchange.route.priority)
 
     def _turn_away(self, refusal: int) -> None:
-        reason = Reason.ORIGIN_UNAVAILABLE if refusal == UNAVAILABLE else Reason.ORIGIN_OVERLOADED
+        reason = Reason.ORIGIN_UNAVAILABLE
+        if refusal == OVERLOADED:
+            reason = Reason.ORIGIN_OVERLOADED
+            self._context.origin_full = True  # those that follow are refused on their heads
         self._retry_after_s = self._guard.breaker.retry_after_s
         self._fail(503, reason, self.exchange.route.origin)
 

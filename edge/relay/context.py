@@ -65,4 +65,8 @@ class Context:
     draining: bool = False
     waiting: int = 0
     """Requests that wait for their answer with nothing more to come from their device: counted by each sweep."""
+    late: bool = False
+    """Whether the loop was late of late: how long answers take then says more about this worker than about origins."""
+    origin_full: bool = False
+    """Whether a request was turned away of late because its origin had no place for it."""
     drain_ends_at: float = inf  # on `clock`

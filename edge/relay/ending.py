@@ -62,7 +62,9 @@ class Ending(ABC):
         "exchange",
     )
 
-    def __init__(self, context: Context, downstream: Downstream, head: RequestHead, exchange: Exchange) -> None:
+    def __init__(
+        self, context: Context, downstream: Downstream, head: RequestHead, exchange: Exchange, now: float
+    ) -> None:
         self._context = context
         self._downstream = downstream
         self._head = head
@@ -84,7 +86,7 @@ class Ending(ABC):
         self._out: list[bytes] = []
         self._outcome = "ok"
         self._resume_at = 0  # where a chain goes on once a filter has the body it asked for
-        self._started = self._progress_at = context.clock()
+        self._started = self._progress_at = now
         self._sent_at = self._asked_at = self._answered_at = self._written_at = 0.0
         self._progress = self._progress_seen = 0
         self._keep_alive = self._origin_erred = self._retrying = False

@@ -18,7 +18,7 @@ from edge.guard.shedding import NOTHING_SHED
 from edge.http1 import write
 from edge.http1.errors import BadRequestError
 from edge.http1.limits import HeadLimits
-from edge.http1.request import RequestHead
+from edge.http1.request import RequestHead, RequestReader, plain_request
 from edge.http1.target import Target, check_target, normalise_target
 from edge.net.client_certificate import client_certificate
 from edge.net.downstream import Downstream
@@ -33,7 +33,7 @@ from edge.relay.load import Load
 from edge.relay.problem import problem_response, whole
 from edge.relay.refusal import EarlyRefusal
 from edge.relay.relay import Relay
-from edge.relay.shed import OVERLOADED, TOO_MANY, Shed
+from edge.relay.shed import ORIGIN_OVERLOADED, OVERLOADED, TOO_MANY, Prepared, Shed
 from edge.relay.upgrade import UpgradeRelay
 from edge.telemetry.metrics import WorkerMetrics, count
 from edge.telemetry.telemetry import Telemetry
@@ -43,11 +43,14 @@ from edge.upstream.tls import OriginTls
 from edge.upstream.watch import OriginWatch
 
 SWEEP_INTERVAL_S = 0.25
+PULSE_S, SHEDDING_PULSE_S = 0.025, 0.01
 IDLE_GRACE_S = 2.0  # of a drain
 
 _OTHER_DESCRIPTORS = 128  # of services, log, control channel, certificates being read, libraries
 _MAX_KNOWN_TARGETS = 4096
 _MAX_KNOWN_TARGET_BYTES = 256
+_MAX_SHEDDABLE = 1024
+_LATE_S = 0.01
 _PRIORITY_NAMES = tuple(priority.name.lower() for priority in Priority)
 _ROUTE_STATUS = {Reason.NO_ROUTE: 404, Reason.METHOD_NOT_ALLOWED: 405, Reason.AMBIGUOUS_PATH: 400}
 
@@ -86,9 +89,13 @@ class Engine:
         self.arriving: WeakSet[object] = WeakSet()
         self._emptied = asyncio.Event()
         self._close_after_idle_s = self._arrived_by = inf  # once the door is closed
-        self._sweeper: asyncio.TimerHandle | None = None
-        self.load = Load(SWEEP_INTERVAL_S, clock)
+        self._pulser: asyncio.TimerHandle | None = None
+        self._due = clock() + SWEEP_INTERVAL_S  # of the next pulse: what comes later finds the loop late
+        self._seen_at = 0.0
+        self.load = Load(clock)
         self._shed = 0
+        self._let_in = False
+        self.shedding = False
         self._descriptors = descriptors
         self._admission = Admission(self.connections, telemetry.dropped)
         self._contexts: WeakSet[Context] = WeakSet()  # those that an exchange or this engine still holds
@@ -151,9 +158,11 @@ class Engine:
         self._routes = snapshot.routes
         self._known_targets: dict[tuple[bytes, bytes, bytes], tuple[Target, Route]] = {}
         self._plain_is_secure = snapshot.listener.local_plain_http
+        self._sheddable: dict[tuple[bytes, bytes], Route | None] = {}
         self._limits_requests = self._counts_requests = snapshot.limits.max_requests_per_client_per_s is not None
         self._admission.limit(snapshot, self._connections_within(snapshot))
-        self._shed_from: int = NOTHING_SHED  # until the next sweep
+        self._sheds = snapshot.shedding.enabled
+        self._shed_from: int = NOTHING_SHED  # until the next pulse
         self.load.limit(snapshot.shedding)
         # Read by connections; those that are open keep the limits that they began with.
         self.limits = _head_limits(snapshot)
@@ -270,8 +279,9 @@ class Engine:
         if target.authority is not None and target.authority.lower() != head.authority:
             error = BadRequestError(400, Reason.BAD_HOST, "absolute-form differs from Host")
             return EarlyRefusal(self, connection, head, error)
-        if self._counts_requests:
-            rejection = self._rejection(connection, head, route)
+        now = self.clock()
+        if now > self._due or self._counts_requests:
+            rejection = self._rejection(connection, head, route, now)
             if rejection is not None:
                 return rejection
         request = Request(
@@ -292,28 +302,80 @@ class Engine:
             for protocol in head.upgrade:
                 if protocol in route.upgrade.protocols:
                     return UpgradeRelay(
-                        self._context, connection, head, exchange, protocol=protocol, policy=route.upgrade
+                        self._context, connection, head, exchange, now, protocol=protocol, policy=route.upgrade
                     )
-        return Relay(self._context, connection, head, exchange)
+        return Relay(self._context, connection, head, exchange, now)
 
-    def _rejection(self, connection: Downstream, head: RequestHead, route: Route) -> Shed | None:
-        """Count a request of the connection's client; return the answer if it is too much, of this client or of all.
+    def reject(self, connection: Downstream, data: bytes) -> bytes:
+        """While `shedding`: return the answer to what came, if it is one request that is shed; else nothing.
+
+        What a rejection costs decides how much is served, so it is recognised by what precedes the query and by its
+        field section, without parsing either.
+        """
+        self._let_in = False
+        key = None if self.draining or self._limits_requests else plain_request(data, self.limits.max_target_bytes)
+        if key is None:
+            return b""
+        try:
+            route = self._sheddable[key]
+        except KeyError:
+            route = self._learn(key)
+        if route is None:
+            return b""
+        answer = self._refusal(connection, route, self.clock())
+        if answer is None:
+            self._let_in = True
+            return b""
+        return answer.whole
+
+    def _learn(self, key: tuple[bytes, bytes]) -> Route | None:
+        """Return the route of all requests like this one; None for those that are to be read, whatever the load."""
+        route = None
+        with contextlib.suppress(BadRequestError):
+            read = RequestReader(self.limits).feed(key[0] + b" HTTP/1.1" + key[1])
+            if read is not None and read[0].keep_alive and read[0].method != b"HEAD" and b"://" not in key[0]:
+                found = self._find_route(read[0])
+                route = None if isinstance(found, BadRequestError) else found[1]
+        if len(self._sheddable) >= _MAX_SHEDDABLE:
+            self._sheddable.clear()
+        self._sheddable[key] = route
+        return route
+
+    def _rejection(self, connection: Downstream, head: RequestHead, route: Route, now: float) -> Shed | None:
+        """Count a request of the connection's client; return the answer if it is too much, of this client or of all."""
+        if self._let_in:
+            self._let_in = False
+            return None
+        client = connection.client
+        if self._limits_requests and client is not None and client.left <= 0:
+            client.left -= 1
+            self._telemetry.too_many_requests(route.id)
+            return Shed(connection, head, TOO_MANY, draining=self.draining)
+        answer = self._refusal(connection, route, now)
+        return None if answer is None else Shed(connection, head, answer, draining=self.draining)
+
+    def _refusal(self, connection: Downstream, route: Route, now: float) -> Prepared | None:
+        """Count a request as one of its client; return the answer if it is not to be served.
 
         A client that takes more than its share of an overloaded worker is served as if what it asks for were bulk.
         """
-        priority, client = route.priority, connection.client
+        priority, client, late_s = route.priority, connection.client, now - self._due
         if client is not None:
             client.left -= 1
             if client.left < 0:
-                if self._limits_requests:
-                    self._telemetry.too_many_requests(route.id)
-                    return Shed(connection, head, TOO_MANY, draining=self.draining)
                 priority = Priority.BULK
-        if priority < self._shed_from or not self.load.shedding.rejects(priority):
-            return None
-        self._shed += 1
-        self._telemetry.shed(route.id, _PRIORITY_NAMES[route.priority], noisy=priority is not route.priority)
-        return Shed(connection, head, OVERLOADED[self._shed % len(OVERLOADED)], draining=self.draining)
+        if late_s > 0.0:
+            self._seen_at = now  # the loop does turn
+            self._counts_requests = self.shedding = self._sheds or self._counts_requests  # until the next pulse
+        asked = self._sheds and (late_s > 0.0 or priority >= self._shed_from)
+        if asked and self.load.shedding.rejects(priority, late_s):
+            self._shed += 1
+            self._telemetry.shed(route.id, _PRIORITY_NAMES[route.priority], noisy=priority is not route.priority)
+            return OVERLOADED[self._shed % len(OVERLOADED)]
+        if self._context.origin_full and not self._context.guards[route.origin].limit.has_room(priority):
+            self._telemetry.origin_full(route.id, route.origin)
+            return ORIGIN_OVERLOADED
+        return None
 
     def _find_route(self, head: RequestHead) -> tuple[Target, Route] | BadRequestError:
         target = check_target(head.target)
@@ -376,15 +438,30 @@ class Engine:
     def start(self) -> None:
         """Start the sweep that keeps every deadline, and the watch over origins."""
         self._watch.start()
+        self._seen_at = self.clock()
         self.load.start()
-        self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+        self._pulse_again()
 
-    def _sweep(self) -> None:
-        now = self.clock()
+    def _pulse_again(self) -> None:
+        pulse_s = SHEDDING_PULSE_S if self.shedding else PULSE_S
+        self._due = self.clock() + pulse_s
+        self._pulser = self._loop.call_later(pulse_s, self._pulse)
+
+    def _pulse(self) -> None:
+        now = self._seen_at = self.clock()
         try:
-            self._keep_deadlines(now)
+            self.load.pulse(now, self._due)
+            if now - self.load.swept_at >= SWEEP_INTERVAL_S:
+                self._keep_deadlines(now)
+            self._shed_from = self.load.shed_from
+            context = self._context
+            context.late = now - self._due > _LATE_S
+            if context.origin_full:
+                context.origin_full = any(not each.limit.has_room(Priority.BULK) for each in context.guards.values())
+            self.shedding = self._shed_from < NOTHING_SHED or context.origin_full
+            self._counts_requests = self.shedding or self._limits_requests
         finally:
-            self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+            self._pulse_again()
 
     def _keep_deadlines(self, now: float) -> None:
         for context in self._contexts:
@@ -407,10 +484,8 @@ class Engine:
         if self.draining:
             self._note_emptied()  # what was arriving may have gone without a word
         self._telemetry.sweep()
-        self._shed_from = self.load.measure(now, sum(context.waiting for context in self._contexts))
-        overloaded = self._shed_from < NOTHING_SHED
-        self._counts_requests = overloaded or self._limits_requests
-        self._admission.sweep(now, SWEEP_INTERVAL_S, overloaded=overloaded)
+        self.load.sweep(now, sum(context.waiting for context in self._contexts))
+        self._admission.sweep(now, SWEEP_INTERVAL_S, overloaded=self.load.shed_from < NOTHING_SHED)
 
     def _close_if_unused(self, pool: OriginPool) -> None:
         """Close a replaced pool after the last of the exchanges that began with it."""
@@ -421,8 +496,8 @@ class Engine:
 
     @property
     def turn(self) -> float:
-        """What changes with every sweep, for the watchdog's thread to see."""
-        return self.load.swept_at
+        """What changes as long as the loop turns, for the watchdog's thread to see."""
+        return self._seen_at
 
     @property
     def running_filter(self) -> str:
@@ -477,8 +552,8 @@ class Engine:
 
     async def close(self) -> None:
         """Break off what is left."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        if self._pulser is not None:
+            self._pulser.cancel()
         await self._watch.close()
         for connection in tuple(self.connections):
             connection.reset()

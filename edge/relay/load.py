@@ -1,4 +1,4 @@
-"""What a worker measures of itself for load shedding, once per sweep."""
+"""What a worker measures of itself for load shedding."""
 
 import time
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from edge.control.edge_file import Shedding as Settings
 from edge.guard.shedding import NOTHING_SHED, Shedding
 
 _SCHEDSTAT: Final = Path("/proc/thread-self/schedstat")
+MIN_SWEEP_S: Final = 0.1
 
 
 def busy_s() -> float:
@@ -26,13 +27,12 @@ def busy_s() -> float:
 
 
 class Load:
-    """Measures the lateness of sweeps and how busy it was between them. `clock` tells monotonic seconds."""
+    """Measures how late the loop is, at every pulse, and how busy it was, at every sweep."""
 
-    def __init__(self, interval_s: float, clock: Callable[[], float]) -> None:
-        self._interval_s = interval_s
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._enabled = True
-        self.swept_at = self._due = self._busy_s = 0.0
+        self.swept_at = self._pulsed_at = self._busy_s = 0.0
         self.shedding = Shedding(random)
 
     def limit(self, settings: Settings) -> None:
@@ -41,15 +41,23 @@ class Load:
         self.shedding.limit(settings.max_loop_lag_s, settings.max_in_flight, settings.max_cpu_share)
 
     def start(self) -> None:
-        """Begin: the first sweep is an interval away."""
-        self.swept_at, self._busy_s = self._clock(), busy_s()
-        self._due = self.swept_at + self._interval_s
+        """Begin."""
+        self.swept_at = self._pulsed_at = self._clock()
+        self._busy_s = busy_s()
 
-    def measure(self, now: float, in_flight: int) -> int:
-        """Take what a sweep that began at `now` has seen; return the most important priority to shed from."""
+    def pulse(self, now: float, due: float) -> None:
+        """Take how late a pulse is that was `due` then."""
+        self.shedding.sample_lag(max(now - self._pulsed_at, 0.0), max(now - due, 0.0))
+        self._pulsed_at = now
+
+    def sweep(self, now: float, in_flight: int) -> None:
+        """Take what a sweep that began at `now` has seen."""
         busy = busy_s()
-        elapsed_s = max(now - self.swept_at, self._interval_s)
-        self.shedding.sample(elapsed_s, max(now - self._due, 0.0), in_flight, (busy - self._busy_s) / elapsed_s)
+        elapsed_s = max(now - self.swept_at, MIN_SWEEP_S)
+        self.shedding.sample(elapsed_s, in_flight, (busy - self._busy_s) / elapsed_s)
         self.swept_at, self._busy_s = now, busy
-        self._due = self._clock() + self._interval_s
+
+    @property
+    def shed_from(self) -> int:
+        """The most important priority of which anything is shed now."""
         return self.shedding.shed_from if self._enabled else NOTHING_SHED

@@ -33,6 +33,7 @@ class Prepared:
 
 OVERLOADED: Final = tuple(Prepared(b"503 Service Unavailable", Reason.OVERLOADED, seconds) for seconds in (1, 2, 3))
 """To be given in turn, lest all that were rejected come back in the same second."""
+ORIGIN_OVERLOADED: Final = Prepared(b"503 Service Unavailable", Reason.ORIGIN_OVERLOADED, 1)
 TOO_MANY: Final = Prepared(b"429 Too Many Requests", Reason.TOO_MANY_REQUESTS, 1)
 
 

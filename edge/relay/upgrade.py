@@ -40,11 +40,12 @@ class UpgradeRelay(Relay):
         downstream: Downstream,
         head: RequestHead,
         exchange: Exchange,
+        now: float,
         *,
         protocol: bytes,
         policy: UpgradePolicy,
     ) -> None:
-        super().__init__(context, downstream, head, exchange)
+        super().__init__(context, downstream, head, exchange, now)
         self._protocol = protocol
         self._policy = policy
         self._switched = False  # the origin has sent a 101

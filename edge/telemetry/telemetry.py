@@ -94,6 +94,11 @@ class Telemetry:
         count(self.metrics.requests, (route, 503, "shed"))
         count(self.metrics.refusals, (Reason.OVERLOADED, "noisy" if noisy else priority))
 
+    def origin_full(self, route: str, origin: str) -> None:
+        """Count a request that its origin has no place for; no line is written, as for one that is shed."""
+        count(self.metrics.requests, (route, 503, "shed"))
+        count(self.metrics.refusals, (Reason.ORIGIN_OVERLOADED, origin))
+
     def too_many_requests(self, route: str) -> None:
         """Count a request of a client that has made as many as it may; no line is written, as for one that is shed."""
         count(self.metrics.requests, (route, 429, "shed"))

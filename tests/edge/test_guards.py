@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import json
 import random
 from collections.abc import AsyncIterator
 
@@ -466,7 +467,8 @@ async def test_b4_what_comes_beyond_the_limit_is_a_503_at_once() -> None:
         await until(lambda: held(edge) == 2)
         for _ in range(10):
             answer = await client.ask(get())
-            assert (answer.status, problem(answer)["reason"]) == (503, "origin_overloaded")
+            # Some are refused on their heads, and have no request id: nothing was begun.
+            assert (answer.status, json.loads(answer.body)["reason"]) == (503, "origin_overloaded")
             assert answer.all(b"retry-after") == [b"1"]
         assert len(origin.connections) == 2
         waiting.reset()
@@ -529,7 +531,7 @@ async def test_l1_the_critical_have_the_last_places_of_an_origin() -> None:
                 waiting, before = await stack.enter_async_context(connected(edge.port)), held(edge)
                 await waiting.send(get(target))
                 await until(lambda before=before: held(edge) > before)  # type: ignore[misc]
-            assert problem(await client.ask(get(target)))["reason"] == "origin_overloaded"
+            assert json.loads((await client.ask(get(target))).body)["reason"] == "origin_overloaded"
 
 
 async def test_the_metrics_tell_states_limits_and_what_is_in_flight() -> None:

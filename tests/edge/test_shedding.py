@@ -1,6 +1,7 @@
 """Overload on a real socket: what is not important is answered on its head alone, what is goes on."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator
@@ -8,11 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from edge.contract.exchange import Exchange
+from edge.contract.filters import CONTINUE, Verdict
 from edge.guard.shedding import NOTHING_SHED, PARTS
 from edge.relay.load import busy_s
-from tests.edge.raw import OriginConnection, connected, get, ok, raw_origin, request, until
+from tests.edge.raw import OriginConnection, answering, connected, get, ok, raw_origin, request, until
 from tests.edge.running import RunningEdge, running_edge
 from tests.edge.test_admission import from_address
+from tests.edge.test_filters_contract import Inbound, with_inbound
 
 PRIORITIES = (
     "routes.account.priority=critical",
@@ -99,6 +103,86 @@ async def test_a_rejection_is_well_framed_for_every_kind_of_request(asked: bytes
             assert await client.rest() == b""
         else:
             assert (await client.ask(get(BULK))).status == 503
+
+
+async def test_l1_a_rejection_is_the_same_whether_its_request_was_read_or_recognised() -> None:
+    async with overloaded() as (edge, _), connected(edge.port) as client:
+        seen = set()
+        for number in range(8):
+            answer = await client.ask(get(b"/echo?number=%d" % number))
+            seen.add((answer.status, answer.body, *(each for each in answer.headers if each[0] != b"retry-after")))
+        assert len(seen) == 1
+        assert edge.metrics.refusals == {("overloaded", "bulk"): 8}
+        assert edge.metrics.requests == {("echo", 503, "shed"): 8}
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (b"GET /echo?a b HTTP/1.1\r\nHost: edge.test\r\n\r\n", 400),
+        (b"GET /echo?a\x00b HTTP/1.1\r\nHost: edge.test\r\n\r\n", 400),
+        (b"GET /echo?a HTTP/1.2\r\nHost: edge.test\r\n\r\n", 400),
+        (b"GET /echo?" + 9000 * b"a" + b" HTTP/1.1\r\nHost: edge.test\r\n\r\n", 414),
+        (b"GET /echo/../echo?a HTTP/1.1\r\nHost: edge.test\r\n\r\n", 400),
+        (b"HEAD /echo?a HTTP/1.1\r\nHost: edge.test\r\n\r\n", 503),
+    ],
+)
+async def test_what_looks_like_a_request_that_is_shed_is_read(asked: bytes, status: int) -> None:
+    """Its field section is known, and so is what the rest of it looks like."""
+    async with overloaded() as (edge, _), connected(edge.port) as client:
+        for _ in range(3):
+            assert (await client.ask(b"GET /echo?a HTTP/1.1\r\nHost: edge.test\r\n\r\n")).status == 503
+        assert (await client.ask(asked)).status in {status, 505 if status == 400 else status}
+
+
+async def test_rejections_of_pipelined_requests_come_in_order_however_these_are_cut() -> None:
+    async with overloaded() as (edge, _), connected(edge.port) as client:
+        together = get(b"/echo?1") + get(b"/echo?2") + get(b"/browse?3") + get(b"/echo?4")
+        for cut in (len(together), 7, 1):
+            for start in range(0, len(together), cut):
+                await client.send(together[start : start + cut])
+            answers = [await client.response() for _ in range(4)]
+            assert [answer.status for answer in answers] == [503] * 4
+            waits = [int(answer.get(b"retry-after") or 0) for answer in answers]
+            assert [after - before for before, after in itertools.pairwise(waits)].count(1) >= 2
+        assert edge.metrics.refusals == {("overloaded", "bulk"): 9, ("overloaded", "best_effort"): 3}
+
+
+async def test_l1_what_waits_behind_a_long_turn_of_the_loop_is_shed_at_once() -> None:
+    """The score is an old one by then; how late the loop is at this moment is seen at each head."""
+
+    def slow(exchange: Exchange) -> Verdict:
+        if exchange.request.target == b"/account?slow":
+            time.sleep(0.5)  # in the loop, on purpose
+        return CONTINUE
+
+    async with AsyncExitStack() as stack:
+        origin = await stack.enter_async_context(raw_origin(answering(ok())))
+        change = with_inbound(Inbound(slow))
+        edge = await stack.enter_async_context(running_edge(origin.address, *PRIORITIES, change=change))
+        clients = [await stack.enter_async_context(connected(edge.port)) for _ in range(5)]
+        targets = (b"/account?slow", BULK, BEST_EFFORT, DEGRADED, CRITICAL)
+        for client, target in zip(clients, targets, strict=True):
+            client.writer.write(get(target))  # all in one turn of the loop
+        assert edge.engine.load.shedding.shed_from == NOTHING_SHED
+        assert [(await client.response()).status for client in clients] == [200, 503, 503, 200, 200]
+
+
+async def test_l1_what_an_overloaded_origin_has_no_place_for_is_refused_on_its_head() -> None:
+    ten = [f"origins.api.concurrency_limit.{name}=10" for name in ("minimum", "initial", "maximum")]
+    async with overloaded("shedding.enabled=false", *ten, requests=9) as (edge, gate), connected(edge.port) as client:
+        before = edge.metrics.requests.get(("echo", 503, "shed"), 0)
+        assert (await client.ask(get(BULK))).status == 503  # after the chain has run
+        await until(lambda: edge.engine.shedding)
+        for number in range(5):
+            answer = await client.ask(get(b"/echo?number=%d" % number))
+            assert (answer.status, json.loads(answer.body)["reason"]) == (503, "origin_overloaded")
+            assert answer.get(b"retry-after") == b"1"
+        assert edge.metrics.requests["echo", 503, "shed"] == before + 5
+        assert (await client.ask(get(CRITICAL))).status == 200
+        gate.opened.set()
+        await until(lambda: not edge.engine.shedding)
+        assert (await client.ask(get(BULK))).status == 200
 
 
 async def test_what_was_shed_is_counted_by_priority_and_route() -> None:

@@ -20,11 +20,16 @@ def shedding(seed: int = 1) -> Shedding:
     return made
 
 
+def take(made: Shedding, elapsed_s: float, lag_s: float, in_flight: int, cpu_share: float) -> None:
+    made.sample_lag(elapsed_s, lag_s)
+    made.sample(elapsed_s, in_flight, cpu_share)
+
+
 def settled(lag_s: float = 0.0, in_flight: int = 0, cpu_share: float = 0.0) -> Shedding:
     """Return one that has seen the same load for long."""
     made = shedding()
     for _ in range(50):
-        made.sample(INTERVAL_S, lag_s, in_flight, cpu_share)
+        take(made, INTERVAL_S, lag_s, in_flight, cpu_share)
     return made
 
 
@@ -57,7 +62,7 @@ def test_the_share_rises_with_the_cube_of_the_way_through_the_band(priority: Pri
 def test_the_score_and_its_parts_stay_within_0_and_1(samples: list[tuple[float, int, float]]) -> None:
     made = shedding()
     for sample in samples:
-        made.sample(INTERVAL_S, *sample)
+        take(made, INTERVAL_S, *sample)
         assert all(0 <= part <= 1 for part in made.parts)
         assert made.score == max(made.parts)
 
@@ -66,7 +71,7 @@ def test_the_score_and_its_parts_stay_within_0_and_1(samples: list[tuple[float, 
 def test_what_is_more_important_than_shed_from_is_never_rejected(samples: list[tuple[float, int, float]]) -> None:
     made = shedding()
     for sample in samples:
-        made.sample(INTERVAL_S, *sample)
+        take(made, INTERVAL_S, *sample)
     for priority in Priority:
         if priority < made.shed_from:
             assert not any(made.rejects(priority) for _ in range(20))
@@ -79,17 +84,42 @@ def test_an_idle_worker_sheds_nothing() -> None:
 @pytest.mark.parametrize("lag_s", [0.5, 5.0, 60.0])
 def test_one_long_call_sheds_nothing_that_is_degraded_or_critical(lag_s: float) -> None:
     made = shedding()
-    made.sample(INTERVAL_S + lag_s, lag_s, 0, 1.0)
+    take(made, INTERVAL_S + lag_s, lag_s, 0, 1.0)
     assert made.shed_from > Priority.DEGRADED
     for _ in range(2):
-        made.sample(INTERVAL_S, 0.0, 0, 0.1)
+        take(made, INTERVAL_S, 0.0, 0, 0.1)
     assert made.shed_from == NOTHING_SHED
+
+
+@pytest.mark.parametrize("late_s", [0.1, 0.5, 60.0])
+def test_l1_a_loop_that_is_late_at_this_moment_sheds_at_once_what_is_not_degraded_or_critical(late_s: float) -> None:
+    made = shedding()
+    for priority in (Priority.BEST_EFFORT, Priority.BULK):
+        assert all(made.rejects(priority, late_s) for _ in range(100))
+        assert not any(made.rejects(priority) for _ in range(100))
+    for priority in (Priority.CRITICAL, Priority.DEGRADED):
+        assert not any(made.rejects(priority, late_s) for _ in range(100))
+
+
+def test_l1_where_the_processor_is_busy_all_the_time_a_little_lateness_is_enough() -> None:
+    idle, busy = shedding(), settled(cpu_share=0.9)
+    assert not any(idle.rejects(Priority.BEST_EFFORT, 0.02) for _ in range(100))
+    assert not any(busy.rejects(Priority.BEST_EFFORT) for _ in range(100))
+    assert all(busy.rejects(Priority.BEST_EFFORT, 0.02) for _ in range(100))
+    assert not any(busy.rejects(Priority.DEGRADED, 10.0) for _ in range(100))
+
+
+@given(st.floats(0, 10), st.sampled_from(Priority))
+def test_l1_lateness_never_admits_what_the_score_sheds(late_s: float, priority: Priority) -> None:
+    made = settled(1.0, 5000)
+    if priority is not Priority.CRITICAL:
+        assert made.rejects(priority, late_s)
 
 
 def test_l1_a_loop_that_is_late_each_time_sheds_after_two_sweeps() -> None:
     made = shedding()
     for _ in range(2):
-        made.sample(INTERVAL_S + 0.5, 0.5, 0, 1.0)
+        take(made, INTERVAL_S + 0.5, 0.5, 0, 1.0)
     assert made.shed_from <= Priority.DEGRADED
 
 
@@ -116,5 +146,5 @@ def test_what_is_rejected_is_the_share_that_the_score_asks_for() -> None:
 def test_shedding_ends_soon_after_the_load() -> None:
     made = settled(1.0, 5000, 1.0)
     for _ in range(8):  # two seconds
-        made.sample(INTERVAL_S, 0.0, 0, 0.1)
+        take(made, INTERVAL_S, 0.0, 0, 0.1)
     assert made.shed_from == NOTHING_SHED
