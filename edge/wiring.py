@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -218,8 +218,10 @@ def build_engine(
     return engine
 
 
-def watchdog(snapshot: Snapshot, engine: Engine, metrics: WorkerMetrics) -> Watchdog:
-    """Return what notices a blocked event loop, not yet started."""
+def watchdog(
+    snapshot: Snapshot, engine: Engine, metrics: WorkerMetrics, beat: Callable[[], None] | None = None
+) -> Watchdog:
+    """Return what notices a blocked event loop, not yet started; it calls `beat` as long as the loop turns."""
 
     def report(event: str, filter_id: str, place: str) -> None:
         if place:
@@ -232,6 +234,7 @@ def watchdog(snapshot: Snapshot, engine: Engine, metrics: WorkerMetrics) -> Watc
         turn=lambda: engine.turn,
         running=lambda: engine.running_filter,
         report=report,
+        beat=beat,
     )
 
     def counts(into: WorkerMetrics) -> None:

@@ -1,9 +1,11 @@
 """One worker process: serves the listening socket of its slot until it is told to drain.
 
-    python -m edge.worker --control-fd FD --listen-fd FD... [--slot N] --config DIR --var DIR [--set KEY=VALUE]...
+    python -m edge.worker --control-fd FD [--beat-fd FD] --listen-fd FD... [--slot N] --config DIR --var DIR
+        [--set KEY=VALUE]...
 
-It inherits a listening socket for each slot. Over the control channel it is told the texts of the config files, and,
-once it has all it needs to serve them, its slot. With `--slot` it takes that one and reads the files from disk.
+It inherits a listening socket for each slot. On `--beat-fd` a thread writes a byte now and then for as long as the
+event loop turns, however slowly. Over the control channel it is told the texts of the config files, and, once it has
+all it needs to serve them, its slot. With `--slot` it takes that one and reads the files from disk.
 
 Exit codes: 0 after a drain, or when told to end before serving; 2 for an invalid config, or one that names a file that
 cannot be used; 3 when the keys can't be had.
@@ -16,7 +18,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
 import structlog
 import uvloop
@@ -52,6 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--slot", type=int, help="which worker this is, from 0; else it waits to be told")
     parser.add_argument("--listen-fd", type=int, required=True, action="append", help="inherited socket of a slot")
     parser.add_argument("--control-fd", type=int, required=True, help="inherited end of the control channel")
+    parser.add_argument("--beat-fd", type=int, help="inherited socket to say on that the event loop turns")
     parser.add_argument("--config", required=True, help="config directory")
     parser.add_argument("--var", required=True, help="directory of state and secrets")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config value")
@@ -113,7 +116,7 @@ async def _serve(
         await _unless(stop, revocations.start(snapshot.revocations.start_patience_s))
         _settle_memory()
         watch = wiring.certificate_watch(snapshot, [certificates, kms_tls, cookie_tls], engine, metrics)
-        watchdog = wiring.watchdog(snapshot, engine, metrics)
+        watchdog = wiring.watchdog(snapshot, engine, metrics, _beat(arguments.beat_fd))
         watchdog.start()
         watching = asyncio.create_task(watch.run())
         channel.loaded()
@@ -130,6 +133,20 @@ async def _serve(
         await keys.close()
         recorder.close()
     return 0
+
+
+def _beat(fd: int | None) -> Callable[[], None] | None:
+    """Return what says on a socket that the loop turns, from any thread."""
+    if fd is None:
+        return None
+    beats = socket.socket(fileno=fd)
+    beats.setblocking(False)
+
+    def beat() -> None:
+        with contextlib.suppress(OSError):  # nobody reads, or nobody is there
+            beats.send(b".")
+
+    return beat
 
 
 async def _told(what: Awaitable[object]) -> None:

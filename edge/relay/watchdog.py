@@ -19,7 +19,8 @@ class Watchdog:
     """Looks whether the loop still comes round, until `stop`. Start it on the loop's thread.
 
     `turn` returns what changes with every turn of the loop, 0 before the first; `running` the id of the filter that
-    runs now, or "". `report` is told event, filter and place, on the watchdog's thread. `blocked` counts by filter.
+    runs now, or "". `report` is told event, filter and place, on the watchdog's thread; so is `beat`, when a look finds
+    that the loop has turned since the last. `blocked` counts by filter.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class Watchdog:
         turn: Callable[[], float],
         running: Callable[[], str],
         report: Callable[[str, str, str], None],
+        beat: Callable[[], None] | None = None,
     ) -> None:
         self._interval_s = blocked_s / _LOOKS
         self._turn = turn
         self._running = running
         self._report = report
+        self._beat = beat
         self._stopped = threading.Event()
         self.blocked: dict[str, int] = {}
 
@@ -52,6 +55,8 @@ class Watchdog:
         while not self._stopped.wait(self._interval_s):
             turn = self._turn()
             if turn != last or not turn:
+                if turn and self._beat is not None:
+                    self._beat()
                 if looks >= _LOOKS:
                     self._report("loop_resumed", "", "")
                 last, looks = turn, 0

@@ -20,19 +20,24 @@ from edge.telemetry.snapshot import WorkerValues, read_snapshot
 FIRST_WORD_S: Final = 30.0
 """For a process to start and say anything at all; afterwards it is heard each second."""
 _LAST_WORDS_S: Final = 1.0
+_BEATS: Final = 4096  # read at a time
 
 
 @dataclass(slots=True, frozen=True)
 class WorkerCommand:
-    """How a worker is started: `python -m MODULE --control-fd FD --listen-fd FD... ARGUMENTS`, one socket a slot."""
+    """How a worker is started: `python -m MODULE --control-fd FD --beat-fd FD --listen-fd FD... ARGUMENTS`.
+
+    There is a socket to listen on for each slot.
+    """
 
     module: str
     arguments: tuple[str, ...] = ()
 
-    def line(self, listen_fds: Sequence[int], control_fd: int) -> Sequence[str]:
+    def line(self, listen_fds: Sequence[int], control_fd: int, beat_fd: int) -> Sequence[str]:
         """Return the argument vector."""
         fds = [word for fd in listen_fds for word in ("--listen-fd", str(fd))]
-        return (sys.executable, "-P", "-m", self.module, "--control-fd", str(control_fd), *fds, *self.arguments)
+        channels = ("--control-fd", str(control_fd), "--beat-fd", str(beat_fd))
+        return (sys.executable, "-P", "-m", self.module, *channels, *fds, *self.arguments)
 
 
 class WorkerProcess:
@@ -64,7 +69,10 @@ class WorkerProcess:
     async def start(self, command: WorkerCommand, listening: Sequence[socket.socket]) -> None:
         """Start it; it inherits every listening socket and keeps that of its slot. Raises OSError."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        self._beats, beat = socket.socketpair()
+        self._beats.setblocking(False)
+        with contextlib.ExitStack() as undo, theirs, beat:
+            undo.callback(self._beats.close)
             self._channel: ControlChannel = await open_channel(ours, self._message, self._closed.set)
             fds = tuple(each.fileno() for each in listening)
             if min(fds) < 0:  # a drain has begun meanwhile
@@ -73,12 +81,16 @@ class WorkerProcess:
             try:
                 # A session of its own: Ctrl-C reaches the supervisor alone, which drains its workers in order.
                 self._process = await asyncio.create_subprocess_exec(
-                    *command.line(fds, theirs.fileno()), pass_fds=(*fds, theirs.fileno()), start_new_session=True
+                    *command.line(fds, theirs.fileno(), beat.fileno()),
+                    pass_fds=(*fds, theirs.fileno(), beat.fileno()),
+                    start_new_session=True,
                 )
             except BaseException:
                 self._channel.close()
                 raise
+            undo.pop_all()
         self.pid = self._process.pid
+        asyncio.get_running_loop().add_reader(self._beats, self._beat)
         self._channel.send(self.config.message("load"))
         self.ended = asyncio.create_task(self._watch(), name=f"worker-{self.pid}")
 
@@ -120,8 +132,22 @@ class WorkerProcess:
         if self._process.returncode is None:
             self._process.kill()
 
+    def _beat(self) -> None:
+        """Take beats: a loop that is too busy to send messages turns all the same, as a thread beside it has seen."""
+        try:
+            if self._beats.recv(_BEATS):
+                self.heard_at = time.monotonic()
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        asyncio.get_running_loop().remove_reader(self._beats)
+
     async def _watch(self) -> int:
         code = await self._process.wait()
+        asyncio.get_running_loop().remove_reader(self._beats)
+        self._beats.close()
         with contextlib.suppress(TimeoutError):  # read the last metrics, which may still be on their way
             await asyncio.wait_for(self._closed.wait(), _LAST_WORDS_S)
         self._channel.close()

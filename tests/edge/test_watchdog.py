@@ -85,6 +85,31 @@ async def test_w5_a_filter_that_blocks_the_loop_is_named_while_it_does(direction
         assert resumed[0] == "loop_resumed"
 
 
+async def test_w1_a_loop_that_turns_beats_and_one_that_is_blocked_does_not() -> None:
+    holding, beats = Holding(), 0
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+
+    def seen(event: str, filter_id: str, place: str) -> None:
+        holding.report(event, filter_id, f"{beats}")
+
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address, change=with_inbound(Inbound(holding.at_once))) as edge,
+        connected(edge.port) as client,
+    ):
+        watchdog = Watchdog(BLOCKED_S, turn=lambda: edge.engine.turn, running=str, report=seen, beat=beat)
+        watchdog.start()
+        await until(lambda: beats > 2)
+        before = beats
+        assert (await client.ask(get())).status == 200
+        watchdog.stop()
+        blocked_with = int(holding.reports[0][2])
+        assert before <= blocked_with <= before + 1  # none in the four looks before
+
+
 async def test_w5_a_task_that_blocks_the_loop_is_placed() -> None:
     holding = Holding()
     async with (

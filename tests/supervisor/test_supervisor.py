@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import psutil
@@ -204,6 +205,17 @@ async def test_w1_a_worker_that_hangs_is_ended_and_replaced() -> None:
         assert any(line.startswith("worker 0 was silent for 2.") for line in edge.said)
         _, text = await edge.admin("/metrics")
         assert "edge_worker_silences_total 1.0" in text
+
+
+async def test_w1_a_worker_whose_loop_turns_too_slowly_for_messages_is_left_alone() -> None:
+    async with supervising(plan("edge.worker_silence_s=2", arguments=("--beats-only",))) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        ready_at, first = time.monotonic(), edge.supervisor.health().workers[0].pid
+        assert first is not None
+        await edge.until(lambda: time.monotonic() - ready_at > 4.5)
+        assert edge.supervisor.health().workers[0].pid == first
+        os.kill(first, signal.SIGSTOP)
+        await edge.until(lambda: any(line.startswith("worker 0 was silent for 2.") for line in edge.said))
 
 
 async def test_w1_a_process_that_stands_by_takes_a_dead_workers_place() -> None:

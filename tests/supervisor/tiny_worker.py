@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import os
 import socket
+import threading
+import time
 from collections.abc import Mapping
 
 from edge.telemetry.control_channel import WorkerChannel
@@ -56,6 +58,10 @@ class TinyWorker:
         self.channel.reloading = TinyReloading(self.metrics, slot == options.refuse_in)
         server = await asyncio.start_server(self.serve, sock=socket.socket(fileno=options.listen_fd[slot]))
         self.channel.ready()
+        if options.beats_only:  # as if its loop were too busy to come round to its timers
+            assert self.channel._timer is not None
+            self.channel._timer.cancel()
+            threading.Thread(target=beat, args=(options.beat_fd,), daemon=True).start()
         await self.draining.wait()
         server.close()
         if self.in_flight or self.stuck:
@@ -84,6 +90,13 @@ class TinyWorker:
                 self.idle.set()
 
 
+def beat(fd: int) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            os.write(fd, b".")
+            time.sleep(0.2)
+
+
 async def run(options: argparse.Namespace) -> None:
     await TinyWorker().run(options)
 
@@ -92,6 +105,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--listen-fd", type=int, required=True, action="append")
     parser.add_argument("--control-fd", type=int, required=True)
+    parser.add_argument("--beat-fd", type=int, required=True)
+    parser.add_argument("--beats-only", action="store_true")
     parser.add_argument("--fail", action="store_true")
     parser.add_argument("--fail-if", default="")
     parser.add_argument("--hang-if", default="")
