@@ -3,7 +3,12 @@
 import errno
 import os
 import socket
+import sys
 from dataclasses import dataclass
+from typing import Final
+
+_TCP_NOTSENT_LOWAT: Final = 25  # of Linux; Python has no name for it
+_MAX_UNSENT_BYTES: Final = 131072
 
 
 @dataclass(slots=True, frozen=True)
@@ -57,6 +62,10 @@ def _listen(host: str, port: int, backlog: int) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if made.family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # Inherited by every connection: the kernel takes no more of an answer than its device is about to read. Else it
+        # takes megabytes for each device that reads nothing, and runs out of memory for all.
+        if sys.platform == "linux":
+            made.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _MAX_UNSENT_BYTES)
         made.bind((host, port))
         made.listen(backlog)
         made.setblocking(False)

@@ -1,6 +1,10 @@
 """Listening sockets: shared between our slots, never with a stranger."""
 
+import contextlib
 import socket
+import sys
+
+import pytest
 
 from edge.supervisor.sockets import CannotListen, listening_sockets
 
@@ -37,3 +41,22 @@ def test_ipv6_sockets_take_no_ipv4_connections() -> None:
         return
     assert opened[0].getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
     opened[0].close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a socket option of Linux")
+def test_m1_the_kernel_takes_little_of_an_answer_that_its_device_does_not_read() -> None:
+    opened = listening_sockets("127.0.0.1", 0, backlog=8, count=1)
+    assert isinstance(opened, list)
+    opened[0].setblocking(True)
+    with socket.socket() as device:
+        device.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        device.connect(opened[0].getsockname())
+        connection, _ = opened[0].accept()
+        with connection:
+            connection.setblocking(False)
+            taken, piece = 0, b"x" * 4096
+            with contextlib.suppress(BlockingIOError):
+                while taken < 1 << 22:
+                    taken += connection.send(piece)
+    opened[0].close()
+    assert taken < 1 << 18
