@@ -44,6 +44,7 @@ class Request:
         stream = self.stream
         query = f"id={self.id}&size={stream.size}"
         query += f"&wait_ms={stream.wait_ms}" if stream.wait_ms else ""
+        query += f"&work_ms={stream.work_ms}" if stream.work_ms else ""
         query += "&chunked=1" if stream.chunked else ""
         head = f"{stream.method} {stream.path}?{query} HTTP/1.1\r\nhost: chaos.test\r\n".encode()
         if self.cookie:

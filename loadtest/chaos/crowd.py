@@ -146,6 +146,12 @@ class ClosedLoop(Visitor):
             self.transport.write(self.first)
 
 
+class Working(ClosedLoop):
+    """The same with work for the origin: what that can do at most."""
+
+    first = ClosedLoop.first.replace(b"size=64", b"size=64&work_ms=10")
+
+
 KINDS: Final[Mapping[str, Callable[["Crowd"], Visitor]]] = {
     "slow_heads": SlowHead,
     "slow_bodies": SlowBody,
@@ -157,6 +163,7 @@ KINDS: Final[Mapping[str, Callable[["Crowd"], Visitor]]] = {
     "huge_bodies": HugeBody,
     "pipelining": Pipelining,
     "closed_loop": ClosedLoop,
+    "working": Working,
 }
 
 

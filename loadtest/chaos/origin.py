@@ -2,10 +2,11 @@
 
     python -m loadtest.chaos.origin HOST:PORT CONTROL_PORT SEED LOG [CERTIFICATE KEY [old]]
 
-The query of a request says how it is answered: `id`, `size` (bytes of the body), `wait_ms`, `chunked=1`. A command on
-the control port sets the moods: `errors`, the share of answers that are 500; `early`, the share of requests with a body
-that are answered 413 at once; `leave`, the share of answers after which the connection is closed within `leave_ms`,
-though nothing announced it.
+The query of a request says how it is answered: `id`, `size` (bytes of the body), `wait_ms`, `chunked=1`, and `work_ms`,
+which is time in one of `places`; while all are taken, requests wait for their turn. A command on the control port sets
+`places` (0: as many as wanted) and the moods: `errors`, the share of answers that are 500; `early`, the share of
+requests with a body that are answered 413 at once; `leave`, the share of answers after which the connection is closed
+within `leave_ms`, though nothing announced it.
 """
 
 import asyncio
@@ -15,7 +16,9 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 from urllib.parse import parse_qsl
@@ -25,8 +28,9 @@ import uvloop
 
 from loadtest.chaos.control import Command, serve_control
 
+PIECE = b"." * 65536  # of a body that is longer: what nobody reads yet is not made yet
 LINGER_S = 2.0  # what is still read after an early answer, so that no reset overtakes it
-MOODS = ("errors", "early", "leave", "leave_ms")
+MOODS = ("errors", "early", "leave", "leave_ms", "places")
 
 
 class Origin:
@@ -37,11 +41,27 @@ class Origin:
         self.chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self.served = 0
         self.open = 0
+        self._working = 0
+        self._queue: deque[tuple[float, Callable[[], None]]] = deque()
         self._log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def note(self, what: str, request_id: str, method: str) -> None:
         """Write a line at once: it must survive a SIGKILL."""
         os.write(self._log, f"{what}\t{request_id}\t{method}\t{time.monotonic():.6f}\n".encode())
+
+    def work(self, seconds: float, done: Callable[[], None]) -> None:
+        """Call `done` after so many seconds in a place, once there is one."""
+        if 0 < self.moods["places"] <= self._working:
+            self._queue.append((seconds, done))
+            return
+        self._working += 1
+        asyncio.get_running_loop().call_later(seconds, self._worked, done)
+
+    def _worked(self, done: Callable[[], None]) -> None:
+        self._working -= 1
+        if self._queue:
+            self.work(*self._queue.popleft())
+        done()
 
     def strikes(self, mood: str) -> bool:
         """Return whether a mood strikes this time."""
@@ -69,6 +89,8 @@ class Connection(asyncio.Protocol):
         self._query: dict[str, str] = {}
         self._method = ""
         self._answered = False
+        self._left = 0  # of a long body
+        self._full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -78,6 +100,15 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         """End."""
         self._origin.open -= 1
+
+    def pause_writing(self) -> None:
+        """Make no more of a long body for now."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """Go on with it."""
+        self._full = False
+        self._write_on()
 
     def data_received(self, data: bytes) -> None:
         """Parse; what cannot be parsed ends the connection."""
@@ -114,7 +145,10 @@ class Connection(asyncio.Protocol):
         status = 500 if self._origin.strikes("errors") else 200
         arguments = (status, self._id, self._method, self._query)
         wait_s = float(self._query.get("wait_ms", 0)) / 1000
-        if wait_s:
+        work_s = float(self._query.get("work_ms", 0)) / 1000
+        if work_s:
+            self._origin.work(work_s, partial(self._answer, *arguments))
+        elif wait_s:
             self._loop.call_later(wait_s, self._answer, *arguments)
         else:
             self._answer(*arguments)
@@ -131,17 +165,25 @@ class Connection(asyncio.Protocol):
             return
         head = f"HTTP/1.1 {status} Chaos\r\nx-chaos-id: {request_id}\r\n"
         head += "connection: close\r\n" if close else ""
-        body = (request_id + "\n").encode().ljust(int(query.get("size", 64)), b".")
+        size = int(query.get("size", 64))
+        body = (request_id + "\n").encode().ljust(min(size, len(PIECE)), b".")
         if query.get("chunked"):
             half = len(body) // 2
             framed = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:half], body[half:]))
             transport.write(head.encode() + b"transfer-encoding: chunked\r\n\r\n" + framed + b"0\r\n\r\n")
         else:
-            transport.write(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+            transport.write(head.encode() + b"content-length: %d\r\n\r\n" % max(size, len(body)) + body)
+            self._left = size - len(body)
+            self._write_on()
         self._origin.note("e", request_id, method)
         if not close and self._origin.strikes("leave"):
             delay_s = self._origin.chance.random() * self._origin.moods["leave_ms"] / 1000
             self._loop.call_later(delay_s, transport.close)
+
+    def _write_on(self) -> None:
+        while self._left > 0 and not self._full and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(PIECE[: self._left])
+            self._left -= len(PIECE)
 
     def _close(self) -> None:
         if self._transport is not None:

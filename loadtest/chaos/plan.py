@@ -13,9 +13,9 @@ SOURCES = tuple(f"127.0.0.{number}" for number in range(2, 10))
 class Stream:
     """Requests of one kind: `rate` a second from `start_s` to `stop_s` after the plan's start, at random distances.
 
-    `size` and `wait_ms` are what the origin is asked for, `body_bytes` is sent. Without an answer after `timeout_s` a
-    request counts as failed. `fresh` gives each request a connection of its own. `source` is an index into the plan's
-    addresses; None takes them in turn.
+    `size`, `wait_ms` and `work_ms` are what the origin is asked for, `body_bytes` is sent. Without an answer after
+    `timeout_s` a request counts as failed. `fresh` gives each request a connection of its own. `source` is an index
+    into the plan's addresses; None takes them in turn.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Stream:
     method: str = "GET"
     size: int = 512
     wait_ms: int = 0
+    work_ms: int = 0
     body_bytes: int = 0
     chunked: bool = False
     timeout_s: float = 10.0

@@ -204,6 +204,11 @@ class Stage:
         found = read_sightings([self.origin_log(number) for number in range(len(self.origin_ports))])
         return [one for one in found if one.id in asked]
 
+    @property
+    def calm_origin(self) -> int:
+        """The number of the origin of `calm`."""
+        return len(self.origin_ports) - 1
+
     # Harm.
 
     async def fault(self, fault: Fault, *gates: int) -> None:

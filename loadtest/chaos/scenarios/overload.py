@@ -1,50 +1,122 @@
-"""More requests than the edge can answer, and one client that wants it all: L1, L2."""
+"""More requests than the edge or its origin can answer, and one client that wants it all: L1, L2."""
 
 import asyncio
 import time
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import psutil
 
 from loadtest.chaos.figures import Window, failures, p99_ms
 from loadtest.chaos.load import together
 from loadtest.chaos.outcomes import Outcome
 from loadtest.chaos.plan import Stream
-from loadtest.chaos.result import Result, at_least, at_most, no_slower
+from loadtest.chaos.result import Bar, Result, at_least, at_most, no_slower
 from loadtest.chaos.setup import CALM, route
 from loadtest.chaos.stage import CrowdOf, Stage
 from loadtest.chaos.trial import Seen
 
-CRITICAL, EXTRAS = "critical", "extras"
-ROUTES = tuple(route(name, CALM, {"priority": name}, user="none") for name in (CRITICAL, "best_effort"))
+CRITICAL, DEGRADED, BEST_EFFORT, BULK = PRIORITIES = ("critical", "degraded", "best_effort", "bulk")
+ROUTES = tuple(route(name, CALM, {"priority": name}, user="none") for name in PRIORITIES)
 IN_TIME_MS = 500.0
 STEADY, SURGE = 200, 1000  # connections that devices have open already: what is in question is not their opening
 BUSY = 3  # programs that take their share of the edge's core, so that one client can ask for three times the rest
 CRITICAL_SHARE = 0.3  # of the capacity
+PLACES, WORK_MS = 20, 10  # of the origin that is what is short
 
 
 async def overload(stage: Stage) -> Result:
     """Ask for three times what one worker can do, then for half of it again."""
     for _ in range(BUSY):
         await stage.start_busy()
-    capacity = await _capacity(stage)
-    critical = Stream(CRITICAL, capacity * CRITICAL_SHARE, "/critical", size=64, signed_in=False, timeout_s=2.0)
-    calm = Stream(EXTRAS, capacity * 0.2, "/best_effort", size=64, signed_in=False, timeout_s=2.0)
-    more = replace(calm, name="more", rate=capacity * (3 - CRITICAL_SHARE - 0.2))
+    capacity, usual = await _capacity(stage, CrowdOf("closed_loop", 64))
+    steady = (_stream(CRITICAL, capacity * CRITICAL_SHARE), _stream(BEST_EFFORT, capacity * 0.2))
+    surge = (replace(steady[1], name="more", rate=capacity * (3 - CRITICAL_SHARE - 0.2)),)
+    seen, used = await _surge(stage, steady, surge)
+    return _overload_result(seen, capacity, {"busy_neighbours": BUSY, **_costs(usual, used)})
+
+
+async def overload_origin(stage: Stage) -> Result:
+    """Ask for three times what an origin can do that works on so much at once, then for half of it again."""
+    await stage.mood(stage.calm_origin, places=PLACES)
+    capacity, _ = await _capacity(stage, CrowdOf("working", PLACES + 2))
+    shares = {CRITICAL: CRITICAL_SHARE, DEGRADED: 0.1, BEST_EFFORT: 0.1}
+    steady = [_stream(name, capacity * share, WORK_MS) for name, share in shares.items()]
+    surge = [
+        replace(_stream(name, capacity * share, WORK_MS), name=f"more-{name}")
+        for name, share in {BEST_EFFORT: 1.5, BULK: 1.0}.items()
+    ]
+    seen, _ = await _surge(stage, steady, surge)
+    fault = _settled(seen.fault)
+    refused = {name: _refused(fault.of(seen.outcomes, name, f"more-{name}")) for name in PRIORITIES}
+    bars = [
+        at_least("best_effort_shed", refused[BEST_EFFORT], 0.5), at_least("bulk_shed", refused[BULK], 0.9),
+    ]  # fmt: skip
+    return _overload_result(seen, capacity, {f"{name}_shed": share for name, share in refused.items()}, bars)
+
+
+@dataclass(slots=True, frozen=True)
+class Used:
+    """What the workers have done so far: seconds of processor time, their own and the kernel's, and requests."""
+
+    user_s: float
+    kernel_s: float
+    served: int
+    shed: int
+
+    def since(self, before: "Used") -> "Used":
+        """Return what was done since."""
+        return Used(
+            self.user_s - before.user_s, self.kernel_s - before.kernel_s,
+            self.served - before.served, self.shed - before.shed,
+        )  # fmt: skip
+
+
+async def _used(stage: Stage) -> Used:
+    requests = await stage.counts("edge_requests_total")
+    times = [psutil.Process(pid).cpu_times() for pid in await stage.worker_pids()]
+    served, shed = (
+        sum(count for labels, count in requests.items() if f'outcome="{outcome}"' in labels)
+        for outcome in ("ok", "shed")
+    )
+    return Used(sum(each.user for each in times), sum(each.system for each in times), served, shed)
+
+
+def _costs(usual: Used, overloaded: Used) -> dict[str, float]:
+    """Return what a served request costs where none is shed, and a rejection beside such: in microseconds, the kernel's
+    among them, and as a share of what the workers did. What is opened and swept meanwhile counts as rejections."""
+    user_us = usual.user_s * 1e6 / max(1, usual.served)
+    kernel_us = usual.kernel_s * 1e6 / max(1, usual.served)
+    shed_kernel_s = overloaded.kernel_s - overloaded.served * kernel_us / 1e6
+    shed_s = overloaded.user_s - overloaded.served * user_us / 1e6 + shed_kernel_s
+    return {
+        "served_us": round(user_us + kernel_us, 1), "served_kernel_us": round(kernel_us, 1),
+        "shed_us": round(shed_s * 1e6 / max(1, overloaded.shed), 1),
+        "shed_kernel_us": round(shed_kernel_s * 1e6 / max(1, overloaded.shed), 1),
+        "shed_share_of_cpu": round(shed_s / max(0.01, overloaded.user_s + overloaded.kernel_s), 3),
+    }  # fmt: skip
+
+
+def _stream(priority: str, rate: float, work_ms: int = 0) -> Stream:
+    return Stream(priority, rate, f"/{priority}", size=64, signed_in=False, timeout_s=2.0, work_ms=work_ms)
+
+
+async def _surge(stage: Stage, calm: Sequence[Stream], more: Sequence[Stream]) -> tuple[Seen, Used]:
     phases = stage.phases
-    async with stage.load(critical, calm, kept=STEADY) as steady:
+    async with stage.load(*calm, kept=STEADY) as steady:
         await steady.phase(phases.warm_up_s)
         normal = await steady.phase(phases.normal_s)
         began = time.monotonic()
-        async with stage.load(more, kept=SURGE) as surge:
+        async with stage.load(*more, kept=SURGE) as surge:
             began = max(began, surge.started)
+            before = await _used(stage)
             await surge.phase(phases.fault_s)
+            used = (await _used(stage)).since(before)
             fault = Window(began, time.monotonic())
         recovery = await steady.phase(phases.recovery_s)
     outcomes = together([steady, surge])
-    seen = Seen(
-        stage, outcomes, stage.sightings_of(outcomes), normal, fault, fault, recovery,
-        max(steady.late_ms, surge.late_ms),
-    )  # fmt: skip
-    return _overload_result(seen, capacity)
+    late_ms = max(steady.late_ms, surge.late_ms)
+    return Seen(stage, outcomes, stage.sightings_of(outcomes), normal, fault, fault, recovery, late_ms), used
 
 
 async def noisy_client(stage: Stage) -> Result:
@@ -71,9 +143,13 @@ async def noisy_client(stage: Stage) -> Result:
     )  # fmt: skip
 
 
-def _overload_result(seen: Seen, capacity: float) -> Result:
+def _settled(fault: Window) -> Window:
+    return Window(fault.start + 1.0, fault.end)  # the score is smoothed over a second
+
+
+def _overload_result(seen: Seen, capacity: float, extra: Mapping[str, object], more_bars: Sequence[Bar] = ()) -> Result:
     normal_ms = p99_ms(seen.normal.of(seen.outcomes, CRITICAL))
-    fault = Window(seen.fault.start + 1.0, seen.fault.end)  # the score is smoothed over a second
+    fault = _settled(seen.fault)
     critical = fault.of(seen.outcomes, CRITICAL)
     good = [one for one in fault.of(seen.outcomes) if _in_time(one)]
     offered = len(fault.of(seen.outcomes)) / fault.seconds
@@ -84,35 +160,40 @@ def _overload_result(seen: Seen, capacity: float) -> Result:
     return seen.result(
         failed=len(kept), unaffected=(CRITICAL,), slower=None, recovered_within_s=5.0,
         extra={
-            "busy_neighbours": BUSY,
             "capacity_rps": round(capacity), "offered_rps": round(offered), "good_rps": round(good_rate),
             "critical_good": round(critical_good, 4), "critical_p99_ms": critical_ms,
-            "critical_p99_ms_normal": normal_ms,
+            "critical_p99_ms_normal": normal_ms, **extra,
         },
         bars=[
             at_most("failed", len(kept), 0.01 * len(critical)), at_least("critical_good", critical_good, 0.99),
             no_slower(critical_ms, normal_ms, 2.0, "critical_p99_ms"),
             at_least("good_rps", good_rate, 0.9 * capacity), at_least("offered_rps", offered, 2.7 * capacity),
+            *more_bars,
         ],
     )  # fmt: skip
 
 
-async def _capacity(stage: Stage) -> float:
-    """Return how many requests a second 64 connections get answered that ask one after the other."""
-    await stage.start_crowd(CrowdOf("closed_loop", 64))
+async def _capacity(stage: Stage, crowd: CrowdOf) -> tuple[float, Used]:
+    """Return how many requests a second a crowd gets answered that asks one after the other, and what that took."""
+    await stage.start_crowd(crowd)
     seconds = max(2.0, stage.phases.normal_s)
     await asyncio.sleep(1.0)
-    before, began = await _answered(stage), time.monotonic()
+    used, before, began = await _used(stage), await _answered(stage, crowd), time.monotonic()
     await asyncio.sleep(seconds)
-    rate = (await _answered(stage) - before) / (time.monotonic() - began)
-    await stage.stop_crowd("closed_loop")
-    return rate
+    rate = (await _answered(stage, crowd) - before) / (time.monotonic() - began)
+    used = (await _used(stage)).since(used)
+    await stage.stop_crowd(crowd.kind)
+    return rate, used
 
 
-async def _answered(stage: Stage) -> int:
-    statuses = (await stage.crowd_counts("closed_loop"))["statuses"]
+async def _answered(stage: Stage, crowd: CrowdOf) -> int:
+    statuses = (await stage.crowd_counts(crowd.kind))["statuses"]
     assert isinstance(statuses, dict)
     return int(statuses.get("200", 0))
+
+
+def _refused(outcomes: Sequence[Outcome]) -> float:
+    return round(sum(one.failed for one in outcomes) / max(1, len(outcomes)), 3)
 
 
 def _in_time(one: Outcome) -> bool:

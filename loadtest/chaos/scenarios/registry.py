@@ -100,6 +100,7 @@ SCENARIOS = (
     Scenario("memory_limit", "M5", "one worker may have 300 MiB, under big_heads", bugs.memory_limit, LEAKING),
     Scenario("fd_limit", "M6", "more connections than file descriptors", clients.fd_limit, FEW_FDS),
     Scenario("overload", "L1", "three times what a worker can do", overload.overload, OVERLOAD),
+    Scenario("overload_origin", "L1", "three times what an origin can do", overload.overload_origin, OVERLOAD),
     Scenario("noisy_client", "L2", "one of 8 addresses asks for 10 times the rest", overload.noisy_client, ONE_WORKER),
     Scenario("dns_faults", "N1", "a name server that fails in every way", names.dns_faults, NAMED),
     Scenario("tls_faults", "T1", "origins whose certificates are no good", tls.tls_faults, TLS_ORIGINS),
