@@ -2,7 +2,8 @@
 
 After Gradient2 of Netflix's concurrency-limits. The median latency of a short window is compared with the long-term
 average of such medians; their ratio, at most 1, is the gradient by which the limit shrinks. A square root of the limit
-is added as room for a queue, and by that the limit grows while latencies stay as they are. The new limit is smoothed.
+is added as room for a queue, and by that the limit grows while latencies stay as they are. The new limit is smoothed,
+less so when it falls: a queue hurts now.
 
 The less important a call, the less of the limit it may use: what is critical is turned away last.
 """
@@ -20,6 +21,7 @@ _MAX_SAMPLES: Final = 100
 _LONG_WINDOWS: Final = 3000  # what the long-term average remembers: five minutes
 _DROPPED: Final = 0.9  # what is left of the limit after a window in which a call came to nothing
 _LOWEST_GRADIENT: Final = 0.5
+_FALLING: Final = 2.5  # times the smoothing
 SHARES: Final[Sequence[float]] = (1.0, 0.9, 0.7, 0.5)
 """By priority: how much of the limit may be in use for one more call to be let through."""
 
@@ -124,7 +126,8 @@ class ConcurrencyLimit:
         else:
             gradient = settings.tolerance * self._long_s / short_s if short_s > 0 else 1.0
             wanted = estimate * max(_LOWEST_GRADIENT, min(1.0, gradient)) + sqrt(estimate)
-        estimate += settings.smoothing * (wanted - estimate)
+        weight = settings.smoothing if wanted >= estimate else min(_FALLING * settings.smoothing, 1.0)
+        estimate += weight * (wanted - estimate)
         self._estimate = max(float(settings.minimum), min(float(settings.maximum), estimate))
         self._set(int(self._estimate))
 

@@ -97,6 +97,21 @@ def test_growing_latency_lowers_it_and_the_old_latency_raises_it_again() -> None
     assert limit.limit > 2 * low
 
 
+def test_l1_a_queue_brings_it_down_within_a_second_and_it_grows_again_more_slowly() -> None:
+    clock = Clock()
+    limit = ConcurrencyLimit(SETTINGS, clock)
+    for _ in range(5):
+        full_round(limit, clock, 0.01)
+    before = limit.limit
+    for _ in range(9):  # a tenth of a second each
+        full_round(limit, clock, 0.1)
+    low = limit.limit
+    assert low < before / 4
+    for _ in range(9):
+        full_round(limit, clock, 0.01)
+    assert limit.limit < before / 2
+
+
 def test_a_few_slow_calls_among_many_do_not_lower_it() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(SETTINGS, clock)

@@ -35,6 +35,9 @@ SLOW_CLIENTS = Setup(
 ONE_WORKER = Setup(through_proxy=False, workers=1)
 FEW_FDS = Setup(through_proxy=False, workers=1, fd_limit=clients.FEW_FDS)
 OVERLOAD = Setup(through_proxy=False, workers=1, more_routes=overload.ROUTES)
+SHORT_ORIGIN = Setup(
+    through_proxy=False, workers=1, more_routes=overload.ROUTES, calm={"concurrency_limit": {"tolerance": 1.2}}
+)
 LOG_PIPE = Setup(through_proxy=False, workers=1, pipe=logs.PIPE, edge={"access_log.path": "{home}/" + logs.PIPE})
 LOG_FULL = Setup(through_proxy=False, edge={"access_log.path": "/dev/full"})
 NAMED = Setup(through_proxy=False, dns=True)
@@ -100,7 +103,7 @@ SCENARIOS = (
     Scenario("memory_limit", "M5", "one worker may have 300 MiB, under big_heads", bugs.memory_limit, LEAKING),
     Scenario("fd_limit", "M6", "more connections than file descriptors", clients.fd_limit, FEW_FDS),
     Scenario("overload", "L1", "three times what a worker can do", overload.overload, OVERLOAD),
-    Scenario("overload_origin", "L1", "three times what an origin can do", overload.overload_origin, OVERLOAD),
+    Scenario("overload_origin", "L1", "three times what an origin can do", overload.overload_origin, SHORT_ORIGIN),
     Scenario("noisy_client", "L2", "one of 8 addresses asks for 10 times the rest", overload.noisy_client, ONE_WORKER),
     Scenario("dns_faults", "N1", "a name server that fails in every way", names.dns_faults, NAMED),
     Scenario("tls_faults", "T1", "origins whose certificates are no good", tls.tls_faults, TLS_ORIGINS),
