@@ -2,12 +2,14 @@
 
 from asyncio import Future
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from edge.contract.headers import Headers
 from edge.contract.identity import ClientCertificate, DeviceIdentity, UserIdentity
 from edge.contract.ports import RenewedCookie, StandIn
 from edge.contract.route import Route
+
+_UNRESOLVED: Final[tuple[str, ...]] = ("none", "absent", "local")  # source, result, local or remote
 
 
 class TokenKind(StrEnum):
@@ -156,7 +158,7 @@ class Exchange:
         self.device: DeviceIdentity | None = None
         self.token_kind = TokenKind.NONE
         self.presented: bytes = b""  # the token a renewal would be asked for
-        self.resolution: tuple[str, str, str] = ("none", "absent", "local")  # source, result, local or remote
+        self.resolution = _UNRESOLVED
         self.bad_token = ""  # the private reason why the token is bad, also where the route lets it pass as nobody's
         self.paired = False  # both halves of the cookie pair came, authentic and of one session
         self.renew_due = False  # still valid, but to be renewed beside the origin call

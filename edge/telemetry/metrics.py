@@ -4,7 +4,6 @@ Whoever counts on the hot path holds a reference to its own series (`filter_cost
 another object keeps anyway (open connections, key ring) are read by `sources` when a snapshot is taken.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -17,13 +16,16 @@ MAX_SERIES: Final = 500
 bound on mistakes, not on clients."""
 
 _BREAKER_STATES: Final = (State.CLOSED, State.HALF_OPEN, State.OPEN)
-_BUCKETS: Final = len(BUCKET_BOUNDS_S) + 1
+_BOUNDS_S: Final[list[float]] = list(BUCKET_BOUNDS_S)
 
-Series: TypeAlias = dict[tuple[str | int, ...], int]
-"""Label values in the catalogue's order → count."""
+Key: TypeAlias = tuple[str | int, ...]
+"""Label values in the catalogue's order."""
+
+Series: TypeAlias = dict[Key, int]
+"""Label values → count."""
 
 
-def count(series: Series, key: tuple[str | int, ...], amount: int = 1) -> None:
+def count(series: Series, key: Key, amount: int = 1) -> None:
     """Add `amount` to one series, or to `other` when there are too many."""
     try:
         series[key] += amount
@@ -33,23 +35,41 @@ def count(series: Series, key: tuple[str | int, ...], amount: int = 1) -> None:
         series[key] = series.get(key, 0) + amount
 
 
-class Histograms:
-    """Seconds by one label: a list per series with the count of every bucket and the sum at the end."""
+class _Histogram:
+    """One series: the count of every bucket, and the sum of what was observed."""
 
-    __slots__ = ("series",)
+    __slots__ = ("counts", "sum_s")
 
     def __init__(self) -> None:
-        self.series: dict[str, list[float]] = {}
+        self.counts = [0] * (len(_BOUNDS_S) + 1)
+        self.sum_s = 0.0
+
+
+class Histograms:
+    """Seconds by one label."""
+
+    __slots__ = ("_series",)
+
+    def __init__(self) -> None:
+        self._series: dict[str, _Histogram] = {}
 
     def observe(self, label: str, seconds: float) -> None:
         """Count one observation."""
-        try:
-            row = self.series[label]
-        except KeyError:
-            label = label if len(self.series) < MAX_SERIES else "other"
-            row = self.series.setdefault(label, [0] * _BUCKETS + [0.0])
-        row[bisect_left(BUCKET_BOUNDS_S, seconds)] += 1
-        row[-1] += seconds
+        one = self._series.get(label)
+        if one is None:
+            label = label if len(self._series) < MAX_SERIES else "other"
+            one = self._series.setdefault(label, _Histogram())
+        bucket = 0
+        for bound in _BOUNDS_S:  # most are found at once, and compiled this is cheaper than a call of bisect
+            if seconds <= bound:
+                break
+            bucket += 1
+        one.counts[bucket] += 1
+        one.sum_s += seconds
+
+    def rows(self) -> list[tuple[Labels, list[float]]]:
+        """Return every series as its label and a list: the count of every bucket, and the sum at the end."""
+        return [((label,), [*one.counts, one.sum_s]) for label, one in self._series.items()]
 
 
 class UpgradeMetrics:
@@ -216,15 +236,11 @@ class WorkerMetrics:
         return Snapshot(
             values=values,
             histograms={
-                "edge_request_edge_seconds": _histogram_rows(self.edge_seconds),
-                "edge_request_origin_seconds": _histogram_rows(self.origin_seconds),
+                "edge_request_edge_seconds": self.edge_seconds.rows(),
+                "edge_request_origin_seconds": self.origin_seconds.rows(),
             },
         )
 
 
 def _rows(series: Series) -> list[tuple[Labels, float]]:
     return [(tuple(str(label) for label in key), value) for key, value in series.items()]
-
-
-def _histogram_rows(histograms: Histograms) -> list[tuple[Labels, list[float]]]:
-    return [((label,), list(row)) for label, row in histograms.series.items()]

@@ -6,7 +6,7 @@ from edge.contract.exchange import Exchange
 from edge.contract.reasons import Reason
 from edge.telemetry.access_log import AccessLog
 from edge.telemetry.log_line import LineWriter
-from edge.telemetry.metrics import WorkerMetrics, count
+from edge.telemetry.metrics import Key, WorkerMetrics, count
 
 _UNKNOWN_KEY: Final = "unknown_key"
 
@@ -41,15 +41,19 @@ class Telemetry:
         metrics = self.metrics
         route = exchange.route.id
         # Written out: this runs for every request, and a call costs more than what it does.
-        requests, resolutions, key = metrics.requests, metrics.resolutions, (route, status, outcome)
-        if key in requests:
-            requests[key] += 1
-        else:
+        requests, resolutions = metrics.requests, metrics.resolutions
+        key: Key = (route, status, outcome)
+        known = requests.get(key)
+        if known is None:
             count(requests, key)
-        if exchange.resolution in resolutions:
-            resolutions[exchange.resolution] += 1
         else:
-            count(resolutions, exchange.resolution)
+            requests[key] = known + 1
+        key = exchange.resolution
+        known = resolutions.get(key)
+        if known is None:
+            count(resolutions, key)
+        else:
+            resolutions[key] = known + 1
         metrics.edge_seconds.observe(route, edge_s)
         if origin_s > 0:
             metrics.origin_seconds.observe(route, origin_s)

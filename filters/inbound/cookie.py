@@ -21,11 +21,11 @@ from tokens.envelope import Refusal
 from tokens.keys.ring import KeyRing, RingSource
 
 _REMEMBERED_LINE_BYTES: Final = 1024
-_FRESH: Final = ("cookie", "ok", "local")
-_EXPIRED: Final = ("cookie", "expired", "local")
-_REVOKED: Final = ("cookie", "revoked", "local")
-_RESCHEDULED: Final = ("cookie", "rescheduled", "local")
-_REFUSED: Final = ("cookie", "refused", "local")
+_FRESH: Final[tuple[str, ...]] = ("cookie", "ok", "local")
+_EXPIRED: Final[tuple[str, ...]] = ("cookie", "expired", "local")
+_REVOKED: Final[tuple[str, ...]] = ("cookie", "revoked", "local")
+_RESCHEDULED: Final[tuple[str, ...]] = ("cookie", "rescheduled", "local")
+_REFUSED: Final[tuple[str, ...]] = ("cookie", "refused", "local")
 
 
 class _NothingRevoked:

@@ -8,8 +8,9 @@ import pytest
 
 from edge.contract.reasons import Reason
 from edge.telemetry.access_log import AccessLog
+from edge.telemetry.catalogue import BUCKET_BOUNDS_S
 from edge.telemetry.log_line import LineWriter
-from edge.telemetry.metrics import MAX_SERIES, WorkerMetrics, count
+from edge.telemetry.metrics import MAX_SERIES, Histograms, WorkerMetrics, count
 from edge.telemetry.telemetry import Telemetry
 from tests.telemetry.exchanges import exchange
 
@@ -56,6 +57,15 @@ def test_edge_and_origin_time_fall_into_their_own_histograms(metrics: WorkerMetr
     assert edge_row[-1] == pytest.approx(0.00014)
     assert sum(origin_row[:-1]) == 1, "an exchange without an origin has no origin time"
     assert origin_row[-1] == pytest.approx(0.004)
+
+
+def test_a_time_on_a_bound_falls_into_the_bucket_that_the_bound_ends() -> None:
+    found = Histograms()
+    for seconds in (*BUCKET_BOUNDS_S, 31.0):
+        found.observe("browse", seconds)
+    assert found.rows() == [
+        (("browse",), [1] * (len(BUCKET_BOUNDS_S) + 1) + [pytest.approx(sum(BUCKET_BOUNDS_S) + 31)])
+    ]
 
 
 def test_refusals_carry_the_private_detail_in_metrics(metrics: WorkerMetrics) -> None:
