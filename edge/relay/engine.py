@@ -7,6 +7,7 @@ from binascii import hexlify
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from math import inf
 from random import randbytes, random
+from typing import Final
 from weakref import WeakSet
 
 from edge.contract.exchange import Exchange, Request
@@ -47,6 +48,8 @@ PULSE_S, SHEDDING_PULSE_S = 0.025, 0.01
 IDLE_GRACE_S = 2.0  # of a drain
 
 _OTHER_DESCRIPTORS = 128  # of services, log, control channel, certificates being read, libraries
+_ID_BYTES: Final = 16
+_IDS_AT_ONCE: Final = 64
 _MAX_KNOWN_TARGETS = 4096
 _MAX_KNOWN_TARGET_BYTES = 256
 _MAX_SHEDDABLE = 1024
@@ -96,6 +99,7 @@ class Engine:
         self._shed = 0
         self._let_in = False
         self.shedding = False
+        self._ids: list[bytes] = []  # of requests to come
         self._descriptors = descriptors
         self._admission = Admission(self.connections, telemetry.dropped)
         self._contexts: WeakSet[Context] = WeakSet()  # those that an exchange or this engine still holds
@@ -296,7 +300,7 @@ class Engine:
             peer_trusted=connection.peer_trusted,
         )
         secure = connection.secure or self._plain_is_secure
-        exchange = Exchange(_new_id(), self._wall(), request, route, secure=secure)
+        exchange = Exchange(self._new_id(), self._wall(), request, route, secure=secure)
         exchange.client_certificate = connection.client_certificate
         if head.upgrade and route.upgrade is not None:
             for protocol in head.upgrade:
@@ -403,13 +407,19 @@ class Engine:
     def answer_early(self, connection: Downstream, error: BadRequestError, *, to_head: bool, line: bytes) -> None:
         """Write an error page for a request that never got a route."""
         now = self._wall()
-        response = problem_response(error.status, error.reason, _new_id(), now)
+        response = problem_response(error.status, error.reason, self._new_id(), now)
         if error.allow:
             response.headers.add(b"allow", b", ".join(error.allow))
         connection.write(whole(response, to_head=to_head, connection=line))
         self._telemetry.refused_early(
             error.reason, status=error.status, now=now, peer=connection.peer, detail=error.detail
         )
+
+    def _new_id(self) -> bytes:
+        """Return a request id. Made many at a time, which costs a tenth."""
+        if not self._ids:
+            self._ids = _new_ids()
+        return self._ids.pop()
 
     # Tasks and time.
 
@@ -570,6 +580,7 @@ def _head_limits(snapshot: Snapshot) -> HeadLimits:
     return HeadLimits(limits.max_target_bytes, limits.max_head_bytes, limits.max_headers)
 
 
-def _new_id() -> bytes:
-    """Return a request id: unique, not secret, so a fast generator does."""
-    return hexlify(randbytes(16))  # noqa: S311
+def _new_ids() -> list[bytes]:
+    """Return request ids, 32 hex digits each: unique, not secret, so a fast generator does."""
+    digits = hexlify(randbytes(_IDS_AT_ONCE * _ID_BYTES))  # noqa: S311
+    return [digits[begin : begin + 2 * _ID_BYTES] for begin in range(0, len(digits), 2 * _ID_BYTES)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 
 import h11
 import pytest
@@ -70,6 +71,19 @@ async def test_messages_are_the_same_in_whatever_pieces_they_come(size: int | No
             assert (seen.body, seen.trailers) == (b"abcdefg", [(b"x-check", b"2")])
         # Trailers end the use of an origin connection: some servers add them to the next request's header.
         assert len(origin.connections) == len(origin.requests) > 1
+
+
+async def test_no_two_requests_have_the_same_id() -> None:
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(origin.address) as edge,
+        connected(edge.port) as client,
+    ):
+        for _ in range(150):
+            await client.ask(get(b"/echo"))
+        ids = [asked.get(b"x-request-id") for asked in origin.requests]
+        assert len(ids) == len(set(ids)) == 150
+        assert all(re.fullmatch(rb"[0-9a-f]{32}", each or b"") for each in ids)
 
 
 async def test_a_body_of_known_length_keeps_its_length_both_ways() -> None:
