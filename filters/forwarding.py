@@ -19,9 +19,7 @@ _PROTO_FIELDS: Final = {"http": make_field(_PROTO, b"http"), "https": make_field
 # Without hyphens, so that no variant of a name stands beside the one that is written here.
 _REWRITTEN: Final = frozenset({b"xforwardedfor", b"xforwardedproto", b"xforwardedhost", b"traceparent", b"forwarded"})
 _MAX_WAYS: Final = 4096
-_ways: Final[
-    dict[tuple[str, str, bytes], tuple[Field, Field, Field]]
-] = {}  # what is the same for each request of a device
+_ways: Final[dict[tuple[str, str, bytes], list[Field]]] = {}  # what is the same for each request of a device
 _NO_ADDRESS: Final = b"unknown"
 
 
@@ -33,11 +31,11 @@ def first_hop(exchange: Exchange) -> list[Field]:
     if fields is None:
         if len(_ways) >= _MAX_WAYS:
             _ways.clear()
-        fields = _ways[way] = (
+        fields = _ways[way] = [
             make_field(_FOR, request.peer.encode() or _NO_ADDRESS),
             _PROTO_FIELDS[request.scheme],
             make_field(_HOST, request.authority),
-        )
+        ]
     parent = b"00-%b-%b-00" % (id_, id_[16:])
     # Written out, because it is done for nearly every request and the values are of our own making.
     return [

@@ -1,29 +1,30 @@
 """Writes heads and chunks. One bytes object per head, so that it leaves in one write."""
 
 from http import HTTPStatus
-from operator import itemgetter
+from typing import Final
 
 from edge.contract.headers import Headers
 
-LAST_CHUNK = b"0\r\n\r\n"
-CONTINUE_100 = b"HTTP/1.1 100 Continue\r\n\r\n"
-CHUNKED = b"transfer-encoding: chunked\r\n"
-CLOSE = b"connection: close\r\n"
-KEEP_ALIVE = b"connection: keep-alive\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+CONTINUE_100: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+CHUNKED: Final = b"transfer-encoding: chunked\r\n"
+CLOSE: Final = b"connection: close\r\n"
+KEEP_ALIVE: Final = b"connection: keep-alive\r\n"
 
-_line_of = itemgetter(1)
-_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
-_STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES.get(status, b"")) for status in range(100, 600)}
+_PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+_STATUS_LINES: Final = {
+    status: b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES.get(status, b"")) for status in range(100, 600)
+}
 
 
 def fields(headers: Headers) -> bytes:
     """Return the field lines, each with its CRLF, without the blank line."""
-    return b"".join(map(_line_of, headers.fields))
+    return b"".join([field[1] for field in headers.fields])
 
 
 def request_head(method: bytes, target: bytes, authority: bytes, headers: Headers, framing: bytes) -> bytes:
     """Return a request head; `framing` holds the lines that frame the body, or nothing."""
-    lines = b"".join(map(_line_of, headers.fields))
+    lines = b"".join([field[1] for field in headers.fields])
     return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (method, target, authority, lines, framing)
 
 
@@ -34,7 +35,7 @@ def response_head(status: int, headers: Headers, framing: bytes) -> bytes:
 
 def whole_response(status: int, headers: Headers, connection: bytes, body: bytes) -> bytes:
     """Return head and body as one; `connection` is the line that says how the connection goes on, or nothing."""
-    lines = b"".join(map(_line_of, headers.fields))
+    lines = b"".join([field[1] for field in headers.fields])
     return b"%b%bcontent-length: %d\r\n%b\r\n%b" % (_STATUS_LINES[status], lines, len(body), connection, body)
 
 
