@@ -9,10 +9,9 @@ declared otherwise.
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias
 
 from edge.contract.exchange import Exchange, Response
-from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
 
 
@@ -112,13 +111,4 @@ class OutboundFilter(Filter, Protocol):
 
     def outbound(self, exchange: Exchange) -> Verdict | Coroutine[None, None, Verdict]:
         """Look at `exchange.response`; may change it."""
-        ...
-
-
-@runtime_checkable
-class TrailerFilter(Protocol):
-    """A filter that also guards trailers, which arrive after the chain has run."""
-
-    def trailers(self, exchange: Exchange, trailers: Headers) -> None:
-        """Take out of `trailers` what must not pass. If this raises, no trailer passes."""
         ...

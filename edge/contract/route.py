@@ -1,16 +1,10 @@
 """What a route says to the filters and the relay. Built once per config snapshot by `edge.control`."""
 
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 
 from edge.contract.identity import Level
-
-
-class OnBadToken(StrEnum):
-    """What a token that is recognised but bad does to its request."""
-
-    REFUSE = "refuse"
-    ANONYMOUS = "anonymous"
+from edge.contract.on_bad_token import OnBadToken
 
 
 class Priority(IntEnum):

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, field_validator
 
 from edge.contract.identity import Level
-from edge.contract.route import OnBadToken
+from edge.contract.on_bad_token import OnBadToken
 from edge.control.values import (
     Flag,
     ListOf,

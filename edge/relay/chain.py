@@ -23,11 +23,11 @@ from edge.contract.filters import (
     OnError,
     OutboundFilter,
     Refuse,
-    TrailerFilter,
     Verdict,
 )
 from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
+from edge.contract.trailers import TrailerFilter
 
 TIMED_ONE_IN = 16
 """A watch on every filter of every exchange would cost as much as a filter; one exchange in so many stands for all."""

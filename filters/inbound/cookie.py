@@ -11,9 +11,9 @@ from edge.contract.exchange import Exchange, TokenKind
 from edge.contract.filters import CONTINUE, NOT_MINE, OnError, Refuse, Verdict
 from edge.contract.headers import Field, Headers, make_field
 from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
+from edge.contract.on_bad_token import OnBadToken
 from edge.contract.ports import Revocations
 from edge.contract.reasons import Reason
-from edge.contract.route import OnBadToken
 from filters.recent import Recent
 from tokens.cookie import PURPOSE, SKEW_S, Claims, CookieNames, open_insecure, open_pair
 from tokens.cookie_header import CookieScanner

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from edge.contract.identity import Level
-from edge.contract.route import OnBadToken
+from edge.contract.on_bad_token import OnBadToken
 from edge.control.edge_file import Filters
 from edge.control.load import load_config
 from edge.control.snapshot import Grant, Snapshot

@@ -5,8 +5,9 @@ import itertools
 
 from edge.contract.exchange import Exchange
 from edge.contract.identity import DeviceIdentity, Level, UserIdentity
+from edge.contract.on_bad_token import OnBadToken
 from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie
-from edge.contract.route import AuthPolicy, OnBadToken
+from edge.contract.route import AuthPolicy
 from tests.filters.exchanges import ANYBODY, an_exchange
 from tests.tokens.rings import ENVIRONMENT, NAMES, NOW, claims, ring_of, version
 from tokens.cookie import Claims, open_insecure, seal_pair

@@ -4,8 +4,9 @@ import pytest
 
 from edge.contract.filters import CONTINUE, Refuse
 from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
+from edge.contract.on_bad_token import OnBadToken
 from edge.contract.reasons import Reason
-from edge.contract.route import AuthPolicy, OnBadToken
+from edge.contract.route import AuthPolicy
 from filters.inbound.authorise import AuthoriseFilter
 from tests.filters.exchanges import an_exchange
 
