@@ -195,7 +195,7 @@ def test_the_repr_of_what_holds_secrets_shows_none(tmp_path: Path) -> None:
     [
         ("key_sets:", "surprise: 1\nkey_sets:", "surprise: "),
         ("access_log_max_rows: 1000000", "access_log_max_rows: none", "access_log_max_rows: "),
-        ("purposes: [cookie]", "purposes: [cooky]", "identities.cookie is granted cooky"),
+        ("[cookie, cookie-rescheduled]", "[cooky]", "identities.cookie is granted cooky"),
         ("  - cookie\n", "  - cookie\n  - cookie\n", "a key set is listed twice"),
         ("  - cookie\n", "  - ../cookie\n", "key_sets.0: "),
         ("key_sets:", "key_sets: {", "is not YAML"),
