@@ -166,8 +166,13 @@ class RawClient:
 
     async def rest(self) -> bytes:
         """Read to the end of the connection; raises ConnectionResetError when it does not end cleanly."""
-        async with asyncio.timeout(WAIT_S):
-            return self.left + await self._reader.read()
+        pieces = [self.left]
+        while True:
+            async with asyncio.timeout(WAIT_S):  # for each, since all of a long answer may take longer
+                piece = await self._reader.read(65536)
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
 
     @property
     def gone(self) -> bool:
