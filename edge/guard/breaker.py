@@ -60,7 +60,7 @@ class _Window:
         """Forget every call."""
         self.calls = self.failed = self.slow = 0
         self._buckets = [[0, 0, 0] for _ in range(_BUCKETS)]  # calls, failed, slow
-        self._current = self._buckets[0]
+        self._current = self._buckets[-1]
         self._begun = now
 
     def roll(self, now: float) -> None:

@@ -116,6 +116,16 @@ def test_failures_that_have_left_the_window_count_no_more() -> None:
     assert it.state() is State.OPEN
 
 
+def test_the_first_failures_of_a_window_count_for_as_long_as_any() -> None:
+    it = Watched()
+    for _ in range(5):
+        it.call(works=False)
+    it.clock.pass_(SETTINGS.window_s / 2)
+    for _ in range(5):
+        it.call(works=False)
+    assert it.state() is State.OPEN
+
+
 def test_a_success_that_broke_off_later_is_a_failure_and_no_second_call() -> None:
     it = Watched()
     for _ in range(10):
