@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -16,9 +17,9 @@ import pytest
 from loadtest.bench.failure import BenchError
 from loadtest.bench.tools import find
 from loadtest.chaos import __main__ as chaos
-from loadtest.chaos import reference
+from loadtest.chaos import ports, reference
 from loadtest.chaos.__main__ import BROKEN, NOT_MET, main, settings_from
-from loadtest.chaos.ports import free_port
+from loadtest.chaos.ports import LOWEST, free_port
 from loadtest.chaos.report import FIGURES, append
 from loadtest.chaos.result import Result, at_least, at_most, is_true, no_slower
 from loadtest.chaos.scenarios import Scenario
@@ -154,6 +155,14 @@ def test_the_command_line_knows_lengths_and_names() -> None:
     assert settings_from([]).only == ()
     with pytest.raises(SystemExit):
         settings_from(["no_such_scenario"])
+
+
+def test_no_port_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = free_port(), free_port()
+    places = iter([first - LOWEST, first - LOWEST, second - LOWEST])
+    monkeypatch.setattr(secrets, "randbelow", lambda _: next(places))
+    monkeypatch.setattr(ports, "_given", {first})
+    assert free_port() == second
 
 
 def test_one_core_is_shared_when_there_is_no_other() -> None:
