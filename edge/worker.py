@@ -39,6 +39,7 @@ from edge.telemetry.metrics import WorkerMetrics
 from passport.kms import KmsRefused, KmsUnavailable
 
 _log = structlog.get_logger("edge.worker")
+_AT_ONCE = 64
 _NEARLY_ALL = 0.9  # of the connections that are configured: less is worth a warning
 
 
@@ -184,6 +185,12 @@ async def _serve_devices(
     doors = [(socket.socket(fileno=fd), each) for fd, each in zip(listen_fds, shown, strict=True)]
     rest = [(sock.dup(), each) for sock, each in doors]
     servers = [await listen(engine, sock, backlog, each, proxies) for sock, each in doors]
+
+    def take_more() -> None:
+        for sock, each in rest if proxies is None else ():
+            take_queued(engine, sock, each, at_most=_AT_ONCE)
+
+    engine.take_more = take_more
     engine.start()
     channel.ready()
     await stop.wait()
@@ -193,6 +200,7 @@ async def _serve_devices(
             for sock, _ in rest:
                 last_call(sock)
             await asyncio.sleep(HANDSHAKES_S)
+        engine.take_more = None
         for server in servers:
             server.close()
         for sock, each in rest:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 from collections.abc import MutableSet
 from typing import Final, Protocol
@@ -46,15 +47,20 @@ def take_queued(
     sock: socket.socket,
     certificates: ListenerCertificates | None,
     proxies: ProxyPeers | None = None,
+    *,
+    at_most: int | None = None,
 ) -> None:
-    """Take the connections that wait in the kernel: those still there when the last listener closes are reset."""
+    """Take the connections that wait in the kernel: those still there when the last listener closes are reset.
+
+    `at_most` bounds how many are taken, where there are no proxies: `ProxyListener` takes many at a time anyway.
+    """
     if proxies is not None:
         listener = ProxyListener(sock.dup(), proxies, _HandOver(acceptor, certificates))
         listener.take_queued()
         listener.close()
         return
     hand_over = _HandOver(acceptor, certificates)
-    while True:
+    for _ in itertools.count() if at_most is None else range(at_most):
         try:
             connected, _ = sock.accept()
         except OSError:  # there is none, or no descriptor is left

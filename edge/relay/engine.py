@@ -100,6 +100,8 @@ class Engine:
         self._let_in = False
         self.shedding = False
         self._ids: list[bytes] = []  # of requests to come
+        self.take_more: Callable[[], None] | None = None
+        """Takes connections that wait; called where the loop is late, which takes one itself in each turn."""
         self._descriptors = descriptors
         self._admission = Admission(self.connections, telemetry.dropped)
         self._contexts: WeakSet[Context] = WeakSet()  # those that an exchange or this engine still holds
@@ -466,6 +468,8 @@ class Engine:
             self._shed_from = self.load.shed_from
             context = self._context
             context.late = now - self._due > _LATE_S
+            if context.late and self.take_more is not None:
+                self.take_more()
             if context.origin_full:
                 context.origin_full = any(not each.limit.has_room(Priority.BULK) for each in context.guards.values())
             self.shedding = self._shed_from < NOTHING_SHED or context.origin_full

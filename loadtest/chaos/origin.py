@@ -13,6 +13,7 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import ssl
 import sys
 import time
@@ -96,6 +97,8 @@ class Connection(asyncio.Protocol):
         """Begin."""
         self._origin.open += 1
         self._transport = cast(asyncio.Transport, transport)
+        # Another machine's kernel would hold what the edge does not read, and not the one that the edge runs on.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(PIECE))
 
     def connection_lost(self, _: Exception | None) -> None:
         """End."""

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +13,7 @@ import pytest
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, Verdict
 from edge.guard.shedding import NOTHING_SHED, PARTS
+from edge.net.listening import take_queued
 from edge.relay.load import busy_s
 from tests.edge.raw import OriginConnection, answering, connected, get, ok, raw_origin, request, until
 from tests.edge.running import RunningEdge, running_edge
@@ -236,3 +238,30 @@ def test_time_in_which_others_had_the_processor_counts_as_busy() -> None:
     while time.monotonic() < ends:
         pass
     assert busy_s() - began >= time.thread_time() - ran - 0.05
+
+
+async def test_l1_a_loop_that_is_late_takes_more_connections_than_one_in_each_turn() -> None:
+    async with AsyncExitStack() as stack:
+        origin = await stack.enter_async_context(raw_origin(answering(ok())))
+        edge = await stack.enter_async_context(running_edge(origin.address))
+        calls: list[float] = []
+        edge.engine.take_more = lambda: calls.append(time.monotonic())
+        began = time.monotonic()
+        time.sleep(0.1)  # noqa: ASYNC251 - in the loop, on purpose
+        await until(lambda: calls)
+        assert calls[0] - began >= 0.1
+
+
+async def test_l1_waiting_connections_are_taken_many_at_a_time_and_served() -> None:
+    async with AsyncExitStack() as stack:
+        origin = await stack.enter_async_context(raw_origin(answering(ok())))
+        edge = await stack.enter_async_context(running_edge(origin.address))
+        door = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        door.setblocking(False)
+        clients = [await stack.enter_async_context(connected(door.getsockname()[1])) for _ in range(5)]
+        take_queued(edge.engine, door, None, at_most=3)
+        await until(lambda: len(edge.engine.connections) == 3)
+        take_queued(edge.engine, door, None, at_most=3)
+        for client in clients:
+            assert (await client.ask(get())).status == 200
+        assert len(edge.engine.connections) == 5
