@@ -24,23 +24,27 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65\x64gepb/kms/v1/kms.proto\x12\redgepb.kms.v1\"x\n\nKeyVersion\x12\x0e\n\x06key_id\x18\x01 \x01(\x07\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.edgepb.kms.v1.KeyState\x12\x10\n\x08material\x18\x03 \x01(\x0c\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x03\x12\x0f\n\x07primary\x18\x05 \x01(\x08\"F\n\x06KeySet\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12+\n\x08versions\x18\x02 \x03(\x0b\x32\x19.edgepb.kms.v1.KeyVersion\"%\n\x11GetKeySetsRequest\x12\x10\n\x08purposes\x18\x01 \x03(\t\"O\n\x12GetKeySetsResponse\x12\'\n\x08key_sets\x18\x01 \x03(\x0b\x32\x15.edgepb.kms.v1.KeySet\x12\x10\n\x08revision\x18\x02 \x01(\x04\"\'\n\x05\x45rror\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t*a\n\x08KeyState\x12\x19\n\x15KEY_STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nPRE_ACTIVE\x10\x01\x12\n\n\x06\x41\x43TIVE\x10\x02\x12\x0f\n\x0b\x44\x45\x41\x43TIVATED\x10\x03\x12\r\n\tDESTROYED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65\x64gepb/kms/v1/kms.proto\x12\redgepb.kms.v1\"x\n\nKeyVersion\x12\x0e\n\x06key_id\x18\x01 \x01(\x07\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.edgepb.kms.v1.KeyState\x12\x10\n\x08material\x18\x03 \x01(\x0c\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x03\x12\x0f\n\x07primary\x18\x05 \x01(\x08\"h\n\x06KeySet\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12+\n\x08versions\x18\x02 \x03(\x0b\x32\x19.edgepb.kms.v1.KeyVersion\x12 \n\x04uses\x18\x03 \x03(\x0e\x32\x12.edgepb.kms.v1.Use\":\n\x06KeyUse\x12\x0e\n\x06key_id\x18\x01 \x01(\x07\x12\x11\n\tlast_used\x18\x02 \x01(\x03\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\"q\n\x11GetKeySetsRequest\x12\x10\n\x08purposes\x18\x01 \x03(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x15\n\rrevision_held\x18\x03 \x01(\x04\x12#\n\x04uses\x18\x04 \x03(\x0b\x32\x15.edgepb.kms.v1.KeyUse\"O\n\x12GetKeySetsResponse\x12\'\n\x08key_sets\x18\x01 \x03(\x0b\x32\x15.edgepb.kms.v1.KeySet\x12\x10\n\x08revision\x18\x02 \x01(\x04\"\'\n\x05\x45rror\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t*a\n\x08KeyState\x12\x19\n\x15KEY_STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nPRE_ACTIVE\x10\x01\x12\n\n\x06\x41\x43TIVE\x10\x02\x12\x0f\n\x0b\x44\x45\x41\x43TIVATED\x10\x03\x12\r\n\tDESTROYED\x10\x04*1\n\x03Use\x12\x13\n\x0fUSE_UNSPECIFIED\x10\x00\x12\x0b\n\x07PROTECT\x10\x01\x12\x08\n\x04OPEN\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'edgepb.kms.v1.kms_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KEYSTATE']._serialized_start=397
-  _globals['_KEYSTATE']._serialized_end=494
+  _globals['_KEYSTATE']._serialized_start=567
+  _globals['_KEYSTATE']._serialized_end=664
+  _globals['_USE']._serialized_start=666
+  _globals['_USE']._serialized_end=715
   _globals['_KEYVERSION']._serialized_start=42
   _globals['_KEYVERSION']._serialized_end=162
   _globals['_KEYSET']._serialized_start=164
-  _globals['_KEYSET']._serialized_end=234
-  _globals['_GETKEYSETSREQUEST']._serialized_start=236
-  _globals['_GETKEYSETSREQUEST']._serialized_end=273
-  _globals['_GETKEYSETSRESPONSE']._serialized_start=275
-  _globals['_GETKEYSETSRESPONSE']._serialized_end=354
-  _globals['_ERROR']._serialized_start=356
-  _globals['_ERROR']._serialized_end=395
+  _globals['_KEYSET']._serialized_end=268
+  _globals['_KEYUSE']._serialized_start=270
+  _globals['_KEYUSE']._serialized_end=328
+  _globals['_GETKEYSETSREQUEST']._serialized_start=330
+  _globals['_GETKEYSETSREQUEST']._serialized_end=443
+  _globals['_GETKEYSETSRESPONSE']._serialized_start=445
+  _globals['_GETKEYSETSRESPONSE']._serialized_end=524
+  _globals['_ERROR']._serialized_start=526
+  _globals['_ERROR']._serialized_end=565
 # @@protoc_insertion_point(module_scope)
