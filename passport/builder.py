@@ -24,6 +24,7 @@ class PassportBuilder:
     __slots__ = (
         "_device_context",
         "_device_integrity",
+        "_device_key",
         "_header_head",
         "_header_length",
         "_header_tail",
@@ -31,8 +32,10 @@ class PassportBuilder:
         "_second",
         "_times",
         "_ttl_s",
+        "_uncounted",
         "_user_context",
         "_user_integrity",
+        "_user_key",
         "_version",
     )
 
@@ -59,6 +62,9 @@ class PassportBuilder:
         self._device_context = device_key.context(integrity_version, Part.DEVICE)
         self._user_integrity = encode_integrity_head(Part.USER, integrity_version, user_key.name)
         self._device_integrity = encode_integrity_head(Part.DEVICE, integrity_version, device_key.name)
+        self._user_key = user_key
+        self._device_key = device_key
+        self._uncounted = 0
         self._second: int | None = None
         self._times = self._header_head = self._header_length = self._header_tail = b""
 
@@ -72,6 +78,8 @@ class PassportBuilder:
             raise ValueError("a request id is 32 characters")
         if now != self._second:
             self._turn_to(now)
+        else:
+            self._uncounted += 1
         times = self._times
         header = request_id + self._header_tail
         device_info = device.static + times
@@ -112,6 +120,10 @@ class PassportBuilder:
         self._header_length = size.to_bytes(4, "big") + id_head
         self._header_head = b"\x0a" + encode_varint(size) + id_head
         self._second = now
+        # Once a second, with those of the second before: each request would pay for its own.
+        self._user_key.uses += 1 + self._uncounted
+        self._device_key.uses += 1 + self._uncounted
+        self._uncounted = 0
 
     def __repr__(self) -> str:
         return f"PassportBuilder(v{self._version}, {self._ttl_s} s)"

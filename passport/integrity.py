@@ -111,6 +111,7 @@ def verify(envelope: Envelope, part: Part, keys: PassportKeys, purposes: frozens
     expected = compute_mac(key, integrity.version, part, envelope.covered)
     if not compare_digest(expected, integrity.mac):
         raise PassportRefused(PassportRefusal.BAD_MAC)
+    key.uses += 1
     return key
 
 
@@ -127,6 +128,7 @@ def compute_mac(key: MacKey, version: int, part: Part, covered: Covered) -> byte
 
 def sign(key: MacKey, version: int, part: Part, covered: Covered) -> Integrity:
     """Return the integrity of `part`, made with `key`."""
+    key.uses += 1
     mac = compute_mac(key, version, part, covered)
     return Integrity(version, key.name, mac, _encode_integrity(version, key.name, mac))
 

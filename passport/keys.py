@@ -1,6 +1,6 @@
 """The MAC keys of the Passport: looked up by name, never tried in turn. Key bytes do not come out of here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -20,10 +20,11 @@ _VERIFYING: Final = frozenset({kms_pb2.PRE_ACTIVE, kms_pb2.ACTIVE, kms_pb2.DEACT
 class MacKey:
     """One key for one purpose, held as keyed HMAC-SHA-256 contexts only.
 
-    `name` is what stands in a Passport: the purpose, a colon, the key id as eight lower-case hex digits.
+    `name` is what stands in a Passport: the purpose, a colon, the key id as eight lower-case hex digits. `uses` counts
+    what it signed, and what it verified that was authentic.
     """
 
-    __slots__ = ("_contexts", "name", "purpose")
+    __slots__ = ("_contexts", "key_id", "name", "purpose", "uses")
 
     def __init__(self, purpose: str, key_id: int, material: bytes) -> None:
         """Derive the MAC key for `purpose` from 32 bytes of material (HKDF-SHA-256, RFC 5869)."""
@@ -31,6 +32,8 @@ class MacKey:
             raise ValueError(f"key material of {purpose}:{key_id:08x} is not {_MATERIAL_BYTES} bytes")
         self.name = f"{purpose}:{key_id:08x}"
         self.purpose = purpose
+        self.key_id = key_id
+        self.uses = 0
         info = f"edge-passport|v1|{purpose}|hmac-sha256".encode()
         plain = HMAC(HKDF(SHA256(), 32, salt=None, info=info).derive(material), SHA256())
         self._contexts: dict[tuple[int, Part], HMAC] = {(1, part): plain for part in Part}
@@ -60,25 +63,24 @@ class PassportKeys:
     def from_key_sets(cls, key_sets: Iterable[kms_pb2.KeySet]) -> "PassportKeys":
         """Take the keys whose purpose begins with `passport-`; others, and destroyed ones, are left out.
 
-        Pre-active, active and deactivated keys verify; the active primary of a set signs. Raises ValueError for
-        material of a wrong size, a key id that comes twice, or two primaries for one purpose.
+        Pre-active, active and deactivated keys verify; the active primary of a set signs; each only where the KMS has
+        granted it. Raises ValueError for material of a wrong size, a purpose or key id that comes twice, or two
+        primaries for one purpose.
         """
         by_name: dict[str, MacKey] = {}
         signers: dict[str, MacKey] = {}
+        seen: set[str] = set()
         for key_set in key_sets:
             if not key_set.purpose.startswith(PURPOSE_PREFIX):
                 continue
-            for version in key_set.versions:
-                if version.state not in _VERIFYING:
-                    continue
-                key = MacKey(key_set.purpose, version.key_id, version.material)
-                if key.name in by_name:
-                    raise ValueError(f"key {key.name} comes twice")
-                by_name[key.name] = key
-                if version.primary and version.state == kms_pb2.ACTIVE:
-                    if key.purpose in signers:
-                        raise ValueError(f"purpose {key.purpose} has two primary keys")
-                    signers[key.purpose] = key
+            if key_set.purpose in seen:
+                raise ValueError(f"key set {key_set.purpose} comes twice")
+            seen.add(key_set.purpose)
+            keys, primary = _keys(key_set)
+            if _granted(key_set, kms_pb2.OPEN):
+                by_name |= keys
+            if primary is not None and _granted(key_set, kms_pb2.PROTECT):
+                signers[key_set.purpose] = primary
         return cls(by_name, signers)
 
     def find(self, name: str) -> MacKey | None:
@@ -89,8 +91,38 @@ class PassportKeys:
         """Return the key that signs for `purpose`, or None when there is no active primary."""
         return self._signers.get(purpose)
 
+    def take_uses(self) -> Iterator[tuple[str, int, int]]:
+        """Return purpose, id and count of each key that was used since this was last asked, and count from 0 again."""
+        for key in {*self._by_name.values(), *self._signers.values()}:
+            uses, key.uses = key.uses, 0
+            if uses:
+                yield key.purpose, key.key_id, uses
+
     def __repr__(self) -> str:
         return f"PassportKeys({', '.join(sorted(self._by_name))})"
+
+
+def _keys(key_set: kms_pb2.KeySet) -> tuple[dict[str, MacKey], MacKey | None]:
+    """Return the keys of one set by name, and its active primary."""
+    keys: dict[str, MacKey] = {}
+    primary = None
+    for version in key_set.versions:
+        if version.state not in _VERIFYING:
+            continue
+        key = MacKey(key_set.purpose, version.key_id, version.material)
+        if key.name in keys:
+            raise ValueError(f"key {key.name} comes twice")
+        keys[key.name] = key
+        if version.primary and version.state == kms_pb2.ACTIVE:
+            if primary is not None:
+                raise ValueError(f"purpose {key.purpose} has two primary keys")
+            primary = key
+    return keys, primary
+
+
+def _granted(key_set: kms_pb2.KeySet, use: kms_pb2.Use) -> bool:
+    """Tell whether a set may be used so; a KMS that does not say what is granted grants both."""
+    return not key_set.uses or use in key_set.uses
 
 
 def _v2_context(part: Part, name: str) -> bytes:

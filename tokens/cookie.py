@@ -10,7 +10,7 @@ renewal could not be done. docs/tokens.md, "Rescheduled cookies".
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from edgepb.tokens.v1.cookie_pb2 import CookieClaims
 from google.protobuf.message import DecodeError
@@ -29,7 +29,15 @@ _parse: Final[Callable[[bytes], CookieClaims]] = CookieClaims.FromString
 
 
 class NoSealingKeyError(Exception):
-    """The ring has no primary cookie key: nothing can be sealed until the KMS provides one."""
+    """The ring has no primary cookie key: nothing can be sealed until the KMS provides one. `reason` is for the log."""
+
+    reason: ClassVar[str] = "no_sealing_key"
+
+
+class ProtectNotGrantedError(NoSealingKeyError):
+    """The KMS lets this process open tokens of that purpose, and seal none."""
+
+    reason: ClassVar[str] = "protect_not_granted"
 
 
 @dataclass(slots=True, frozen=True)
@@ -114,11 +122,14 @@ def seal_pair(
         nonces: twice 12 bytes from the system's random source.
 
     Raises:
-        NoSealingKeyError: the ring has no primary for cookies, or for rescheduled ones if that is what it is.
+        NoSealingKeyError: the ring has no primary for cookies, or for rescheduled ones if that is what it is; as
+            ProtectNotGrantedError when this process may not seal them.
         ValueError: the claims are such that opening would refuse them.
     """
     purpose = RESCHEDULED if claims.rescheduled_count else PURPOSE
     key = ring.primary(purpose)
+    if not ring.may_protect(purpose):
+        raise ProtectNotGrantedError(f"not granted to protect with the purpose {purpose!r}")
     if key is None:
         raise NoSealingKeyError(f"no primary key for purpose {purpose!r}")
     if _problem(claims, claims.issued_at) is not None:

@@ -73,6 +73,7 @@ def seal(key: Key, place: Place, plaintext: bytes, nonce: bytes) -> bytes:
     text = encode(bytes((VERSION,)) + key.id + nonce + sealed)
     if len(text) > MAX_TEXT_BYTES:
         raise ValueError(f"the token would be {len(text)} bytes long")
+    key.uses += 1
     return text
 
 
@@ -90,6 +91,7 @@ def open_envelope(ring: KeyRing, purpose: str, place: Place, text: bytes) -> Ope
         plaintext = key.aead.decrypt(raw[_NONCE_AT:_SEALED_AT], raw[_SEALED_AT:], key.associated_data(place))
     except InvalidTag:
         return Refusal.BAD_TAG
+    key.uses += 1  # only what is authentic: else whoever forges tokens could keep a key from being destroyed
     return Opened(plaintext, key.stale)
 
 

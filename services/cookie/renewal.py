@@ -112,8 +112,8 @@ class Renewer:
         try:
             claims = self._issuer.next(claims, membership.account_owner_id, now, revoked.newest)
             return Renewal(pb.RENEWED, pair=self._issuer.seal(self._keys.ring, claims, fresh_nonces()))
-        except NoSealingKeyError:
-            return Renewal(pb.UNAVAILABLE, "no_sealing_key")
+        except NoSealingKeyError as problem:
+            return Renewal(pb.UNAVAILABLE, problem.reason)
 
     async def _used(self, claims: Claims, now: float) -> Renewal | None:
         """Use a rescheduled token up; return why it is not renewed, if that is so."""

@@ -8,7 +8,7 @@ import pytest
 from edgepb.kms.v1 import kms_pb2
 
 from tests.tokens.rings import ENVIRONMENT, NAMES, NONCES, NOW, claims, ring_of, version
-from tokens.cookie import PURPOSE, Claims, open_insecure, seal_pair
+from tokens.cookie import PURPOSE, Claims, ProtectNotGrantedError, open_insecure, seal_pair
 from tokens.envelope import Opened, Refusal, open_envelope, seal
 from tokens.keys.ring import Key, KeyRing, Place
 
@@ -164,6 +164,56 @@ def test_rule_24_only_the_ring_reads_key_material() -> None:
     sources = [path for folder in ("tokens", "filters") for path in (root / folder).rglob("*.py")]
     readers = {str(path.relative_to(root)) for path in sources if ".material" in path.read_text()}
     assert readers == {"tokens/keys/ring.py"}
+
+
+def granted(*uses: kms_pb2.Use) -> KeyRing:
+    """Return a ring of a key that protects and one that did, of which the holder may make these uses."""
+    versions = [version(1, DEACTIVATED, primary=False), version(2)]
+    return KeyRing.from_key_sets([kms_pb2.KeySet(purpose=PURPOSE, versions=versions, uses=uses)], 1)
+
+
+def test_a_set_that_is_granted_to_open_only_seals_nothing_and_says_why() -> None:
+    ring = granted(kms_pb2.OPEN)
+    with pytest.raises(ProtectNotGrantedError, match="not granted to protect with the purpose 'cookie'") as raised:
+        seal_pair(ring, NAMES, ENVIRONMENT, claims(), NONCES)
+    assert raised.value.reason == "protect_not_granted"
+    assert not ring.may_protect(PURPOSE)
+    key = ring.find(PURPOSE, b"\0\0\0\2")
+    assert key is not None
+    with pytest.raises(ValueError, match="must not seal"):
+        seal(key, PLACE, b"x", bytes(12))
+
+
+def test_a_set_that_is_granted_to_open_only_opens_what_others_seal_and_knows_which_key_is_the_newest() -> None:
+    for number, stale in ((1, True), (2, False)):
+        insecure, _ = seal_pair(ring_of(version(number)), NAMES, ENVIRONMENT, claims(), NONCES)
+        opened = open_insecure(granted(kms_pb2.OPEN), NAMES, ENVIRONMENT, insecure, NOW)
+        assert isinstance(opened, Claims)
+        assert opened.stale_key is stale
+
+
+def test_a_set_that_is_granted_to_protect_only_opens_nothing() -> None:
+    insecure, _ = seal_pair(granted(kms_pb2.PROTECT), NAMES, ENVIRONMENT, claims(), NONCES)
+    assert open_insecure(granted(kms_pb2.PROTECT), NAMES, ENVIRONMENT, insecure, NOW) is Refusal.UNKNOWN_KEY
+    assert isinstance(open_insecure(granted(), NAMES, ENVIRONMENT, insecure, NOW), Claims)
+
+
+def test_a_use_that_is_not_known_is_no_grant() -> None:
+    ring = granted(kms_pb2.USE_UNSPECIFIED)
+    assert not ring.may_protect(PURPOSE)
+    assert not ring.has_keys(PURPOSE)
+
+
+def test_uses_are_counted_by_key_and_only_those_that_were_real() -> None:
+    old, ring = ring_of(version(1)), granted()
+    made = [seal_pair(each, NAMES, ENVIRONMENT, claims(), NONCES)[0] for each in (old, ring)]
+    assert list(ring.take_uses()) == [(PURPOSE, 2, 2)]
+    for insecure in made:
+        assert isinstance(open_insecure(ring, NAMES, ENVIRONMENT, insecure, NOW), Claims)
+        assert open_insecure(ring, NAMES, ENVIRONMENT, insecure[:-4] + b"AAAA", NOW) is Refusal.BAD_TAG
+        assert open_insecure(ring, NAMES, "elsewhere", insecure, NOW) is Refusal.BAD_TAG
+    assert sorted(ring.take_uses()) == [(PURPOSE, 1, 1), (PURPOSE, 2, 1)]
+    assert list(ring.take_uses()) == []
 
 
 def test_an_empty_ring_opens_and_protects_nothing() -> None:

@@ -4,7 +4,7 @@ A key is found by purpose and id, never tried in turn. Raw key bytes enter here 
 cipher at once, and are not kept.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
 from typing import Final, NamedTuple, Protocol
 
@@ -38,18 +38,21 @@ class Place(NamedTuple):
 class Key:
     """One version of a key, bound to its purpose. Shows no key bytes.
 
-    `id` is four big-endian bytes. `protects` is True for the one key of a purpose that seals new tokens. `stale` is
-    True for a key that once protected and no longer does: its tokens open, and are to be issued again.
+    `id` is four big-endian bytes. `protects` is True for the one key of a purpose that seals new tokens, where that
+    is granted. `stale` is True for a key that once protected and no longer does: its tokens open, and are to be issued
+    again. `uses` counts what it sealed, and what it opened that was authentic.
     """
 
-    __slots__ = ("_associated", "aead", "id", "protects", "purpose", "stale", "state")
+    __slots__ = ("_associated", "aead", "id", "protects", "purpose", "stale", "state", "uses")
 
-    def __init__(self, purpose: str, version: kms_pb2.KeyVersion) -> None:
+    def __init__(self, purpose: str, version: kms_pb2.KeyVersion, *, may_protect: bool = True) -> None:
         self.purpose = purpose
         self.id = version.key_id.to_bytes(4, "big")
         self.state = KeyState(version.state)
-        self.protects = version.primary and self.state is KeyState.ACTIVE
-        self.stale = not self.protects and self.state is not KeyState.PRE_ACTIVE
+        primary = version.primary and self.state is KeyState.ACTIVE
+        self.protects = primary and may_protect
+        self.stale = not primary and self.state is not KeyState.PRE_ACTIVE
+        self.uses = 0
         self.aead = AESGCMSIV(_derive(purpose, version.material))
         self._associated: dict[Place, bytes] = {}
 
@@ -69,13 +72,24 @@ class Key:
 
 
 class KeyRing:
-    """All keys this process may use, as one snapshot of the KMS. `revision` is the snapshot's."""
+    """All keys this process may use, as one snapshot of the KMS. `revision` is the snapshot's.
 
-    __slots__ = ("_keys", "_primaries", "revision")
+    `keys` are those that open, by purpose and id; `primaries` those that protect; `opens_only` the purposes for which
+    this process was not granted to protect.
+    """
 
-    def __init__(self, keys: Mapping[str, Mapping[bytes, Key]], primaries: Mapping[str, Key], revision: int) -> None:
+    __slots__ = ("_keys", "_opens_only", "_primaries", "revision")
+
+    def __init__(
+        self,
+        keys: Mapping[str, Mapping[bytes, Key]],
+        primaries: Mapping[str, Key],
+        revision: int,
+        opens_only: frozenset[str] = frozenset(),
+    ) -> None:
         self._keys = keys
         self._primaries = primaries
+        self._opens_only = opens_only
         self.revision = revision
 
     @classmethod
@@ -88,21 +102,28 @@ class KeyRing:
         """
         keys: dict[str, dict[bytes, Key]] = {}
         primaries: dict[str, Key] = {}
+        opens_only: set[str] = set()
         seen: set[bytes] = set()
         for key_set in key_sets:
-            if key_set.purpose in keys:
-                raise ValueError(f"key set {key_set.purpose!r} is listed twice")
-            keys[key_set.purpose] = versions = _versions(key_set, seen)
-            protecting = [key for key in versions.values() if key.protects]
-            if len(protecting) > 1:
-                raise ValueError(f"key set {key_set.purpose!r} has more than one primary")
-            if protecting:
-                primaries[key_set.purpose] = protecting[0]
-        return cls(keys, primaries, revision)
+            purpose = key_set.purpose
+            if purpose in keys:
+                raise ValueError(f"key set {purpose!r} is listed twice")
+            if not _granted(key_set, kms_pb2.PROTECT):
+                opens_only.add(purpose)
+            versions = _versions(key_set, seen)
+            keys[purpose] = versions if _granted(key_set, kms_pb2.OPEN) else {}
+            if sum(each.primary and each.state == kms_pb2.ACTIVE for each in key_set.versions) > 1:
+                raise ValueError(f"key set {purpose!r} has more than one primary")
+            primaries.update((purpose, key) for key in versions.values() if key.protects)
+        return cls(keys, primaries, revision, frozenset(opens_only))
 
     def primary(self, purpose: str) -> Key | None:
         """Return the key that protects new tokens of `purpose`, or None: then nothing can be sealed."""
         return self._primaries.get(purpose)
+
+    def may_protect(self, purpose: str) -> bool:
+        """Tell whether the KMS granted this process to seal tokens of `purpose`; without, it has no primary."""
+        return purpose not in self._opens_only
 
     def find(self, purpose: str, key_id: bytes) -> Key | None:
         """Return the key of `purpose` with this id (4 bytes) if it may still open tokens."""
@@ -112,6 +133,14 @@ class KeyRing:
     def has_keys(self, purpose: str) -> bool:
         """Tell whether anything of `purpose` can be opened at all."""
         return bool(self._keys.get(purpose))
+
+    def take_uses(self) -> Iterator[tuple[str, int, int]]:
+        """Return purpose, id and count of each key that was used since this was last asked, and count from 0 again."""
+        opening = (key for versions in self._keys.values() for key in versions.values())
+        for key in {*opening, *self._primaries.values()}:
+            uses, key.uses = key.uses, 0
+            if uses:
+                yield key.purpose, int.from_bytes(key.id), uses
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{purpose}: {len(versions)}" for purpose, versions in self._keys.items())
@@ -136,8 +165,13 @@ def _versions(key_set: kms_pb2.KeySet, seen: set[bytes]) -> dict[bytes, Key]:
             raise ValueError(f"key id {key_id.hex()} is listed twice")
         seen.add(key_id)
         if version.state in _OPENS:
-            versions[key_id] = Key(key_set.purpose, version)
+            versions[key_id] = Key(key_set.purpose, version, may_protect=_granted(key_set, kms_pb2.PROTECT))
     return versions
+
+
+def _granted(key_set: kms_pb2.KeySet, use: kms_pb2.Use) -> bool:
+    """Tell whether a set may be used so; a KMS that does not say what is granted grants both."""
+    return not key_set.uses or use in key_set.uses
 
 
 def _derive(purpose: str, material: bytes) -> bytes:
