@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import aiohttp
 import structlog
@@ -48,12 +49,14 @@ from filters.inbound.renew import RenewalLimits, RenewFilter
 from filters.outbound.passport_actions import PassportActionsFilter
 from filters.outbound.scrub import ScrubFilter
 from filters.outbound.tokens import TokensFilter
+from passport.key_snapshot import SnapshotFile, SnapshotSealer
 from passport.kms import KmsClient
 from passport.returned import Grant
 from tokens.cookie import Claims, CookieNames, open_pair
 from tokens.set_cookie import CookieAttributes
 
 _log = structlog.get_logger("edge.worker")
+_IDENTITY: Final = "edge"
 
 
 def _breaker(service: str, settings: BreakerSection, metrics: WorkerMetrics) -> Breaker:
@@ -62,10 +65,13 @@ def _breaker(service: str, settings: BreakerSection, metrics: WorkerMetrics) -> 
 
 def key_rings(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: WorkerMetrics) -> KeyRings:
     """Return the holder of this worker's keys, not yet started."""
-    kms = snapshot.services.kms
-    client = KmsClient(session, str(kms.url), read_token(kms.token_file), kms.timeout_s)
+    kms, max_age_s = snapshot.services.kms, snapshot.keys.snapshot_max_age_s
+    token = read_token(kms.token_file)
+    client = KmsClient(session, str(kms.url), token, kms.timeout_s)
     breaker = _breaker("kms", kms.breaker, metrics)
-    return KeyRings(client, kms.purposes, refresh_s=kms.refresh_s, breaker=breaker, metrics=metrics)
+    sealer = SnapshotSealer(token, _IDENTITY, snapshot.edge.environment)
+    file = SnapshotFile(snapshot.var / f"keys.{_IDENTITY}.snapshot", sealer, max_age_s) if max_age_s else None
+    return KeyRings(client, kms.purposes, refresh_s=kms.refresh_s, breaker=breaker, metrics=metrics, file=file)
 
 
 def cookie_service(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: WorkerMetrics) -> CookieServiceClient:

@@ -31,14 +31,25 @@ class KmsClient:
     def __repr__(self) -> str:
         return f"KmsClient({self._url})"
 
-    async def key_sets(self, purposes: Sequence[str]) -> kms_pb2.GetKeySetsResponse:
+    async def key_sets(
+        self,
+        purposes: Sequence[str],
+        *,
+        holder: str = "",
+        revision_held: int = 0,
+        uses: Sequence[kms_pb2.KeyUse] = (),
+    ) -> kms_pb2.GetKeySetsResponse:
         """Return the key sets of all `purposes` and the store's revision.
+
+        Whoever goes on holding the keys says so: `holder` names its process (at most 64 characters), `revision_held`
+        is that of the last answer it made keys of, and `uses` (at most 256) are what it did with them since it last
+        said so. `passport.key_sets.KeySets` does all that.
 
         Raises KmsRefused when the caller is unknown or one purpose is not granted to it, KmsUnavailable for
         everything else that is not a whole, readable answer. Their texts hold no secret.
         """
-        body = kms_pb2.GetKeySetsRequest(purposes=purposes).SerializeToString()
-        status, answer = await self._post(body)
+        asked = kms_pb2.GetKeySetsRequest(purposes=purposes, holder=holder, revision_held=revision_held, uses=uses)
+        status, answer = await self._post(asked.SerializeToString())
         if status in {400, 401, 403, 404}:
             raise KmsRefused(f"{self._url} refused the key sets {', '.join(purposes)}: status {status}")
         if status != 200:

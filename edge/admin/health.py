@@ -24,8 +24,17 @@ class WorkerHealth:
 
 
 @dataclass(slots=True, frozen=True)
+class KeysHealth:
+    """The stalest keys of a worker: from the `kms` or from a `snapshot`, and how long ago the KMS gave them."""
+
+    source: str
+    age_s: float
+
+
+@dataclass(slots=True, frozen=True)
 class Health:
-    """The whole edge: ready while at least one worker is."""
+    """The whole edge: ready while at least one worker is. `keys` is None as long as no worker has any."""
 
     status: Status
     workers: tuple[WorkerHealth, ...]
+    keys: KeysHealth | None

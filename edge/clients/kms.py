@@ -1,38 +1,56 @@
-"""The keys of one worker: fetched from the KMS before it serves, refreshed beside it, never lost once held."""
+"""The keys of one worker: there before it serves, refreshed beside it, never lost once held.
+
+They come from the KMS or, while that is away at the start, from the sealed snapshot of what it said last
+(docs/keys.md, "The sealed snapshot").
+"""
 
 import asyncio
 import contextlib
 import random
 import time
 from collections.abc import Sequence
+from typing import Final
 
 import structlog
-from edgepb.kms.v1.kms_pb2 import GetKeySetsResponse
 
 from edge.guard.breaker import Breaker
-from edge.telemetry.metrics import WorkerMetrics
+from edge.telemetry.metrics import WorkerMetrics, count
+from passport.key_sets import KeySets
+from passport.key_snapshot import KeySnapshot, SnapshotFile, Unusable
 from passport.keys import PassportKeys
 from passport.kms import KmsClient, KmsRefused, KmsUnavailable
 from tokens.keys.ring import KeyRing
 
-_FIRST_RETRY_S = 0.1
-_LONGEST_RETRY_S = 2.0
-_UNKNOWN_KEY_REST_S = 60.0
+KMS: Final = "kms"
+SNAPSHOT: Final = "snapshot"
+_FIRST_RETRY_S: Final = 0.1
+_LONGEST_RETRY_S: Final = 2.0
+_SAY_SO_AFTER_S: Final = 2.0
+_SNAPSHOT_PATIENCE_S: Final = 0.5  # for a KMS that is only slow: whoever has a snapshot need not wait for it
+_UNKNOWN_KEY_REST_S: Final = 60.0
 _log = structlog.get_logger("edge.keys")
 
 
 class KeyRings:
     """Holds the newest `ring` and `passport_keys`; both are replaced together, and only when the KMS has new ones.
 
-    Until the first fetch both are empty: nothing opens and nothing can be signed. A refresh that fails keeps the old.
+    Until `start` both are empty: nothing opens and nothing can be signed. A refresh that fails keeps the old.
     """
 
     def __init__(
-        self, client: KmsClient, purposes: Sequence[str], *, refresh_s: float, breaker: Breaker, metrics: WorkerMetrics
+        self,
+        client: KmsClient,
+        purposes: Sequence[str],
+        *,
+        refresh_s: float,
+        breaker: Breaker,
+        metrics: WorkerMetrics,
+        file: SnapshotFile | None = None,
     ) -> None:
-        self._client = client
+        """Keep the keys of `purposes`, and remember them in `file` if there is one."""
+        self._sets = KeySets(client, purposes, file)
+        self._sets.on_saved = self._saved
         self._breaker = breaker
-        self._purposes = tuple(purposes)
         self._refresh_s = refresh_s
         self._metrics = metrics
         self._refreshing: asyncio.Task[None] | None = None
@@ -40,29 +58,27 @@ class KeyRings:
         self._next_asked_refresh = 0.0
         self.ring = KeyRing({}, {}, 0)
         self.passport_keys = PassportKeys({}, {})
-        self._revision: int | None = None
+        self._version: tuple[object, ...] = ()
+        self._source = KMS
         self._fetching = asyncio.Lock()  # one at a time: a late, older answer must not replace a newer one
+        metrics.sources.append(self._count_uses)
 
     def __repr__(self) -> str:
         return f"KeyRings({self.ring!r})"
 
     async def start(self, patience_s: float) -> None:
-        """Fetch the keys, trying again for `patience_s`, then refresh them in the background.
+        """Fetch the keys, or take those of the snapshot while the KMS is away; then refresh them in the background.
 
-        Raises KmsUnavailable when the KMS stays away, KmsRefused when it knows this edge too little, ValueError when
-        its key sets contradict themselves.
+        Without a snapshot, the KMS is tried again for `patience_s`. Raises KmsUnavailable when it stays away,
+        KmsRefused when it knows this edge too little, ValueError when its key sets contradict themselves.
         """
-        give_up = time.monotonic() + patience_s
-        wait_s = _FIRST_RETRY_S
-        while True:
-            try:
-                await self.refresh()
-                break
-            except KmsUnavailable:
-                if time.monotonic() + wait_s > give_up:
-                    raise
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, _LONGEST_RETRY_S)
+        remembered = await self._sets.load()
+        if isinstance(remembered, KeySnapshot):
+            await self._start_with(remembered)
+        else:
+            if remembered is not Unusable.MISSING:
+                _log.warning("key_snapshot_unusable", reason=remembered.value)
+            await self._start_without(remembered, patience_s)
         self._refreshing = asyncio.create_task(self._refresh_for_ever(), name="key-refresh")
 
     def refresh_soon(self) -> None:
@@ -82,41 +98,90 @@ class KeyRings:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+        await self._sets.close()
 
     async def refresh(self) -> None:
         """Fetch once; raises as `start` does and then keeps the keys as they were."""
         async with self._fetching:
-            await self._fetch()
+            try:
+                self._take(await self._ask(), KMS)
+            except (KmsUnavailable, KmsRefused, ValueError) as error:
+                self._metrics.remote_call("kms", _outcome(error))
+                raise
+            self._metrics.remote_call("kms", "ok")
 
-    async def _ask(self) -> GetKeySetsResponse:
+    async def _start_with(self, remembered: KeySnapshot) -> None:
+        try:
+            await asyncio.wait_for(self.refresh(), _SNAPSHOT_PATIENCE_S)
+        except (KmsUnavailable, ValueError, TimeoutError) as problem:
+            self._take(remembered, SNAPSHOT)
+            age_s = round(time.time() - remembered.fetched_at)
+            _log.warning("keys_from_snapshot", age_s=age_s, problem=str(problem) or "the KMS does not answer at once")
+
+    async def _start_without(self, snapshot: Unusable, patience_s: float) -> None:
+        begun, said, wait_s = time.monotonic(), False, _FIRST_RETRY_S
+        while True:
+            try:
+                return await self.refresh()
+            except KmsUnavailable as problem:
+                waited_s = time.monotonic() - begun
+                if waited_s + wait_s > patience_s:
+                    raise KmsUnavailable(f"{problem}; snapshot: {snapshot.value}") from None
+                if not said and waited_s > _SAY_SO_AFTER_S:
+                    said = True
+                    _log.warning("waiting_for_keys", problem=str(problem), snapshot=snapshot.value)
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, _LONGEST_RETRY_S)
+
+    async def _ask(self) -> KeySnapshot:
         permit = self._breaker.permit()
         if permit is None:
             raise KmsUnavailable("the KMS has failed too often: it is left alone for a moment")
+        self._count_uses(self._metrics)
         with permit:
             try:
-                return await self._client.key_sets(self._purposes)
+                return await self._sets.fetch()
             except KmsRefused:
                 permit.worked()
                 raise
 
-    async def _fetch(self) -> None:
-        try:
-            answer = await self._ask()
-            if answer.revision != self._revision:
-                # Same revision, same objects: verified-token caches live as long as the ring they were filled under.
-                ring = KeyRing.from_key_sets(answer.key_sets, answer.revision)
-                keys = PassportKeys.from_key_sets(answer.key_sets)
-                self.ring, self.passport_keys, self._revision = ring, keys, answer.revision
-        except (KmsUnavailable, KmsRefused, ValueError) as error:
-            self._metrics.remote_call("kms", _outcome(error))
-            raise
-        self._metrics.remote_call("kms", "ok")
-        self._metrics.key_ring(answer.revision, time.time())
+    def _take(self, snapshot: KeySnapshot, source: str) -> None:
+        """Make the keys of `snapshot` those in use; ValueError when its key sets contradict themselves."""
+        key_sets = snapshot.answer.key_sets
+        if snapshot.version != self._version:
+            # Same version, same objects: verified-token caches live as long as the ring they were filled under.
+            ring = KeyRing.from_key_sets(key_sets, snapshot.answer.revision)
+            passport_keys = PassportKeys.from_key_sets(key_sets)
+            self._count_uses(self._metrics)
+            self.ring, self.passport_keys, self._version = ring, passport_keys, snapshot.version
+        self._source = source
+        self._metrics.key_ring(snapshot.answer.revision, snapshot.fetched_at, source)
+        self._sets.taken(snapshot, save=source == KMS)
+        if self._sets.came_back:
+            ids = [f"{key_id:08x}" for key_id in self._sets.came_back]
+            _log.error("destroyed_keys_came_back", keys=ids, hint="they stay destroyed: is the KMS an old backup?")
+
+    def _count_uses(self, into: WorkerMetrics) -> None:
+        now = time.time()
+        for purpose, key_id, uses in (*self.ring.take_uses(), *self.passport_keys.take_uses()):
+            self._sets.uses.add(key_id, uses, now)
+            count(into.key_uses, (purpose, f"{key_id:08x}"), uses)
+
+    def _saved(self, result: str, problem: str) -> None:
+        count(self._metrics.key_snapshots, (result,))
+        if problem:
+            _log.warning("key_snapshot_not_saved", problem=problem)
 
     async def _refresh_for_ever(self) -> None:
+        retry_s = _FIRST_RETRY_S
         while True:
-            # A tenth either way, so that the edges of a fleet do not ask all at once.
-            await asyncio.sleep(self._refresh_s * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
+            if self._source == KMS:
+                # A tenth either way, so that the edges of a fleet do not ask all at once.
+                wait_s = self._refresh_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
+            else:
+                wait_s = retry_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load
+                retry_s = min(2 * retry_s, self._refresh_s)
+            await asyncio.sleep(wait_s)
             await self._refresh_quietly()
 
     async def _refresh_quietly(self) -> None:

@@ -34,6 +34,7 @@ def assemble(
         renewal=edge.renewal,
         revocations=edge.revocations,
         services=edge.services,
+        keys=edge.keys,
         filters=MappingProxyType({name: _filter(limits) for name, limits in edge.filters}),
         access_log=AccessLogTarget(_log_path(edge.access_log.path, var)),
         origins=MappingProxyType({name: _origin(name, row, edge) for name, row in origins.origins.items()}),

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 
 from edge.control.identity_sections import Cookies, Passport, Renewal, Revocations
-from edge.control.service_sections import Services
+from edge.control.service_sections import Keys, Services
 from edge.control.tls import ListenerTls
 from edge.control.values import (
     Count,
@@ -254,5 +254,6 @@ class EdgeFile(Section):
     renewal: Renewal = Renewal()
     revocations: Revocations = Revocations()
     services: Services
+    keys: Keys = Keys()
     filters: Filters = Filters()
     access_log: AccessLog = AccessLog()

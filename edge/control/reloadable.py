@@ -13,6 +13,8 @@ _OF_THE_SUPERVISOR: Final = ("edge.workers", "listener.address", "listener.tls.a
 _OF_A_WORKER: Final = (
     "access_log.",
     "edge.certificate_check_s",
+    "edge.environment",
+    "keys.",
     "listener.",
     "revocations.",
     "services.cookie.tls",
@@ -47,6 +49,8 @@ def _changed(old: Snapshot, new: Snapshot) -> Iterator[str]:
         yield "listener.tls.address"
     yield from _differing("admin", old.admin, new.admin)
     yield from _differing("timeouts", old.timeouts, new.timeouts)
+    yield from _differing("keys", old.keys, new.keys)
+    yield from _differing("revocations", old.revocations, new.revocations)
     yield from _differing("services.kms", old.services.kms, new.services.kms)
     yield from _differing("services.cookie", old.services.cookie, new.services.cookie)
     if old.access_log != new.access_log:

@@ -28,6 +28,20 @@ class KmsClient(Section):
     breaker: KmsBreakerSection = KmsBreakerSection()
 
 
+class Keys(Section):
+    """What is remembered of the keys: docs/keys.md, The sealed snapshot."""
+
+    snapshot_max_age_s: Annotated[
+        float,
+        Field(
+            strict=True,
+            ge=0,
+            le=31_536_000,
+            description="How old the sealed snapshot of the keys may be to start from. 0: none is written or used.",
+        ),
+    ] = 604800
+
+
 class CookieClient(Section):
     """The cookie service."""
 

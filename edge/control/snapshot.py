@@ -10,7 +10,7 @@ from edge.control.edge_file import Admin, Edge, Limits, Listener, Shedding, Time
 from edge.control.identity_sections import Cookies, Passport, Renewal, Revocations
 from edge.control.origins_file import DnsDiscovery, Ejection, FileDiscovery, HealthCheck
 from edge.control.routes import RouteTable
-from edge.control.service_sections import Services
+from edge.control.service_sections import Keys, Services
 from edge.control.tls import OriginTlsRow
 from edge.control.values import Address
 from edge.guard.breaker import BreakerSettings
@@ -96,6 +96,7 @@ class Snapshot:
     renewal: Renewal
     revocations: Revocations
     services: Services
+    keys: Keys
     filters: Mapping[str, FilterOverride]
     access_log: AccessLogTarget
     origins: Mapping[str, Origin]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from edge.admin.health import Health, Status, WorkerHealth
+from edge.admin.health import Health, KeysHealth, Status, WorkerHealth
 from edge.admin.server import AdminServer
 from edge.control.errors import ConfigErrors
 from edge.control.snapshot import Snapshot as Configuration
@@ -30,6 +30,7 @@ _REPORT_TIMEOUT_S: Final = 0.5
 _STOP: Final = (signal.SIGTERM, signal.SIGINT)
 _CHANGES: Final = {"reload": rollout.reload, "restart": rollout.restart}
 _NOT_NOW: Final = Outcome(Result.WORKER_REFUSED, "the edge cannot do that, or not now")
+_STALEST_FIRST: Final = ("snapshot", "kms")
 _BY_SIGNAL: Final = {signal.SIGHUP: "reload", signal.SIGUSR2: "restart"}
 
 EXIT_STOPPED: Final = 0
@@ -130,7 +131,7 @@ class Supervisor:
         else:
             ready = any(slot.state is SlotState.READY for slot in slots)
             status = Status.READY if ready else Status.STARTING
-        return Health(status, workers)
+        return Health(status, workers, self._keys())
 
     async def merged(self) -> Merged:
         """Return the metrics of all workers as of now; of one that does not answer, its last ones."""
@@ -204,6 +205,14 @@ class Supervisor:
             ready.write(f"{_text(self.listening)}\n{_text(self.admin_listening)}\n")
             if self.tls_listening is not None:
                 ready.write(f"{_text(self.tls_listening)}\n")
+
+    def _keys(self) -> KeysHealth | None:
+        """Return what the workers said last of their keys."""
+        ages = self._values.merged().values.get("edge_key_ring_age_seconds", {})
+        for source in _STALEST_FIRST:
+            if (source,) in ages:
+                return KeysHealth(source, round(ages[source,], 1))
+        return None
 
     def _own_values(self) -> Snapshot:
         slots = [] if self._fleet is None else self._fleet.slots

@@ -263,9 +263,21 @@ METRICS: Final = (
     Metric(
         "edge_key_ring_age_seconds",
         Kind.GAUGE,
-        (),
-        "Time since the key ring was last fetched; of several workers, the longest.",
+        ("source",),
+        "Time since the KMS gave the key ring in use, directly or to the snapshot; of several workers, the longest.",
         Merge.MAX,
+    ),
+    Metric(
+        "edge_key_uses_total",
+        Kind.COUNTER,
+        ("purpose", "key"),
+        "What each key sealed, signed, opened or verified, by its id.",
+    ),
+    Metric(
+        "edge_key_snapshots_total",
+        Kind.COUNTER,
+        ("result",),
+        "Sealed snapshots of the keys that were to be written, by what came of it.",
     ),
     Metric(
         "edge_stripped_headers_total",

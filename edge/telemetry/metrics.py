@@ -143,6 +143,9 @@ class WorkerMetrics:
         self.config: tuple[int, str] | None = None  # revision, hash
         self.key_ring_revision: int | None = None
         self.key_ring_fetched_at = 0.0  # epoch seconds
+        self.key_ring_source = ""
+        self.key_uses: Series = {}  # purpose, key id
+        self.key_snapshots: Series = {}  # result
         self.sources: list[Callable[[WorkerMetrics], None]] = []  # called before every snapshot to set gauges
 
     def filter_cost(self, filter_id: str) -> list[float]:
@@ -167,10 +170,11 @@ class WorkerMetrics:
         """Count what came of a retry, or why none was made."""
         count(self.retries, (origin, outcome))
 
-    def key_ring(self, revision: int, fetched_at: float) -> None:
-        """Note that a key ring was fetched; `fetched_at` in epoch seconds."""
+    def key_ring(self, revision: int, fetched_at: float, source: str) -> None:
+        """Note which key ring is in use: from `kms` or `snapshot`, and fetched when, in epoch seconds."""
         self.key_ring_revision = revision
         self.key_ring_fetched_at = fetched_at
+        self.key_ring_source = source
 
     def forget_origins(self) -> None:
         """Empty the gauges of origins, so that one that was removed is not told for ever."""
@@ -224,13 +228,16 @@ class WorkerMetrics:
             "edge_access_log_dropped_total": [((), self.log_dropped)],
             "edge_loop_blocked_total": [((name,), number) for name, number in self.loop_blocked.items()],
             "edge_events_dropped_total": [((), self.events_dropped)],
+            "edge_key_uses_total": _rows(self.key_uses),
+            "edge_key_snapshots_total": _rows(self.key_snapshots),
         }
         if self.config is not None:
             values["edge_config_revision"] = [((), self.config[0])]
             values["edge_config_workers"] = [((self.config[1],), 1)]
         if self.key_ring_revision is not None:
             values["edge_key_ring_revision"] = [((), self.key_ring_revision)]
-            values["edge_key_ring_age_seconds"] = [((), max(0.0, now - self.key_ring_fetched_at))]
+            age_s = max(0.0, now - self.key_ring_fetched_at)
+            values["edge_key_ring_age_seconds"] = [((self.key_ring_source,), age_s)]
         if self.revocations_heard_at is not None:
             values["edge_revocations_age_seconds"] = [((), max(0.0, now - self.revocations_heard_at))]
         return Snapshot(

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
@@ -10,6 +11,7 @@ import structlog
 from aiohttp import web
 
 from origins_stub.kit.process import StartError
+from passport.key_sets import KeySets
 from passport.keys import PassportKeys
 from passport.kms import KmsClient, KmsRefused, KmsUnavailable
 
@@ -40,23 +42,32 @@ class KeySource:
         Raises StartError when the KMS refuses, or is not there for 30 s.
         """
         async with aiohttp.ClientSession() as session:
-            client = KmsClient(session, self._kms_url, self._token)
-            await self._fetch_first(client)
-            refreshing = asyncio.ensure_future(self._refresh_for_ever(client))
+            sets = KeySets(KmsClient(session, self._kms_url, self._token), self._purposes)
+            await self._fetch_first(sets)
+            refreshing = asyncio.ensure_future(self._refresh_for_ever(sets))
             yield
             refreshing.cancel()
             with suppress(asyncio.CancelledError):
                 await refreshing
 
-    async def _fetch(self, client: KmsClient) -> None:
-        answer = await client.key_sets(self._purposes)
-        self.passport_keys = PassportKeys.from_key_sets(answer.key_sets)
+    async def _fetch(self, sets: KeySets) -> None:
+        self._count_uses(sets)
+        fetched = await sets.fetch()
+        keys = PassportKeys.from_key_sets(fetched.answer.key_sets)
+        self._count_uses(sets)
+        self.passport_keys = keys
+        sets.taken(fetched, save=False)
 
-    async def _fetch_first(self, client: KmsClient) -> None:
+    def _count_uses(self, sets: KeySets) -> None:
+        if self.passport_keys is not None:
+            for _, key_id, uses in self.passport_keys.take_uses():
+                sets.uses.add(key_id, uses, time.time())
+
+    async def _fetch_first(self, sets: KeySets) -> None:
         give_up = asyncio.get_running_loop().time() + START_PATIENCE_S
         while True:
             try:
-                return await self._fetch(client)
+                return await self._fetch(sets)
             except KmsRefused as refusal:
                 raise StartError(f"{refusal}; see this identity's purposes in config/kms.yaml") from None
             except KmsUnavailable as outage:
@@ -64,10 +75,10 @@ class KeySource:
                     raise StartError(f"no keys: {outage}") from None
             await asyncio.sleep(_RETRY_S)
 
-    async def _refresh_for_ever(self, client: KmsClient) -> None:
+    async def _refresh_for_ever(self, sets: KeySets) -> None:
         while True:
             await asyncio.sleep(self._refresh_s * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
             try:
-                await self._fetch(client)
+                await self._fetch(sets)
             except (KmsRefused, KmsUnavailable, ValueError) as problem:
                 _log.warning("keys_not_refreshed", problem=str(problem))

@@ -6,6 +6,7 @@ from argparse import Namespace
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from aiohttp import web
 
@@ -26,6 +27,8 @@ from services.kit.process import MAX_BODY_BYTES, arguments, run, secrets_directo
 from services.kit.tls import calling_session
 from tokens.cookie import PURPOSE, RESCHEDULED
 
+_IDENTITY: Final = "cookie"
+
 
 async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
     """Open the database, wait for the first keys and return the application."""
@@ -36,7 +39,8 @@ async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
     token = read_token(options.token_file or secrets / "cookie.token")
     session = await stack.enter_async_context(calling_session(options))
     kms = KmsClient(session, options.kms, token, config.kms_timeout_s)
-    keys = await stack.enter_async_context(fresh_ring(kms, [PURPOSE, RESCHEDULED], config.kms_refresh_s))
+    file = config.keys.file(options.var, token, _IDENTITY, config.environment)
+    keys = await stack.enter_async_context(fresh_ring(kms, [PURPOSE, RESCHEDULED], config.kms_refresh_s, file))
     subscribers = SubscriberClient(session, options.subscriber, token, config.subscriber_timeout_s)
     following = await stack.enter_async_context(feed(store))
     await stack.enter_async_context(pruning(store, config.rescheduled_renewals.keep_s))

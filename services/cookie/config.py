@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.cookie.issuing import Issuer
 from services.kit.database import DatabaseConfig
+from services.kit.keys import KeysConfig
 from tokens.cookie import MAX_LIFE_S, CookieNames
 
 # RFC 6265 §4.1.1: a cookie name is a token of RFC 9110 §5.6.2.
@@ -81,6 +82,7 @@ class CookieConfig(BaseModel):
     identities: Annotated[Mapping[IdentityName, frozenset[Right]], Field(min_length=1)]
     revocations: Revocations = Revocations()
     rescheduled_renewals: RescheduledRenewals = RescheduledRenewals()
+    keys: KeysConfig = KeysConfig()
     database: DatabaseConfig = DatabaseConfig()
 
     def issuer(self) -> Issuer:

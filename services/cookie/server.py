@@ -1,8 +1,8 @@
 """The HTTP surface of the cookie service (docs/services.md, The cookie service)."""
 
 import secrets
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
 
 import structlog
 from aiohttp import web
@@ -16,13 +16,21 @@ from services.cookie.revocation import kind_of
 from services.cookie.store import Store
 from services.kit.callers import Callers
 from services.kit.database_calls import DatabaseUnavailable
-from services.kit.wire import health, message_response, read_message
+from services.kit.wire import message_response, read_message
 from tokens.cookie import NoSealingKeyError
 
 _SESSION_ID_BYTES: Final = 16
 _MAX_WAIT_S: Final = 60.0
 _MAX_CURSOR_DIGITS: Final = 18
 _log = structlog.get_logger()
+
+
+class ServedKeys(Keys, Protocol):
+    """Keys that can be told of."""
+
+    def health(self) -> Mapping[str, str | float]:
+        """Return where the keys are from, and how old they are."""
+        ...
 
 
 class CookieServer:
@@ -34,7 +42,7 @@ class CookieServer:
         config: CookieConfig,
         callers: Callers,
         issuer: Issuer,
-        keys: Keys,
+        keys: ServedKeys,
         renewer: Renewer,
         store: Store,
         feed: Feed,
@@ -52,13 +60,17 @@ class CookieServer:
     def application(self, max_body_bytes: int) -> web.Application:
         """Return the application to serve."""
         application = web.Application(client_max_size=max_body_bytes)
-        application.router.add_get("/health", health)
+        application.router.add_get("/health", self.health)
         application.router.add_post("/v1/create", self.create)
         application.router.add_post("/v1/renew", self.renew)
         application.router.add_post("/v1/revocations", self.revoke)
         application.router.add_get("/v1/revocations", self.follow)
         application.on_shutdown.append(self._end)
         return application
+
+    async def health(self, _: web.Request) -> web.Response:
+        """Answer `GET /health`: the process serves, with which keys."""
+        return web.json_response({"status": "ok", "keys": self._keys.health()})
 
     async def create(self, request: web.Request) -> web.Response:
         """Answer CreateRequest with a pair of a new session."""
@@ -72,8 +84,8 @@ class CookieServer:
         claims = self._issuer.first(message, session_id, now, await self._revoked_last(message, session_id))
         try:
             pair = self._issuer.seal(self._keys.ring, claims, fresh_nonces())
-        except NoSealingKeyError:
-            _log.error("not_created", detail="no_sealing_key")
+        except NoSealingKeyError as problem:
+            _log.error("not_created", detail=problem.reason)
             return _error(503, "keys_unavailable")
         _log.info("created", device_type=claims.device_type, level=claims.level)
         return message_response(pb.CreateResponse(pair=pair))

@@ -1,89 +1,188 @@
-"""The key ring of a service: there before it serves, refreshed beside it, never lost once held."""
+"""The key ring of a service: there before it serves, refreshed beside it, never lost once held.
+
+It comes from the KMS or, while that is away at the start, from the sealed snapshot of what it said last
+(docs/keys.md, "The sealed snapshot").
+"""
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Final
 
 import structlog
+from pydantic import BaseModel, ConfigDict, Field
 
+from passport.key_sets import KeySets
+from passport.key_snapshot import KeySnapshot, SnapshotFile, SnapshotSealer, Unusable
 from passport.kms import KmsClient, KmsRefused, KmsUnavailable
 from services.kit.process import StartError
 from tokens.keys.ring import KeyRing
 
-_FIRST_RETRY_S = 0.1
-_LONGEST_RETRY_S = 2.0
-_MIN_GAP_S = 5.0
+KMS: Final = "kms"
+SNAPSHOT: Final = "snapshot"
+_FIRST_RETRY_S: Final = 0.1
+_LONGEST_RETRY_S: Final = 2.0
+_SNAPSHOT_PATIENCE_S: Final = 0.5  # for a KMS that is only slow: whoever has a snapshot need not wait for it
+_CURRENT_S: Final = 5.0
+_UNKNOWN_KEY_REST_S: Final = 60.0
 _log = structlog.get_logger()
 
 
-class FreshRing:
-    """The newest ring; a refresh that fails keeps the one before. Made by `fresh_ring`."""
+class KeysConfig(BaseModel):
+    """How old the sealed snapshot of the keys may be to start from; 0: none is written or used."""
 
-    def __init__(self, client: KmsClient, purposes: Sequence[str], refresh_s: float) -> None:
-        self._client = client
-        self._purposes = tuple(purposes)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    snapshot_max_age_s: Annotated[float, Field(ge=0, le=31_536_000)] = 604_800
+
+    def file(self, var: Path, token: str, identity: str, environment: str) -> SnapshotFile | None:
+        """Return the snapshot's file, of an identity that proves itself with `token`; None when there is to be none."""
+        if not self.snapshot_max_age_s:
+            return None
+        sealer = SnapshotSealer(token, identity, environment)
+        return SnapshotFile(var / f"keys.{identity}.snapshot", sealer, self.snapshot_max_age_s)
+
+
+class FreshRing:
+    """The newest ring; a refresh that fails keeps the one before. Made by `fresh_ring`.
+
+    `source` says whether it is from the KMS or from the snapshot, `fetched_at` when the KMS was asked for it, in epoch
+    seconds.
+    """
+
+    def __init__(
+        self, client: KmsClient, purposes: Sequence[str], refresh_s: float, file: SnapshotFile | None = None
+    ) -> None:
+        self._sets = KeySets(client, purposes, file)
+        self._sets.on_saved = _saved
         self._refresh_s = refresh_s
         self._refreshing = asyncio.Lock()
-        self._asked_at = float("-inf")
-        self._current = False
+        self._version: tuple[object, ...] = ()
+        self._current_until = self._next_asked = float("-inf")
         self.ring = KeyRing({}, {}, 0)
+        self.source = KMS
+        self.fetched_at = 0.0
 
     async def current(self) -> bool:
-        """Ask the KMS for newer keys, unless it was asked a moment ago; say whether the last answer was one.
+        """Say whether these were the newest keys a moment ago; find out if the KMS was not asked for that lately.
 
-        For a token under a key that the ring does not know: strangers' tokens must not become a load on the KMS.
+        For a token under a key that the ring does not know: at most one call in `_UNKNOWN_KEY_REST_S`, for strangers'
+        tokens must not become a load on the KMS.
         """
         async with self._refreshing:
-            if asyncio.get_running_loop().time() - self._asked_at >= _MIN_GAP_S:
-                with suppress(KmsUnavailable, KmsRefused, ValueError):
-                    await self._fetch()
-            return self._current
+            now = asyncio.get_running_loop().time()
+            if now >= self._current_until and now >= self._next_asked:
+                self._next_asked = now + _UNKNOWN_KEY_REST_S
+                await self._fetch_quietly()
+            return now < self._current_until
 
-    async def first(self) -> None:
-        """Fetch until there is a ring. StartError when the KMS refuses, or its answer makes no ring."""
+    async def start(self) -> None:
+        """Fetch until there is a ring, or take that of the snapshot while the KMS is away.
+
+        StartError when the KMS refuses, or its answer makes no ring.
+        """
+        remembered = await self._sets.load()
+        try:
+            if isinstance(remembered, KeySnapshot):
+                await self._start_with(remembered)
+            else:
+                if remembered is not Unusable.MISSING:
+                    _log.warning("key_snapshot_unusable", reason=remembered.value)
+                await self._start_without(remembered)
+        except (KmsRefused, ValueError) as problem:
+            raise StartError(str(problem)) from None
+
+    async def follow(self) -> None:
+        """Refresh for ever."""
+        retry_s = _FIRST_RETRY_S
+        while True:
+            if self.source == KMS:
+                # A tenth either way, so that the instances of a service do not ask all at once.
+                wait_s = self._refresh_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
+            else:
+                wait_s = retry_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load
+                retry_s = min(2 * retry_s, self._refresh_s)
+            await asyncio.sleep(wait_s)
+            async with self._refreshing:
+                await self._fetch_quietly()
+
+    async def close(self) -> None:
+        """Let the snapshot that is being written come to its end."""
+        await self._sets.close()
+
+    def health(self) -> Mapping[str, str | float]:
+        """Return where the keys are from, and how long ago the KMS was asked for them."""
+        return {"source": self.source, "age_s": round(max(0.0, time.time() - self.fetched_at), 1)}
+
+    async def _start_with(self, remembered: KeySnapshot) -> None:
+        try:
+            await asyncio.wait_for(self._fetch(), _SNAPSHOT_PATIENCE_S)
+        except (KmsUnavailable, ValueError, TimeoutError) as problem:
+            self._take(remembered, SNAPSHOT)
+            age_s = round(time.time() - remembered.fetched_at)
+            _log.warning("keys_from_snapshot", age_s=age_s, problem=str(problem) or "the KMS does not answer at once")
+
+    async def _start_without(self, snapshot: Unusable) -> None:
         wait_s = _FIRST_RETRY_S
         while True:
             try:
                 return await self._fetch()
             except KmsUnavailable as problem:
-                _log.warning("waiting_for_keys", problem=str(problem))
-            except (KmsRefused, ValueError) as problem:
-                raise StartError(str(problem)) from None
+                _log.warning("waiting_for_keys", problem=str(problem), snapshot=snapshot.value)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, _LONGEST_RETRY_S)
 
-    async def follow(self) -> None:
-        """Refresh for ever."""
-        while True:
-            # A tenth either way, so that the instances of a service do not ask all at once.
-            await asyncio.sleep(self._refresh_s * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
-            try:
-                async with self._refreshing:
-                    await self._fetch()
-            except (KmsUnavailable, KmsRefused, ValueError) as problem:
-                _log.warning("keys_not_refreshed", problem=str(problem))
+    async def _fetch_quietly(self) -> None:
+        try:
+            await self._fetch()
+        except (KmsUnavailable, KmsRefused, ValueError) as problem:
+            _log.warning("keys_not_refreshed", problem=str(problem))
 
     async def _fetch(self) -> None:
-        self._asked_at = asyncio.get_running_loop().time()
-        self._current = False
-        answer = await self._client.key_sets(self._purposes)
-        if answer.revision != self.ring.revision:
-            self.ring = KeyRing.from_key_sets(answer.key_sets, answer.revision)
-        self._current = True
+        self._count_uses()
+        self._current_until = float("-inf")
+        self._take(await self._sets.fetch(), KMS)
+        self._current_until = asyncio.get_running_loop().time() + _CURRENT_S
+
+    def _take(self, snapshot: KeySnapshot, source: str) -> None:
+        if snapshot.version != self._version:
+            ring = KeyRing.from_key_sets(snapshot.answer.key_sets, snapshot.answer.revision)
+            self._count_uses()
+            self.ring, self._version = ring, snapshot.version
+        self.source, self.fetched_at = source, snapshot.fetched_at
+        self._sets.taken(snapshot, save=source == KMS)
+        if self._sets.came_back:
+            ids = [f"{key_id:08x}" for key_id in self._sets.came_back]
+            _log.error("destroyed_keys_came_back", keys=ids, hint="they stay destroyed: is the KMS an old backup?")
+
+    def _count_uses(self) -> None:
+        now = time.time()
+        for _, key_id, uses in self.ring.take_uses():
+            self._sets.uses.add(key_id, uses, now)
 
     def __repr__(self) -> str:
         return f"FreshRing({self.ring!r})"
 
 
 @asynccontextmanager
-async def fresh_ring(client: KmsClient, purposes: Sequence[str], refresh_s: float) -> AsyncIterator[FreshRing]:
-    """Wait for the first ring, then keep it fresh until the block ends."""
-    keys = FreshRing(client, purposes, refresh_s)
-    await keys.first()
+async def fresh_ring(
+    client: KmsClient, purposes: Sequence[str], refresh_s: float, file: SnapshotFile | None = None
+) -> AsyncIterator[FreshRing]:
+    """Wait for the first ring, then keep it fresh until the block ends; remember it in `file`, if there is one."""
+    keys = FreshRing(client, purposes, refresh_s, file)
+    await keys.start()
     following = asyncio.create_task(keys.follow(), name="key-refresh")
     try:
         yield keys
     finally:
         following.cancel()
         await asyncio.wait({following})
+        await keys.close()
+
+
+def _saved(result: str, problem: str) -> None:
+    if result == "failed":
+        _log.warning("key_snapshot_not_saved", problem=problem)

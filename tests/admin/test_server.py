@@ -5,7 +5,7 @@ import json
 import aiohttp
 import pytest
 
-from edge.admin.health import Health, Status, WorkerHealth
+from edge.admin.health import Health, KeysHealth, Status, WorkerHealth
 from edge.admin.server import AdminServer
 from edge.telemetry.metrics import WorkerMetrics
 from edge.telemetry.snapshot import Merged
@@ -22,7 +22,7 @@ async def merged() -> Merged:
 async def ask(
     method: str, path: str, status: Status = Status.READY, body: bytes | None = None
 ) -> tuple[int, str, dict[str, str]]:
-    server = AdminServer(merged, lambda: Health(status, (WorkerHealth(0, "ready", 7, 1, 1),)))
+    server = AdminServer(merged, lambda: Health(status, (WorkerHealth(0, "ready", 7, 1, 1),), KeysHealth("kms", 0.5)))
     host, port = await server.start("127.0.0.1", 0)
     try:
         async with (
@@ -55,6 +55,7 @@ async def test_health_is_200_only_when_ready_and_names_every_worker(state: Statu
     assert json.loads(text) == {
         "status": state.value,
         "workers": [{"slot": 0, "state": "ready", "pid": 7, "restarts": 1, "config": 1}],
+        "keys": {"source": "kms", "age_s": 0.5},
     }
 
 
@@ -68,9 +69,9 @@ async def test_a1_nothing_else_is_served_and_nothing_can_be_changed(method: str,
 
 
 async def test_a_taken_port_raises_and_leaves_nothing_open() -> None:
-    first = AdminServer(merged, lambda: Health(Status.READY, ()))
+    first = AdminServer(merged, lambda: Health(Status.READY, (), None))
     host, port = await first.start("127.0.0.1", 0)
-    second = AdminServer(merged, lambda: Health(Status.READY, ()))
+    second = AdminServer(merged, lambda: Health(Status.READY, (), None))
     with pytest.raises(OSError, match="address already in use"):
         await second.start(host, port)
     await first.close()

@@ -2,23 +2,30 @@
 
 import asyncio
 import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import aiohttp
 import pytest
 from edgepb.kms.v1 import kms_pb2
+from structlog.testing import capture_logs
 
 from edge.clients.kms import KeyRings
 from edge.telemetry.metrics import WorkerMetrics
+from passport.key_snapshot import KeySnapshot, SnapshotFile, SnapshotSealer
 from passport.kms import KmsClient, KmsRefused, KmsUnavailable
 from tests.clients.serving import Service, breaker, serving
 from tests.processes import eventually
+from tokens.envelope import seal
+from tokens.keys.ring import Place
 
 PURPOSES = ("cookie", "passport-user")
 
 
-def answer(revision: int, *, primaries: int = 1) -> bytes:
+def answer(revision: int, *, primaries: int = 1, purposes: Sequence[str] = PURPOSES) -> bytes:
     sets = []
-    for number, purpose in enumerate(PURPOSES):
+    for number, purpose in enumerate(purposes):
         versions = [
             kms_pb2.KeyVersion(
                 key_id=1000 * revision + 10 * number + extra,
@@ -33,10 +40,32 @@ def answer(revision: int, *, primaries: int = 1) -> bytes:
     return kms_pb2.GetKeySetsResponse(key_sets=sets, revision=revision).SerializeToString()
 
 
-def rings(service: Service, session: aiohttp.ClientSession, *, refresh_s: float = 60.0) -> KeyRings:
+def rings(
+    service: Service,
+    session: aiohttp.ClientSession,
+    *,
+    refresh_s: float = 60.0,
+    var: Path | None = None,
+    metrics: WorkerMetrics | None = None,
+    environment: str = "live",
+) -> KeyRings:
+    """Return rings that are not started; with `var`, their snapshot is there."""
+    metrics = metrics or WorkerMetrics()
+    file = None
+    if var is not None:
+        sealer = SnapshotSealer("token-canary", "edge", environment)
+        file = SnapshotFile(var / "keys.edge.snapshot", sealer, max_age_s=3600)
     client = KmsClient(session, service.url, "token-canary")
-    metrics = WorkerMetrics()
-    return KeyRings(client, PURPOSES, refresh_s=refresh_s, breaker=breaker(metrics), metrics=metrics)
+    return KeyRings(client, PURPOSES, refresh_s=refresh_s, breaker=breaker(metrics), metrics=metrics, file=file)
+
+
+async def saved(service: Service, session: aiohttp.ClientSession, var: Path, revision: int = 1) -> KeyRings:
+    """Leave the snapshot of a worker that got its keys from the KMS; return its rings."""
+    service.status, service.body = 200, answer(revision)
+    keys = rings(service, session, var=var)
+    await keys.start(patience_s=5.0)
+    await keys.close()
+    return keys
 
 
 async def until(service: Service, calls: int) -> None:
@@ -165,7 +194,7 @@ async def test_the_repr_shows_no_token_and_no_key() -> None:
         assert "revision 1" in repr(keys)
 
 
-async def test_rule_2_a_flood_of_unknown_key_ids_asks_the_kms_once() -> None:
+async def test_k5_d1_rule_2_a_flood_of_unknown_key_ids_asks_the_kms_once() -> None:
     async with serving() as (service, session):
         service.body = answer(1)
         keys = rings(service, session)
@@ -224,3 +253,201 @@ async def test_a_kms_that_refuses_this_edge_is_not_out_of_order() -> None:
             with pytest.raises(KmsRefused):
                 await keys.refresh()
         assert len(service.requests) == 10
+
+
+async def test_k1_with_the_kms_down_a_worker_starts_from_the_snapshot_at_once(tmp_path: Path) -> None:
+    async with serving() as (service, session):
+        before = await saved(service, session, tmp_path)
+        service.status, metrics = 503, WorkerMetrics()
+        keys = rings(service, session, var=tmp_path, metrics=metrics)
+        begun = time.monotonic()
+        with capture_logs() as log:
+            await keys.start(patience_s=30.0)
+        assert time.monotonic() - begun < 3.0
+        was, now = before.ring.primary("cookie"), keys.ring.primary("cookie")
+        assert was is not None
+        assert now is not None
+        assert was.id == now.id
+        assert repr(keys.passport_keys) == repr(before.passport_keys)
+        assert [entry["event"] for entry in log] == ["keys_from_snapshot"]
+        assert "503" in log[0]["problem"]
+        ((labels, age_s),) = metrics.snapshot(time.time() + 100).values["edge_key_ring_age_seconds"]
+        assert labels == ("snapshot",)
+        assert 100 <= age_s < 130
+        await keys.close()
+
+
+async def test_k1_a_kms_that_does_not_answer_costs_half_a_second(tmp_path: Path) -> None:
+    async with serving() as (service, session):
+        await saved(service, session, tmp_path)
+        service.hang = True
+        keys = rings(service, session, var=tmp_path)
+        begun = time.monotonic()
+        await keys.start(patience_s=30.0)
+        assert time.monotonic() - begun < 3.0
+        assert keys.ring.revision == 1
+        await keys.close()
+
+
+async def test_k1_a_worker_that_started_from_the_snapshot_takes_the_kms_s_keys_once_it_is_back(tmp_path: Path) -> None:
+    async with serving() as (service, session):
+        await saved(service, session, tmp_path)
+        service.status, metrics = 503, WorkerMetrics()
+        keys = rings(service, session, var=tmp_path, metrics=metrics, refresh_s=3600.0)
+        await keys.start(patience_s=30.0)
+        service.status, service.body = 200, answer(2)
+
+        async def newer() -> bool:
+            return keys.ring.revision == 2
+
+        await eventually(newer, "the KMS's keys are in use")
+        assert metrics.key_ring_source == "kms"
+        await keys.close()
+        assert metrics.key_snapshots == {("saved",): 1}
+
+
+async def test_k1_the_same_keys_from_the_kms_leave_the_ring_of_the_snapshot_in_its_place(tmp_path: Path) -> None:
+    async with serving() as (service, session):
+        await saved(service, session, tmp_path)
+        service.status = 503
+        keys = rings(service, session, var=tmp_path)
+        await keys.start(patience_s=30.0)
+        ring, service.status = keys.ring, 200
+        await keys.refresh()
+        assert keys.ring is ring
+        await keys.close()
+
+
+async def test_a_kms_that_is_there_is_asked_whatever_the_snapshot_says(tmp_path: Path) -> None:
+    async with serving() as (service, session):
+        await saved(service, session, tmp_path)
+        service.body = answer(2)
+        keys = rings(service, session, var=tmp_path)
+        await keys.start(patience_s=5.0)
+        assert keys.ring.revision == 2
+        await keys.close()
+
+
+async def test_k2_without_a_snapshot_the_error_says_so(tmp_path: Path) -> None:
+    async with serving() as (service, session):
+        service.status = 503
+        with pytest.raises(KmsUnavailable, match=r"status 503; snapshot: missing"):
+            await rings(service, session, var=tmp_path).start(patience_s=0.05)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        ("other_environment", "other_environment"),
+        ("damaged", "damaged"),
+        ("too_old", "too_old"),
+        ("incomplete", "incomplete"),
+    ],
+)
+async def test_k2_from_a_snapshot_that_is_not_good_nothing_starts_and_the_log_says_why(
+    tmp_path: Path, spoil: str, why: str
+) -> None:
+    async with serving() as (service, session):
+        await saved(service, session, tmp_path)
+        path, sealer = tmp_path / "keys.edge.snapshot", SnapshotSealer("token-canary", "edge", "live")
+        said = kms_pb2.GetKeySetsResponse.FromString(answer(1, purposes=PURPOSES[: 1 if spoil == "incomplete" else 2]))
+        aged = KeySnapshot(said, time.time() - (7200 if spoil == "too_old" else 0))
+        path.write_bytes(sealer.seal(aged, os.urandom(12))[: -1 if spoil == "damaged" else None])
+        environment = "test" if spoil == "other_environment" else "live"
+        service.status = 503
+        keys = rings(service, session, var=tmp_path, environment=environment)
+        with capture_logs() as log, pytest.raises(KmsUnavailable, match=f"snapshot: {why}"):
+            await keys.start(patience_s=0.05)
+        assert [(entry["event"], entry["reason"]) for entry in log] == [("key_snapshot_unusable", why)]
+        assert not keys.ring.has_keys("cookie")
+
+        service.status = 200  # and nothing of that stays
+        await keys.start(patience_s=5.0)
+        await keys.close()
+        service.status = 503
+        after = rings(service, session, var=tmp_path, environment=environment)
+        await after.start(patience_s=0.05)
+        assert after.ring.revision == 1
+        await after.close()
+
+
+async def test_k2_a_kms_that_refuses_this_edge_is_not_gone_round_with_a_snapshot(tmp_path: Path) -> None:
+    async with serving() as (service, session):
+        await saved(service, session, tmp_path)
+        service.status = 403
+        keys = rings(service, session, var=tmp_path)
+        with pytest.raises(KmsRefused):
+            await keys.start(patience_s=30.0)
+        assert not keys.ring.has_keys("cookie")
+
+
+async def test_k4_a_key_that_was_destroyed_is_not_brought_back_by_a_kms_that_was(tmp_path: Path) -> None:
+    async with serving() as (service, session):
+        older = answer(1)
+        newer = kms_pb2.GetKeySetsResponse.FromString(older)
+        (version,) = newer.key_sets[0].versions
+        version.state, version.primary, version.material = kms_pb2.DESTROYED, False, b""
+        newer.revision = 2
+        service.body = newer.SerializeToString()
+        keys = rings(service, session, var=tmp_path)
+        await keys.start(patience_s=5.0)
+        await keys.close()
+        for status in (503, 200):  # from the snapshot, and then from the KMS
+            service.status, service.body = status, older
+            again = rings(service, session, var=tmp_path)
+            with capture_logs() as log:
+                await again.start(patience_s=0.05)
+            assert again.ring.find("cookie", version.key_id.to_bytes(4)) is None
+            assert again.ring.primary("cookie") is None
+            assert ("destroyed_keys_came_back" in {entry["event"] for entry in log}) is (status == 200)
+            await again.close()
+
+
+async def test_uses_are_counted_for_the_metrics_and_told_to_the_kms() -> None:
+    async with serving() as (service, session):
+        service.body, metrics = answer(1), WorkerMetrics()
+        keys = rings(service, session, metrics=metrics)
+        await keys.refresh()
+        key = keys.ring.primary("cookie")
+        assert key is not None
+        for number in range(3):
+            seal(key, Place("cookie", "EdgeId", "live"), b"x", number.to_bytes(12))
+        key_id = int.from_bytes(key.id)
+        assert metrics.snapshot(0.0).values["edge_key_uses_total"] == [(("cookie", f"{key_id:08x}"), 3)]
+        service.body = answer(2)  # the ring that counted is replaced
+        await keys.refresh()
+        asked = [kms_pb2.GetKeySetsRequest.FromString(body) for _, _, body in service.requests]
+        assert [(one.revision_held, [(use.key_id, use.count) for use in one.uses]) for one in asked] == [
+            (0, []),
+            (1, [(key_id, 3)]),
+        ]
+        assert asked[0].holder == asked[1].holder != ""
+        await keys.close()
+
+
+async def test_a_grant_that_changes_is_taken_up_though_the_keys_are_the_same() -> None:
+    async with serving() as (service, session):
+        said = kms_pb2.GetKeySetsResponse.FromString(answer(1))
+        service.body = said.SerializeToString()
+        keys = rings(service, session)
+        await keys.refresh()
+        assert keys.ring.primary("cookie") is not None
+        said.key_sets[0].uses.append(kms_pb2.OPEN)
+        service.body = said.SerializeToString()
+        await keys.refresh()
+        assert keys.ring.primary("cookie") is None
+        assert keys.ring.has_keys("cookie")
+
+
+async def test_a_snapshot_that_cannot_be_written_costs_nothing_and_is_told(tmp_path: Path) -> None:
+    async with serving() as (service, session):
+        service.body, metrics = answer(1), WorkerMetrics()
+        keys = rings(service, session, var=tmp_path / "nowhere", metrics=metrics)
+        with capture_logs() as log:
+            await keys.start(patience_s=5.0)
+            await keys.close()
+        assert keys.ring.revision == 1
+        assert metrics.key_snapshots == {("failed",): 1}
+        assert [(entry["event"], entry["problem"]) for entry in log] == [
+            ("key_snapshot_not_saved", "No such file or directory")
+        ]

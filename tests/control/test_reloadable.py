@@ -42,6 +42,9 @@ def test_w4_what_the_supervisor_holds_needs_the_edge_started_anew(directory: Pat
     [
         "listener.backlog=7",
         "services.kms.refresh_s=7",
+        "keys.snapshot_max_age_s=7",
+        "revocations.wait_s=7",
+        "edge.environment=another",
         "services.cookie.url=http://127.0.0.1:9",
         "access_log.path=off",
         "edge.certificate_check_s=7",

@@ -99,11 +99,18 @@ class Edge:
 
 
 @asynccontextmanager
-async def running_edge(kms: Kms, home: Path, origin: str, *overrides: str, workers: int = 2) -> AsyncIterator[Edge]:
-    """Run `edge run` in `home` in front of `origin` (HOST:PORT), with a config directory of its own."""
-    config, var = Path(tempfile.mkdtemp(dir=home)) / "config", Path(tempfile.mkdtemp(dir=home))
+async def running_edge(
+    kms: Kms, home: Path, origin: str, *overrides: str, workers: int = 2, var: Path | None = None
+) -> AsyncIterator[Edge]:
+    """Run `edge run` in `home` in front of `origin` (HOST:PORT), with a config directory of its own.
+
+    Its state is in a directory of its own too, or in the `var` of an edge that has ended.
+    """
+    config = Path(tempfile.mkdtemp(dir=home)) / "config"
     shutil.copytree(REPOSITORY / "config", config)
-    (var / "secrets").symlink_to(kms.secrets)
+    if var is None:
+        var = Path(tempfile.mkdtemp(dir=home))
+        (var / "secrets").symlink_to(kms.secrets)
     settings = (
         f"services.kms.url={kms.process.url}",
         f"services.cookie.url=http://127.0.0.1:{free_port()}",

@@ -15,7 +15,7 @@ from services.cookie.subscriber import Membership, Standing, read_membership
 from services.kit.config import read_config
 from services.kit.process import StartError
 from tests.postgres import postgres_running
-from tests.processes import free_port, make_secrets, process, started
+from tests.processes import eventually, free_port, make_secrets, process, started
 from tests.services.cookie_calls import CONFIG, Cookies, cookie_arguments, cookies_running, sealed
 from tests.services.kms_calls import kms_running
 from tests.services.subscriber import FORMER_MEMBER, subscribers_running
@@ -37,6 +37,29 @@ async def test_a_running_service_keeps_its_keys_while_kms_and_subscriber_service
         unknown = pair.insecure[:2] + (b"AAAA" if pair.insecure[2:6] != b"AAAA" else b"BBBB") + pair.insecure[6:]
         assert (await cookies.renew(unknown)).outcome == pb.UNAVAILABLE
         assert await cookies.process.stop() == 0
+
+
+def is_there(path: Path) -> bool:
+    return path.exists()
+
+
+async def test_k1_with_the_kms_down_a_service_starts_from_the_snapshot_of_the_one_before(tmp_path: Path) -> None:
+    async with kms_running(tmp_path) as kms, subscribers_running() as subscribers:
+        async with cookies_running(kms, subscribers.url, tmp_path) as before:
+            pair = await before.create()
+
+            async def written() -> bool:
+                return is_there(tmp_path / "var" / "keys.cookie.snapshot")
+
+            await eventually(written, "the snapshot is written")
+        await kms.process.kill()
+        async with cookies_running(kms, subscribers.url, tmp_path) as cookies:
+            assert "keys_from_snapshot" in cookies.process.output()
+            assert (await cookies.renew(pair.insecure)).outcome == pb.RENEWED
+            async with kms.session.get(cookies.process.url + "/health") as response:
+                health = await response.json()
+            assert health["keys"]["source"] == "snapshot"
+            assert 0 <= health["keys"]["age_s"] < 60
 
 
 async def test_a_service_started_before_the_kms_waits_for_its_keys(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from services.cookie.config import CookieConfig, Names, RescheduledRenewals, Revocations
 from services.kit.database import DatabaseConfig
+from services.kit.keys import KeysConfig
 from services.kms.access import STATUS
 from services.kms.config import Identity, KmsConfig
 from services.kms.states import NEXT, State
@@ -23,9 +24,10 @@ SERVICES = (REPOSITORY / "docs" / "services.md").read_text()
         (KEYS, KmsConfig, "", {"identities", "database"}),
         (KEYS, DatabaseConfig, "database.", set()),
         (KEYS, Identity, "identities.<name>.", set()),
-        (SERVICES, CookieConfig, "", {"names", "revocations", "rescheduled_renewals", "database"}),
+        (SERVICES, CookieConfig, "", {"names", "revocations", "rescheduled_renewals", "keys", "database"}),
         (SERVICES, Revocations, "revocations.", set()),
         (SERVICES, RescheduledRenewals, "rescheduled_renewals.", set()),
+        (SERVICES, KeysConfig, "keys.", set()),
         (SERVICES, DatabaseConfig, "database.", set()),
         (SERVICES, Names, "names.", set()),
     ],

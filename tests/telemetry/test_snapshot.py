@@ -11,7 +11,7 @@ from tests.telemetry.exchanges import exchange
 
 def worker(requests: int, *, revision: int = 1, connections: int = 0) -> Snapshot:
     metrics = WorkerMetrics()
-    metrics.key_ring(revision, fetched_at=100.0 - revision)
+    metrics.key_ring(revision, fetched_at=100.0 - revision, source="kms")
     metrics.connections["downstream"] = connections
     telemetry = Telemetry(metrics, None)
     for _ in range(requests):
@@ -52,7 +52,7 @@ def test_of_several_key_rings_the_oldest_and_the_longest_unfetched_show() -> Non
     values.update(1, worker(0, revision=9))
     merged = values.merged().values
     assert merged["edge_key_ring_revision"] == {(): 8}
-    assert merged["edge_key_ring_age_seconds"] == {(): 9.0}
+    assert merged["edge_key_ring_age_seconds"] == {("kms",): 9.0}
 
 
 def test_merging_twice_gives_the_same_values() -> None:

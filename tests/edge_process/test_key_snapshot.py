@@ -1,0 +1,102 @@
+"""Edges and workers that start while the KMS is down: from the sealed snapshot, or not at all."""
+
+import os
+import signal
+import stat
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.edge_process.cookies import cookie_header
+from tests.edge_process.edge import Edge, running_edge
+from tests.edge_process.test_worker import ends_unserved, origin_running
+from tests.edge_process.worker import started_worker
+from tests.processes import eventually, free_port, make_secrets
+from tests.services.kms_calls import kms_running
+
+START_S = 3.0
+
+
+def mode(path: Path) -> int | None:
+    """Return who may do what with a file; None when there is none."""
+    return stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+
+
+async def status(edge: Edge, cookies: str) -> int:
+    """Ask, as somebody who is known, for what nobody else gets."""
+    url = f"http://{edge.address[0]}:{edge.address[1]}/account"
+    async with aiohttp.ClientSession() as session, session.get(url, headers={"Cookie": cookies}) as response:
+        return response.status
+
+
+async def keys_from(edge: Edge, source: str) -> None:
+    """Wait until all workers have keys from there, as /health and the metrics say."""
+
+    async def they_are() -> bool:
+        keys = (await edge.health())["keys"]
+        return keys is not None and keys["source"] == source
+
+    await eventually(they_are, f"the keys are from the {source}")
+    assert await edge.metric(f'edge_key_ring_age_seconds{{source="{source}"}}') is not None
+
+
+async def test_k1_with_the_kms_down_an_edge_starts_and_restarts_its_workers_from_the_snapshot(tmp_path: Path) -> None:
+    async with origin_running() as origin, kms_running(tmp_path / "kms") as kms:
+        cookies = await cookie_header(kms)
+        begun = time.monotonic()
+        async with running_edge(kms, tmp_path, origin.address, workers=1) as edge:
+            usual_s = time.monotonic() - begun
+            await keys_from(edge, "kms")
+            var = edge.var
+
+            async def written() -> bool:
+                return mode(var / "keys.edge.snapshot") == 0o600
+
+            await eventually(written, "the snapshot is written")
+        await kms.process.kill()
+
+        begun = time.monotonic()
+        async with running_edge(kms, tmp_path, origin.address, workers=1, var=var) as edge:
+            assert time.monotonic() - begun < usual_s + START_S
+            assert await status(edge, cookies) == 200
+            await keys_from(edge, "snapshot")
+            pids = await edge.pids()
+            os.kill(pids[0], signal.SIGKILL)
+
+            async def replaced() -> bool:
+                return pids[0] not in await edge.pids()
+
+            await eventually(replaced, "another worker serves in the place of the dead one")
+            assert (await edge.command("restart"))[0] == 0
+            assert await status(edge, cookies) == 200
+            assert "keys_from_snapshot" in edge.process.output()
+
+            async with kms_running(tmp_path / "kms", listen=kms.process.address):
+                await keys_from(edge, "kms")
+                assert await status(edge, cookies) == 200
+
+
+@pytest.mark.parametrize(("content", "why"), [(None, "missing"), (b"EPKS\x01 not a snapshot", "damaged")])
+async def test_k2_without_a_good_snapshot_a_worker_serves_nobody_and_says_why(
+    tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    make_secrets(tmp_path / "secrets")
+    if content is not None:
+        (tmp_path / "keys.edge.snapshot").write_bytes(content)
+    nobody = f"http://127.0.0.1:{free_port()}"
+    async with started_worker(nobody, tmp_path, "services.kms.start_patience_s=0.3") as worker:
+        said = await ends_unserved(worker, 3)
+    assert f"snapshot: {why}" in said
+    assert ("key_snapshot_unusable" in said) is (content is not None)
+
+
+async def test_k2_an_edge_without_keys_is_not_ready_and_accepts_nobody(tmp_path: Path) -> None:
+    make_secrets(tmp_path / "secrets")
+    nobody = f"http://127.0.0.1:{free_port()}"
+    async with started_worker(nobody, tmp_path, "services.kms.start_patience_s=60") as worker:
+        await worker.process.said("waiting_for_keys")
+        assert "'snapshot': 'missing'" in worker.process.output() or "snapshot=missing" in worker.process.output()
+        assert not worker.control.ready
+        assert await worker.process.stop() == 0
