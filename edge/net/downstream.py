@@ -247,6 +247,7 @@ class Downstream(asyncio.Protocol):
         elif not self._deadline:
             self._deadline = now + self._worker.keep_alive_idle_s
             self.idle_at = now
+            self._worker.idled(self)
             self._unsent = self._transport.get_write_buffer_size() > 0
         elif now >= self._deadline:
             if self._closing:

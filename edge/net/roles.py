@@ -77,6 +77,10 @@ class Worker(Protocol):
         """Let go of a connection that is closed."""
         ...
 
+    def idled(self, connection: "Downstream") -> None:
+        """Take note of a connection that has begun to be idle: `idle_at` is now."""
+        ...
+
     def open(self, connection: "Downstream", head: RequestHead) -> StreamHandler:
         """Return a handler for a request."""
         ...

@@ -5,26 +5,30 @@ flood costs must not grow with it.
 """
 
 import ipaddress
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Set
-from operator import attrgetter
 
 from edge.control.snapshot import Snapshot
 from edge.guard.clients import Clients
 from edge.net.downstream import Downstream
 
-_NEARLY_FULL = 0.9
-_SETTLED_S = 1.0
+SETTLED_S = 1.0
 """A connection has this long for its first request before it may have to make room."""
 
 
 class Admission:
-    """Decides for one worker. `connections` are all that are open; `dropped` is told why one is refused or closed."""
+    """Decides for one worker. `connections` are all that are open; `dropped` is told why one is refused or closed.
 
-    def __init__(self, connections: Set[Downstream], dropped: Callable[[str], None]) -> None:
+    `clock` tells monotonic seconds.
+    """
+
+    def __init__(
+        self, connections: Set[Downstream], clock: Callable[[], float], dropped: Callable[[str], None]
+    ) -> None:
         self._connections = connections
+        self._clock = clock
         self._dropped = dropped
-        self._idle: deque[Downstream] = deque()  # the longest first, as of the last sweep
+        self._idle: OrderedDict[Downstream, None] = OrderedDict()  # the longest first; some are busy again
         self.max_connections = 0
         self.clients = Clients()
 
@@ -49,26 +53,36 @@ class Admission:
         if len(self._connections) > self.max_connections and not self._make_room():
             self._dropped("worker_cap")
             return False
+        self._idle[connection] = None
         return True
+
+    def idled(self, connection: Downstream) -> None:
+        """Take note of a connection that has begun to be idle."""
+        self._idle[connection] = None
+        self._idle.move_to_end(connection)
 
     def forget(self, connection: Downstream) -> None:
         """Let go of a connection that is closed."""
+        self._idle.pop(connection, None)
         client, connection.client = connection.client, None
         if client is not None and client is not self.clients.exempt:
             self.clients.leave(client)
 
-    def sweep(self, now: float, interval_s: float, *, overloaded: bool) -> None:
-        """Do what is due every `interval_s`: find who could make room, if that may be needed before the next time."""
+    def sweep(self, interval_s: float, *, overloaded: bool) -> None:
+        """Do what is due every `interval_s`."""
         self.clients.refill(interval_s, overloaded=overloaded)
-        self._idle.clear()
-        if len(self._connections) >= self.max_connections * _NEARLY_FULL:
-            idle = (each for each in self._connections if each.idle and now - each.idle_at >= _SETTLED_S)
-            self._idle.extend(sorted(idle, key=attrgetter("idle_at")))
 
     def _make_room(self) -> bool:
-        """Close the connection that has been idle for longest; return whether there was one."""
+        """Close the connection that has been idle for longest; return whether there was one.
+
+        Those that turn out to be busy are let go of: they come back once they are idle again.
+        """
+        settled_at = self._clock() - SETTLED_S
         while self._idle:
-            connection = self._idle.popleft()
+            connection = next(iter(self._idle))
+            if connection.idle_at > settled_at:
+                break
+            del self._idle[connection]
             if connection.close_idle():
                 self._dropped("idle_evicted")
                 return True

@@ -93,6 +93,8 @@ class Engine:
         self._emptied = asyncio.Event()
         self._close_after_idle_s = self._arrived_by = inf  # once the door is closed
         self._pulser: asyncio.TimerHandle | None = None
+        self._unswept: list[Downstream] = []  # by the sweep that is under way
+        self._to_sweep = 0  # how many they were when it began
         self._due = clock() + SWEEP_INTERVAL_S  # of the next pulse: what comes later finds the loop late
         self._seen_at = 0.0
         self.load = Load(clock)
@@ -103,7 +105,7 @@ class Engine:
         self.take_more: Callable[[], None] | None = None
         """Takes connections that wait; called where the loop is late, which takes one itself in each turn."""
         self._descriptors = descriptors
-        self._admission = Admission(self.connections, telemetry.dropped)
+        self._admission = Admission(self.connections, clock, telemetry.dropped)
         self._contexts: WeakSet[Context] = WeakSet()  # those that an exchange or this engine still holds
         self._retired: list[OriginPool] = []  # of origins that a reload has changed or removed
         self._install(self._made(snapshot, inbound, outbound, {}))
@@ -261,6 +263,10 @@ class Engine:
         self._admission.forget(connection)
         if self.draining:
             self._note_emptied()
+
+    def idled(self, connection: Downstream) -> None:
+        """Take note of a connection that has begun to be idle."""
+        self._admission.idled(connection)
 
     def dropped(self, why: str) -> None:
         """Count a connection that was refused or given up."""
@@ -463,8 +469,7 @@ class Engine:
         now = self._seen_at = self.clock()
         try:
             self.load.pulse(now, self._due)
-            if now - self.load.swept_at >= SWEEP_INTERVAL_S:
-                self._keep_deadlines(now)
+            self._keep_deadlines(now)
             self._shed_from = self.load.shed_from
             context = self._context
             context.late = now - self._due > _LATE_S
@@ -478,9 +483,13 @@ class Engine:
             self._pulse_again()
 
     def _keep_deadlines(self, now: float) -> None:
-        for context in self._contexts:
-            context.waiting = 0
-        for connection in tuple(self.connections):
+        """Sweep as many connections as their share of the interval that has passed, lest thousands stop the loop."""
+        passed = (now - self.load.swept_at) / SWEEP_INTERVAL_S
+        left = max(int(self._to_sweep * (1.0 - passed)), 0)
+        while len(self._unswept) > left:
+            connection = self._unswept.pop()
+            if connection not in self.connections:
+                continue
             try:
                 connection.sweep(now)
                 if now - connection.idle_at >= self._close_after_idle_s:
@@ -488,6 +497,11 @@ class Engine:
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others' deadlines are kept
                 self._report("sweep", error)
                 connection.reset()
+        if passed >= 1.0:
+            self._end_sweep(now)
+
+    def _end_sweep(self, now: float) -> None:
+        """Do what is due once an interval, and begin the next sweep."""
         for pool in (*self._pools.values(), *self._retired):
             try:
                 pool.sweep(now)
@@ -499,7 +513,11 @@ class Engine:
             self._note_emptied()  # what was arriving may have gone without a word
         self._telemetry.sweep()
         self.load.sweep(now, sum(context.waiting for context in self._contexts))
-        self._admission.sweep(now, SWEEP_INTERVAL_S, overloaded=self.load.shed_from < NOTHING_SHED)
+        self._admission.sweep(SWEEP_INTERVAL_S, overloaded=self.load.shed_from < NOTHING_SHED)
+        for context in self._contexts:
+            context.waiting = 0
+        self._unswept = list(self.connections)
+        self._to_sweep = len(self._unswept)
 
     def _close_if_unused(self, pool: OriginPool) -> None:
         """Close a replaced pool after the last of the exchanges that began with it."""

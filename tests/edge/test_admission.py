@@ -5,10 +5,11 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from operator import attrgetter
 
 import pytest
 
-from edge.relay.admission import connections_within
+from edge.relay.admission import SETTLED_S, connections_within
 from tests.edge.raw import RawClient, answering, connected, get, ok, raw_origin, request, until
 from tests.edge.running import RunningEdge, running_edge
 
@@ -36,9 +37,10 @@ async def is_refused(client: RawClient) -> bool:
         return True
 
 
-async def oldest_idle(edge: RunningEdge) -> None:
-    """Wait until a connection could make room."""
-    await until(lambda: edge.engine._admission._idle)
+async def settled(edge: RunningEdge) -> None:
+    """Wait until every connection has been idle for long enough to make room."""
+    engine = edge.engine
+    await until(lambda: all(engine.clock() - each.idle_at > SETTLED_S for each in engine.connections))
 
 
 async def test_m1_an_address_at_its_cap_is_reset_and_other_addresses_are_served() -> None:
@@ -74,13 +76,19 @@ async def test_m2_at_the_workers_cap_the_oldest_idle_connection_makes_room() -> 
         clients = [await stack.enter_async_context(connected(edge.port)) for _ in range(3)]
         for client in clients:
             assert (await client.ask(get())).status == 200
-        await oldest_idle(edge)
-        idle = [each.idle_at for each in edge.engine._admission._idle]
-        assert idle == sorted(idle)
-        new = await stack.enter_async_context(connected(edge.port))
-        assert (await new.ask(get())).status == 200
-        await until(lambda: len(edge.engine.connections) == 3)
-        assert edge.metrics.dropped == {("idle_evicted",): 1}
+        await settled(edge)
+        assert (await clients[0].ask(get())).status == 200
+        before = max(each.idle_at for each in edge.engine.connections)
+        await until(lambda: any(each.idle_at > before for each in edge.engine.connections))
+        idle = sorted(edge.engine.connections, key=attrgetter("idle_at"))
+        for evicted in (1, 2):
+            new = await stack.enter_async_context(connected(edge.port))
+            assert (await new.ask(get())).status == 200
+            await until(lambda: len(edge.engine.connections) == 3)
+            assert edge.metrics.dropped == {("idle_evicted",): evicted}
+            assert edge.engine.connections >= set(idle[evicted:])
+        assert (await clients[0].ask(get())).status == 200
+        assert await is_refused(await stack.enter_async_context(connected(edge.port))), "none has been idle for long"
 
 
 async def test_m2_a_connection_whose_request_is_not_read_yet_makes_no_room() -> None:

@@ -7,10 +7,28 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from edge.relay.engine import SWEEP_INTERVAL_S
 from edge.relay.refusal import Ended
 from tests.edge.raw import OriginConnection, answering, connected, get, ok, raw_origin, request, response, until
 from tests.edge.running import running_edge
 from tests.edge.test_relay import problem
+
+
+class Unconnected(asyncio.Transport):
+    """Stands for the connections of thousands: nothing is ever sent or read."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1)})
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Take any."""
+
+    def get_write_buffer_size(self) -> int:
+        """Tell that nothing is unsent."""
+        return 0
+
+    def abort(self) -> None:
+        """Do nothing."""
 
 
 async def silent(connection: OriginConnection) -> None:
@@ -292,3 +310,32 @@ async def test_s5_a_client_that_waits_for_a_100_hears_that_the_origin_is_silent(
         await client.send(request(b"POST", b"/upload", b"Content-Length: 5", b"Expect: 100-continue"))
         answer = await client.response(b"POST")
         assert (answer.status, problem(answer)["reason"]) == (504, "origin_timeout")
+
+
+async def test_m2_thousands_of_connections_are_swept_a_few_at_a_time_and_all_within_the_interval() -> None:
+    async with (
+        raw_origin(silent) as origin,
+        running_edge(origin.address, "limits.max_connections_per_client=2000") as edge,
+    ):
+        engine = edge.engine
+        await until(lambda: engine.load.swept_at)
+        assert engine._pulser is not None
+        engine._pulser.cancel()  # the pulses are ours
+        crowd = [engine.accept() for _ in range(1000)]
+        for connection in crowd:
+            connection.connection_made(Unconnected())
+
+        def pulse(passed: float) -> int:
+            """Let a share of the interval pass; return how many connections are swept by then."""
+            for connection in crowd:
+                connection._deadline = 0.0 if connection.idle_at <= begun else 1e9
+            engine._keep_deadlines(begun + passed * SWEEP_INTERVAL_S)
+            return sum(connection.idle_at > begun for connection in crowd)
+
+        begun = engine.clock() + 10.0
+        engine._end_sweep(begun)
+        assert [pulse(passed) for passed in (0.0, 0.1, 0.5, 0.99)] == pytest.approx([0, 100, 500, 990], abs=2)
+        assert pulse(1.0) == 1000
+        begun = engine.load.swept_at
+        assert pulse(0.1) == pytest.approx(100, abs=2)
+        assert pulse(7.0) == 1000, "a loop that was late has no time to lose"
