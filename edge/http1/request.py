@@ -117,22 +117,22 @@ _sections: Final = _Sections(8 * 1024 * 1024)
 def plain_request(data: bytes, max_target_bytes: int) -> tuple[bytes, bytes] | None:
     """Recognise one whole request with a field section that was found good before, and no body, without reading it.
 
-    Return what comes before the query, and the section: all requests with the same two go the same way. None for
-    anything else.
+    Return what comes before the query, and the authority: all requests with the same two go the same way. None for
+    anything else, and for one that is its connection's last.
     """
     line_end = data.find(b"\r\n")
     version_at = line_end - 9
     if version_at < 0 or data[version_at:line_end] != b" HTTP/1.1":
         return None
-    section = data[line_end:]
-    if section not in _sections.young:
+    section = _sections.young.get(data[line_end:])
+    if section is None or not section.keep_alive:
         return None
     query_at = data.find(b"?", 0, version_at)
     if query_at < 0:
-        return data[:version_at], section
+        return data[:version_at], section.authority
     if version_at > max_target_bytes or not _PRINTABLE(data, query_at, version_at):
         return None
-    return data[:query_at], section
+    return data[:query_at], section.authority
 
 
 class RequestReader:

@@ -306,7 +306,7 @@ class Downstream(asyncio.Protocol):
                 self._continue_later(data)
                 break
             else:
-                if self._worker.shedding and self._reader.idle:
+                if self._worker.rejecting and self._reader.idle:
                     answer = self._worker.reject(self, data)
                     if answer:
                         self.write(answer)

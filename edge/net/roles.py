@@ -65,7 +65,7 @@ class Worker(Protocol):
     min_response_bytes_per_s: int
     write_buffer_bytes: int
     draining: bool
-    shedding: bool
+    rejecting: bool
     clock: Callable[[], float]
     connections: set["Downstream"]
 
@@ -86,7 +86,7 @@ class Worker(Protocol):
         ...
 
     def reject(self, connection: "Downstream", data: bytes) -> bytes:
-        """While `shedding`: return the answer to what came, if it is one request that is shed; else nothing."""
+        """While `rejecting`: return the answer to what came, if it is one request that is shed; else nothing."""
         ...
 
     def soon(self, callback: Callable[[], None]) -> None:

@@ -54,6 +54,7 @@ _MAX_KNOWN_TARGETS = 4096
 _MAX_KNOWN_TARGET_BYTES = 256
 _MAX_SHEDDABLE = 1024
 _LATE_S = 0.01
+_REJECTING: Final = 3  # one in so many requests
 _PRIORITY_NAMES = tuple(priority.name.lower() for priority in Priority)
 _ROUTE_STATUS = {Reason.NO_ROUTE: 404, Reason.METHOD_NOT_ALLOWED: 405, Reason.AMBIGUOUS_PATH: 400}
 
@@ -100,7 +101,9 @@ class Engine:
         self.load = Load(clock)
         self._shed = 0
         self._let_in = False
-        self.shedding = False
+        self.shedding = False  # something, or may be: ask for each request
+        self.rejecting = False  # so much that each is looked at before it is read
+        self._asked = self._rejected = 0  # since the last pulse
         self._ids: list[bytes] = []  # of requests to come
         self.take_more: Callable[[], None] | None = None
         """Takes connections that wait; called where the loop is late, which takes one itself in each turn."""
@@ -319,10 +322,10 @@ class Engine:
         return Relay(self._context, connection, head, exchange, now)
 
     def reject(self, connection: Downstream, data: bytes) -> bytes:
-        """While `shedding`: return the answer to what came, if it is one request that is shed; else nothing.
+        """While `rejecting`: return the answer to what came, if it is one request that is shed; else nothing.
 
         What a rejection costs decides how much is served, so it is recognised by what precedes the query and by its
-        field section, without parsing either.
+        field section, without parsing either. A request that is served pays for it with half as much as it saves.
         """
         self._let_in = False
         key = None if self.draining or self._limits_requests else plain_request(data, self.limits.max_target_bytes)
@@ -344,8 +347,8 @@ class Engine:
         """Return the route of all requests like this one; None for those that are to be read, whatever the load."""
         route = None
         with contextlib.suppress(BadRequestError):
-            read = RequestReader(self.limits).feed(key[0] + b" HTTP/1.1" + key[1])
-            if read is not None and read[0].keep_alive and read[0].method != b"HEAD" and b"://" not in key[0]:
+            read = RequestReader(self.limits).feed(b"%b HTTP/1.1\r\nhost: %b\r\n\r\n" % key)
+            if read is not None and read[0].method != b"HEAD" and b"://" not in key[0]:
                 found = self._find_route(read[0])
                 route = None if isinstance(found, BadRequestError) else found[1]
         if len(self._sheddable) >= _MAX_SHEDDABLE:
@@ -376,6 +379,7 @@ class Engine:
             client.left -= 1
             if client.left < 0:
                 priority = Priority.BULK
+        self._asked += 1
         if late_s > 0.0:
             self._seen_at = now  # the loop does turn
             self._counts_requests = self.shedding = self._sheds or self._counts_requests  # until the next pulse
@@ -383,11 +387,17 @@ class Engine:
         if asked and self.load.shedding.rejects(priority, late_s):
             self._shed += 1
             self._telemetry.shed(route.id, _PRIORITY_NAMES[route.priority], noisy=priority is not route.priority)
+            self._note_rejection()
             return OVERLOADED[self._shed % len(OVERLOADED)]
         if self._context.origin_full and not self._context.guards[route.origin].limit.has_room(priority):
             self._telemetry.origin_full(route.id, route.origin)
+            self._note_rejection()
             return ORIGIN_OVERLOADED
         return None
+
+    def _note_rejection(self) -> None:
+        self._rejected += 1
+        self.rejecting = self._rejected * _REJECTING >= self._asked
 
     def _find_route(self, head: RequestHead) -> tuple[Target, Route] | BadRequestError:
         target = check_target(head.target)
@@ -479,6 +489,8 @@ class Engine:
                 context.origin_full = any(not each.limit.has_room(Priority.BULK) for each in context.guards.values())
             self.shedding = self._shed_from < NOTHING_SHED or context.origin_full
             self._counts_requests = self.shedding or self._limits_requests
+            self.rejecting = self.rejecting and self.shedding and self._rejected * _REJECTING >= self._asked
+            self._asked = self._rejected = 0
         finally:
             self._pulse_again()
 

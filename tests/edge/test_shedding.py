@@ -187,6 +187,29 @@ async def test_l1_what_an_overloaded_origin_has_no_place_for_is_refused_on_its_h
         assert (await client.ask(get(BULK))).status == 200
 
 
+async def test_l1_requests_are_looked_at_before_they_are_read_only_while_many_are_rejected() -> None:
+    async with overloaded() as (edge, gate), connected(edge.port) as client:
+        assert edge.engine.shedding
+        for _ in range(5):
+            await client.ask(get(CRITICAL))
+            assert not edge.engine.rejecting
+        for _ in range(3):
+            assert (await client.ask(get(BULK))).status == 503
+        assert edge.engine.rejecting
+        gate.opened.set()
+        await until(lambda: not edge.engine.shedding)
+        assert not edge.engine.rejecting
+
+
+async def test_l1_requests_of_all_devices_for_one_path_are_recognised_as_the_same() -> None:
+    async with overloaded() as (edge, _), connected(edge.port) as client:
+        for device in range(20):
+            asked = get(b"/echo?by=%d" % device, b"X-Device: %d" % device)
+            for _ in range(3):
+                assert (await client.ask(asked)).status == 503
+        assert len(edge.engine._sheddable) == 1
+
+
 async def test_what_was_shed_is_counted_by_priority_and_route() -> None:
     async with overloaded() as (edge, _), connected(edge.port) as client:
         for target in (BULK, BULK, BEST_EFFORT):
