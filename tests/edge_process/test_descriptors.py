@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import AsyncExitStack
 
+import h11
 import psutil
 import pytest
 
@@ -22,7 +23,7 @@ ROOM = 40
 
 async def status(client: RawClient) -> int:
     """Return the answer's status, 0 when there is none."""
-    with contextlib.suppress(ConnectionError, AssertionError, TimeoutError):
+    with contextlib.suppress(ConnectionError, AssertionError, TimeoutError, h11.RemoteProtocolError):
         return (await client.ask(get())).status
     return 0
 
