@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SPREAD := -n logical --dist loadfile
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .PHONY: run demo test test-quick test-compiled fuzz check wheel bench chaos proto schema clean help
@@ -29,13 +30,13 @@ demo: $(STAMP) ## Drive the login story through a stack of its own and show each
 	$(BIN)/edge demo
 
 test: check ## Lint, types, import rules, then all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 test-quick: $(STAMP) ## The tests without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
 test-compiled: $(STAMP) ## All tests against the compiled packages; needs a C compiler
-	$(BIN)/python -m tests.compiled
+	$(BIN)/python -m tests.compiled $(SPREAD)
 
 fuzz: $(STAMP) ## Fuzz the framing for longer than `make test` does: half an hour
 	$(BIN)/python -m pytest tests/http1 tests/edge/test_foreign.py --hypothesis-profile=deep --timeout=7200
