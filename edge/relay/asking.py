@@ -145,7 +145,7 @@ class Asking(Answering):
             # It may have idled before its first request, too.
             stale = stale or (connection.idle_since > 0.0 and self._sent_just_now())
             if self._may_ask_again(connection, stale=stale):
-                self._ask_again(connection, stale=stale)
+                self._ask_again(connection, reason, stale=stale)
                 return
         if self._delivered or self._task is None:
             self._fail(502, reason, self.exchange.route.origin)
@@ -173,7 +173,7 @@ class Asking(Answering):
             return False
         if inlet is not None and request.body is None and not inlet.kept:
             return False
-        if not stale and not self._pool.has_other(connection.address):
+        if not stale and not self._pool.has_other((*self._avoided, connection.address)):
             self._context.retried(origin, "no_address")
             return False
         if not self._guard.budget.allows():
@@ -181,7 +181,7 @@ class Asking(Answering):
             return False
         return True
 
-    def _ask_again(self, connection: Upstream, *, stale: bool) -> None:
+    def _ask_again(self, connection: Upstream, reason: Reason, *, stale: bool) -> None:
         self._retries += 1
         self._retrying = True
         inlet = self._inlet
@@ -189,16 +189,24 @@ class Asking(Answering):
             inlet.rewind()
             self._hold_body()
         if stale:
-            self._attempt(fresh=True)
+            self._attempt(reason, fresh=True)
         else:
-            self._avoided = connection.address
+            self._avoided = (*self._avoided, connection.address)
             origin = self._context.snapshot.origins[self.exchange.route.origin]
             longest_s = origin.retry_backoff_s * 2.0 ** (self._retries - 1)
-            self._backing_off = self._context.call_later(longest_s * self._context.random(), self._attempt)
+            wait_s = longest_s * self._context.random()
+            self._backing_off = self._context.call_later(wait_s, lambda: self._attempt(reason))
 
-    def _attempt(self, *, fresh: bool = False) -> None:
-        """Make the next attempt; `fresh`: not on a kept connection, which might be stale like the one before."""
+    def _attempt(self, reason: Reason, *, fresh: bool = False) -> None:
+        """Make the next attempt; `fresh`: not on a kept connection, which might be stale like the one before.
+
+        `reason` is why the last one failed.
+        """
         self._backing_off = None
+        if not self._pool.has_other(self._avoided):  # any more
+            self._end_retry("no_address")
+            self._fail(502, reason, self.exchange.route.origin)
+            return
         permit = self._admitted()
         if permit <= UNAVAILABLE:
             self._turn_away(permit)

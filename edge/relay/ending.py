@@ -13,11 +13,11 @@ from edge.contract.reasons import Reason
 from edge.guard.origin import OriginGuard
 from edge.http1.request import RequestHead
 from edge.net.downstream import Downstream
-from edge.net.upstream import Peer, Upstream
+from edge.net.upstream import Upstream
 from edge.relay.context import Context
 from edge.relay.flow import BodyFlow
 from edge.relay.problem import problem_response
-from edge.upstream.pool import OriginPool
+from edge.upstream.pool import Avoided, OriginPool
 
 
 class Ending(ABC):
@@ -80,7 +80,7 @@ class Ending(ABC):
         self._permit = 0  # to ask the origin, while it is held
         self._answered_under = 0  # the permit it was given back for, when the answer was one of a working origin
         self._backing_off: asyncio.TimerHandle | None = None  # before another attempt
-        self._avoided: Peer | None = None
+        self._avoided: Avoided = ()  # the addresses that have failed this request
         self._retries = 0
         self._retry_after_s = 0.0
         self._out: list[bytes] = []

@@ -9,7 +9,7 @@ Which address a connection is taken from or made to is the `Rotation`'s and the 
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from edge.contract.reasons import Reason
 from edge.control.snapshot import Origin
@@ -24,6 +24,8 @@ from edge.upstream.rotation import Rotation
 from edge.upstream.tls import OriginTls
 
 _JITTER: Final = 0.2
+
+Avoided: TypeAlias = tuple[Peer, ...]
 
 
 class Waiter(Protocol):
@@ -59,7 +61,7 @@ class OriginPool:
         self._metrics = metrics
         self._rotation = Rotation(origin.ejection, origin.warm_up_s, random)
         self._only: Endpoint | None = None  # when there is just one: the fast path
-        self._waiting: deque[tuple[Waiter, float, Peer | None, bool]] = deque()  # until when, avoiding whom, fresh
+        self._waiting: deque[tuple[Waiter, float, Avoided, bool]] = deque()  # until when, avoiding whom, fresh
         self._all: set[Upstream] = set()
         self._connecting = 0
         self._trusted = None if connector.tls is None else connector.tls.trusted
@@ -85,30 +87,29 @@ class OriginPool:
 
     # What a request calls.
 
-    def acquire(self, avoid: Peer | None = None) -> Upstream | None:
-        """Return the idle connection used last of the address chosen, reserved, or None.
-
-        `avoid` is an address (`Upstream.address`) that is not to be taken while there is another.
-        """
+    def acquire(self) -> Upstream | None:
+        """Return the idle connection used last of the address chosen, reserved, or None."""
         if self._only is not None:
             return self._take(self._only)
-        return self._acquire_balanced(avoid)
+        return self._acquire_balanced()
 
-    def has_other(self, address: Peer) -> bool:
-        """Whether another address than this one is in rotation."""
-        return any(each is not address for each in self._rotation.active)
+    def has_other(self, avoid: Avoided) -> bool:
+        """Whether an address is in rotation that is none of these."""
+        return bool(self._allowed(avoid))
 
-    def request(self, waiter: Waiter, avoid: Peer | None = None, *, fresh: bool = False) -> None:
+    def request(self, waiter: Waiter, avoid: Avoided = (), *, fresh: bool = False) -> None:
         """Queue for a connection; a waiter that none can be opened for is failed at once when the queue is full.
 
-        `fresh` asks for one that was never used: one that was kept may have been closed by the origin meanwhile.
+        `avoid` are addresses (`Upstream.address`) that it never gets one to, even when no other is left. `fresh` asks
+        for one that was never used: one that was kept may have been closed by the origin meanwhile.
         """
-        if not self._rotation.active:
+        allowed = self._allowed(avoid)
+        if not allowed:
             waiter.connection_failed(Reason.ORIGIN_CONNECT_FAILED)
             return
         if self._to_connect(avoid) is None:
-            for endpoint in self._rotation.active:
-                connection = self._take(endpoint) if endpoint is not avoid and not fresh else None
+            for endpoint in allowed:
+                connection = None if fresh else self._take(endpoint)
                 if connection is not None:
                     waiter.connection_ready(connection)
                     return
@@ -233,50 +234,46 @@ class OriginPool:
                 return connection
         return None
 
-    def _acquire_balanced(self, avoid: Peer | None) -> Upstream | None:
+    def _acquire_balanced(self) -> Upstream | None:
         rotation = self._rotation
         if rotation.ready:
-            connection = self._take_probe(avoid)
+            connection = self._take_probe()
             if connection is not None:
                 return connection
         active = rotation.active
         if not active:
             return None
-        chosen = choose(active, self._random(), avoid)
+        chosen = choose(active, self._random())
         connection = self._take(chosen)
         if connection is None and len(active) > 1:
             # Use another's connection for this request, and have one of the chosen address for the next.
-            other = choose(active, self._random(), chosen)
-            if other is not avoid:
-                connection = self._take(other)
+            connection = self._take(choose(active, self._random(), chosen))
             if connection is not None and not chosen.connecting and self._has_room(chosen):
                 self._begin_connect(chosen, self._connect(chosen))
         return connection
 
-    def _take_probe(self, avoid: Peer | None) -> Upstream | None:
-        endpoint = self._rotation.ready[-1]
-        if endpoint is avoid:
-            return None
-        self._rotation.ready.pop()
+    def _take_probe(self) -> Upstream | None:
+        endpoint = self._rotation.ready.pop()
         connection = self._take(endpoint)
         if connection is None:
             self._rotation.postpone(endpoint, 0.0, self._clock())
         endpoint.probe = connection
         return connection
 
-    def _to_connect(self, avoid: Peer | None) -> Endpoint | None:
-        """Return the address that the next connect goes to, None when there is no room for one."""
+    def _allowed(self, avoid: Avoided) -> list[Endpoint]:
+        """Return the addresses in rotation but for these."""
         active = self._rotation.active
-        if not active or self.open_connections >= self._origin.max_connections:
+        return [each for each in active if each not in avoid] if avoid else active
+
+    def _to_connect(self, avoid: Avoided) -> Endpoint | None:
+        """Return the address that the next connect goes to, None when there is no room for one."""
+        allowed = self._allowed(avoid)
+        if not allowed or self.open_connections >= self._origin.max_connections:
             return None
-        chosen = choose(active, self._random(), avoid)
+        chosen = choose(allowed, self._random())
         if self._has_room(chosen):
             return chosen
-        return min(
-            (each for each in active if each is not avoid and self._has_room(each)),
-            key=_load,
-            default=None,
-        )
+        return min(filter(self._has_room, allowed), key=_load, default=None)
 
     def _has_room(self, endpoint: Endpoint) -> bool:
         most = self._origin.max_connections_per_address
@@ -284,11 +281,11 @@ class OriginPool:
             most is None or endpoint.opened + endpoint.connecting < most
         )
 
-    def _make_room(self, avoid: Peer | None, *, fresh: bool) -> None:
+    def _make_room(self, avoid: Avoided, *, fresh: bool) -> None:
         """Give up an idle connection that a waiter may not use, so that it gets one it may."""
-        useless = [each for each in self._rotation.endpoints if each.idle and (fresh or each is avoid)]
+        useless = [each for each in self._rotation.endpoints if each.idle and (fresh or each in avoid)]
         if useless:
-            min(useless, key=lambda each: each is avoid).idle.pop(0).close()
+            min(useless, key=lambda each: each in avoid).idle.pop(0).close()
 
     # Connecting.
 
@@ -297,10 +294,15 @@ class OriginPool:
             under_way = self._under_way()
             if under_way >= len(self._waiting):
                 return
-            endpoint = self._to_connect(self._waiting[under_way][2])
-            if endpoint is None:
+            waiter, _, avoid, _ = self._waiting[under_way]
+            endpoint = self._to_connect(avoid)
+            if endpoint is not None:
+                self._begin_connect(endpoint, self._connect(endpoint))
+            elif not self._allowed(avoid):  # those that were left have gone out of rotation
+                del self._waiting[under_way]
+                waiter.connection_failed(Reason.ORIGIN_CONNECT_FAILED)
+            else:
                 return
-            self._begin_connect(endpoint, self._connect(endpoint))
 
     def _under_way(self) -> int:
         """Count the connects that somebody who waits can hope for."""
@@ -329,7 +331,7 @@ class OriginPool:
             tried.append(endpoint)
             if self._under_way() >= len(self._waiting):
                 break
-            untried = [each for each in self._rotation.active if each not in tried and each is not self._waiting[0][2]]
+            untried = [each for each in self._rotation.active if each not in tried and each not in self._waiting[0][2]]
             if not untried:
                 self._waiting.popleft()[0].connection_failed(opened)
                 break
@@ -392,7 +394,7 @@ class OriginPool:
                         connection.close()
                         self.connection_closed(connection)  # its place is free now, lest the next one end for it, too
                         return
-                elif avoid is not endpoint or len(self._rotation.active) == 1:
+                elif endpoint not in avoid:
                     del self._waiting[place]
                     connection.state = State.RESERVED
                     connection.lent = True

@@ -149,26 +149,36 @@ class Asking:
         self.reason = reason
 
 
-async def test_an_avoided_address_is_not_taken_while_there_is_another() -> None:
+async def test_an_avoided_address_is_never_taken() -> None:
     async with contextlib.AsyncExitStack() as stack:
-        first, second = await origins(stack, answering(ok()), answering(ok()))
-        edge = await stack.enter_async_context(running_edge(first.address, addresses(first, second)))
-        pool, avoided = pool_of(edge), endpoint_of(edge, first)
+        three = await origins(stack, *[answering(ok())] * 3)
+        edge = await stack.enter_async_context(running_edge(three[0].address, addresses(*three)))
+        pool, (first, second, third) = pool_of(edge), (endpoint_of(edge, each) for each in three)
         for _ in range(20):
             asking = Asking()
-            pool.request(asking, avoid=avoided)
+            pool.request(asking, avoid=(first, third))
             await until(lambda: asking.connection)  # noqa: B023 - waited for in this turn
             assert asking.connection is not None
-            assert asking.connection.address is not avoided
-        for _ in range(20):
-            connection = pool.acquire(avoid=avoided)
-            assert connection is None or connection.address is not avoided
-        pool.set_addresses([avoided.address])
+            assert asking.connection.address is second
+        pool.set_addresses([first.address, third.address])
         last = Asking()
-        pool.request(last, avoid=avoided)
-        await until(lambda: last.connection)
-        assert last.connection is not None
-        assert last.connection.address is avoided
+        pool.request(last, avoid=(first, third))
+        assert last.reason is Reason.ORIGIN_CONNECT_FAILED
+
+
+async def test_who_waits_for_an_address_that_goes_is_not_given_one_that_it_avoids() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        first, second = await origins(stack, answering(ok()), answering(ok()))
+        one_each = ("origins.api.max_connections_per_address=1", WAIT)
+        edge = await stack.enter_async_context(running_edge(first.address, addresses(first, second), *one_each))
+        pool, avoided = pool_of(edge), endpoint_of(edge, first)
+        holding, waiting = Asking(), Asking()
+        pool.request(holding, avoid=(avoided,))
+        await until(lambda: holding.connection)
+        pool.request(waiting, avoid=(avoided,))
+        pool.set_addresses([avoided.address])
+        assert waiting.reason is Reason.ORIGIN_CONNECT_FAILED
+        assert not pool._waiting
 
 
 # Addresses that fail.

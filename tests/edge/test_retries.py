@@ -2,12 +2,16 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from edge.control.values import parse_address
 from edge.guard.breaker import State
 from tests.edge.raw import (
     OriginConnection,
+    RawOrigin,
     Script,
     answering,
     connected,
@@ -29,6 +33,16 @@ def dying(*, head_only: bool = False) -> Script:
         await connection.request(head_only=head_only)
 
     return script
+
+
+@asynccontextmanager
+async def several_dying(count: int, *overrides: str) -> AsyncIterator[tuple[RunningEdge, list[RawOrigin]]]:
+    """Run so many origins that close without a word, and an edge that knows them as one."""
+    async with AsyncExitStack() as stack:
+        origins = [await stack.enter_async_context(raw_origin(dying())) for _ in range(count)]
+        listed = ", ".join(f'"{origin.address}"' for origin in origins)
+        settings = (f"origins.api.addresses=[{listed}]", "origins.api.retry_backoff_s=0.001", *overrides)
+        yield await stack.enter_async_context(running_edge(origins[0].address, *settings)), origins
 
 
 def held(edge: RunningEdge) -> int:
@@ -142,25 +156,36 @@ async def test_an_answer_that_has_begun_is_never_asked_for_again() -> None:
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
 async def test_a_route_says_how_often(retries: int) -> None:
-    async def script(connection: OriginConnection) -> None:
-        await connection.request()
-
-    async with (
-        raw_origin(script) as one,
-        raw_origin(script) as other,
-        running_edge(
-            one.address,
-            f'origins.api.addresses=["{one.address}", "{other.address}"]',
-            f"routes.root.retries={retries}",
-            "origins.api.retry_backoff_s=0.001",
-        ) as edge,
-        connected(edge.port) as client,
-    ):
+    async with several_dying(4, f"routes.root.retries={retries}") as (edge, origins), connected(edge.port) as client:
         assert (await client.ask(get())).status == 502
-        assert len(one.requests) + len(other.requests) == 1 + retries
+        assert sum(len(origin.requests) for origin in origins) == 1 + retries
         assert held(edge) == 0
         assert edge.metrics.retries.get(("api", "failed"), 0) == retries
         assert {outcome for _, outcome in edge.metrics.retries} <= {"failed"}
+
+
+@pytest.mark.parametrize("addresses", [2, 3, 4])
+async def test_a_retry_goes_to_no_address_that_has_failed_the_request(addresses: int) -> None:
+    async with several_dying(addresses, "routes.root.retries=10") as (edge, origins), connected(edge.port) as client:
+        answer = await client.ask(get())
+        assert (answer.status, problem(answer)["reason"]) == (502, "origin_closed")
+        assert [len(origin.requests) for origin in origins] == [1] * addresses
+        assert held(edge) == 0
+        assert edge.metrics.retries == {("api", "failed"): addresses - 1, ("api", "no_address"): 1}
+
+
+async def test_an_address_that_goes_during_the_back_off_leaves_the_last_failure() -> None:
+    overrides = ("origins.api.retry_backoff_s=0.5",)
+    async with several_dying(2, *overrides) as (edge, origins), connected(edge.port) as client:
+        edge.engine._context.random = lambda: 1.0
+        await client.send(get())
+        await until(lambda: any(origin.requests for origin in origins) and held(edge) == 0)
+        (failed,) = (origin for origin in origins if origin.requests)
+        edge.engine._pools["api"].set_addresses([parse_address(failed.address)])
+        answer = await client.response()
+        assert (answer.status, problem(answer)["reason"]) == (502, "origin_closed")
+        assert sum(len(origin.requests) for origin in origins) == 1
+        assert edge.metrics.retries == {("api", "no_address"): 1}
 
 
 async def test_without_budget_nothing_is_sent_again() -> None:
