@@ -56,3 +56,4 @@ class Route:
     min_response_bytes_per_s: int = 0
     upgrade: UpgradePolicy | None = None
     retries: int = 1
+    long_poll: bool = False

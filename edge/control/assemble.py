@@ -97,6 +97,7 @@ def _entry(row: RouteRow, edge: EdgeFile) -> Entry:
         min_response_bytes_per_s=_size_or(row.min_response_bytes_per_s, edge.limits.min_response_bytes_per_s),
         upgrade=_upgrade(row, edge),
         retries=row.retries,
+        long_poll=row.long_poll,
     )
     return Entry(
         route,

@@ -109,6 +109,9 @@ class RouteRow(Section):
     retries: Annotated[
         int, Field(strict=True, ge=0, le=10, description="Times that a request is sent again, if that is safe.")
     ] = 1
+    long_poll: Annotated[
+        Flag, Field(description="The origin answers when it has something to say: waiting is not slowness, nor load.")
+    ] = False
 
     @field_validator("path")
     @classmethod

@@ -7,6 +7,9 @@ first that fails or is slow opens it again; as many successes as there are permi
 
 Every change of state begins a new generation. A permit is the number of its generation, and a result counts for its
 own generation only: what was begun before the breaker opened neither closes nor opens it later.
+
+*Long* calls, such as long polls, take their time when all is well. They are never slow; half-open, they have as many
+permits of their own, for as long as they take.
 """
 
 from collections.abc import Callable
@@ -17,6 +20,9 @@ from typing import Final
 
 _BUCKETS: Final = 10
 _SURELY_IN_WINDOW: Final = 1.0 - 1.0 / _BUCKETS
+
+LONG: Final = 1 << 41
+"""Added to the permit of a long call."""
 
 
 class State(StrEnum):
@@ -107,6 +113,7 @@ class Breaker:
         "_clock",
         "_closed_at",
         "_generation",
+        "_long_out",
         "_on_change",
         "_out",
         "_proven",
@@ -134,7 +141,7 @@ class Breaker:
         self._generation = 1
         self._span_s = settings.open_s  # of the next opening, before jitter
         self._until = 0.0  # open: when probes may run; half-open: when the probes that are out count as failed
-        self._out = self._proven = 0  # half-open: probes running, probes that succeeded
+        self._out = self._long_out = self._proven = 0  # half-open: probes running, long ones, probes that succeeded
         self.state = State.CLOSED
 
     def acquire(self) -> int:
@@ -142,23 +149,26 @@ class Breaker:
         if self.state is _CLOSED:
             return self._generation
         now = self._clock()
-        if self.state is _OPEN:
-            if now < self._until:
-                return 0
-            self._enter(_HALF_OPEN)
-        elif self._out and now >= self._until:
-            self._open(now)
-            return 0
-        if self._out >= self._settings.half_open_permits:
+        if not self._probes(now) or self._out >= self._settings.half_open_permits:
             return 0
         if not self._out:
             self._until = now + self._settings.half_open_max_s
         self._out += 1
         return self._generation
 
+    def acquire_long(self) -> int:
+        """Return a permit for a long call, or 0: not now."""
+        if self.state is not _CLOSED:
+            if not self._probes(self._clock()) or self._long_out >= self._settings.half_open_permits:
+                return 0
+            self._long_out += 1
+        return self._generation | LONG
+
     def succeeded(self, generation: int, seconds: float) -> None:
         """Give a permit back: the call worked and took so long. Too slow a probe counts as failed."""
         if generation != self._generation:
+            if generation == self._generation | LONG:
+                self._long_succeeded()
             return
         slow = seconds >= self._settings.slow_call_s
         if self.state is _CLOSED:
@@ -173,13 +183,11 @@ class Breaker:
             self._open(self._clock())
         else:
             self._out -= 1
-            self._proven += 1
-            if self._proven >= self._settings.half_open_permits:
-                self._close()
+            self._prove()
 
     def failed(self, generation: int) -> None:
         """Give a permit back: the call failed."""
-        if generation == self._generation:
+        if generation & ~LONG == self._generation:
             now = self._clock()
             if self.state is _CLOSED:
                 self._window.roll(now)
@@ -193,7 +201,7 @@ class Breaker:
         hundreds at once.
         """
         in_window = seconds < self._settings.window_s * _SURELY_IN_WINDOW
-        if generation == self._generation and (in_window or not stream):
+        if generation & ~LONG == self._generation and (in_window or not stream):
             now = self._clock()
             self._window.roll(now)
             if not in_window:
@@ -202,8 +210,11 @@ class Breaker:
 
     def released(self, generation: int) -> None:
         """Give a permit back without a verdict: the caller gave up, and that says nothing about the called."""
-        if generation == self._generation and self.state is _HALF_OPEN:
-            self._out -= 1
+        if self.state is _HALF_OPEN:
+            if generation == self._generation:
+                self._out -= 1
+            elif generation == self._generation | LONG:
+                self._long_out -= 1
 
     def permit(self) -> "Permit | None":
         """Return a permit as a context manager, or None: not now."""
@@ -214,6 +225,31 @@ class Breaker:
     def retry_after_s(self) -> float:
         """Seconds until a call may be let through; 0 unless open."""
         return max(0.0, self._until - self._clock()) if self.state is _OPEN else 0.0
+
+    def _probes(self, now: float) -> bool:
+        """Whether it is half-open: it becomes so when its time is over, and opens again when probes are overdue."""
+        if self.state is _OPEN:
+            if now < self._until:
+                return False
+            self._enter(_HALF_OPEN)
+        elif self._out and now >= self._until:
+            self._open(now)
+            return False
+        return True
+
+    def _long_succeeded(self) -> None:
+        if self.state is _CLOSED:
+            self._window.roll(self._clock())
+            self._window.call()
+        else:
+            self._long_out -= 1
+            self._prove()
+
+    def _prove(self) -> None:
+        """Count a probe that succeeded."""
+        self._proven += 1
+        if self._proven >= self._settings.half_open_permits:
+            self._close()
 
     def _fail(self, now: float) -> None:
         if self.state is _CLOSED:
@@ -247,7 +283,7 @@ class Breaker:
     def _enter(self, state: State) -> None:
         old, self.state = self.state, state
         self._generation += 1
-        self._out = self._proven = 0
+        self._out = self._long_out = self._proven = 0
         self._on_change(old, state)
 
     def __repr__(self) -> str:

@@ -3,19 +3,19 @@
 A request is admitted once for each attempt and holds its permit until the origin's answer has a head, or until it is
 clear that none comes. Whoever holds a permit ends it exactly once. A request whose body is still to come holds a permit
 without a place in the concurrency limit: the origin cannot answer yet, and a device that sends slowly must not keep
-others out. `sent` gives it its place.
+others out. `sent` gives it its place. A long poll never has one: the origin works on none while it waits.
 """
 
 from typing import Final
 
-from edge.guard.breaker import Breaker
+from edge.guard.breaker import LONG, Breaker
 from edge.guard.concurrency_limit import ConcurrencyLimit
 from edge.guard.retry_budget import RetryBudget
 
 UNAVAILABLE: Final = 0
 """No permit: the breaker lets nothing through now."""
 
-_NO_PLACE: Final = 1 << 40  # added to the permit of a request that is still being sent
+_NO_PLACE: Final = 1 << 40  # added to the permit of a request that is still being sent, or is a long poll
 
 OVERLOADED: Final = -1
 """No permit: as many requests as the limit allows are waiting for the origin."""
@@ -41,7 +41,13 @@ class OriginGuard:
 
     def admit_sending(self, priority: int) -> int:
         """The same for a request whose body is still to come: it has no place before it is `sent`."""
-        permit = self.breaker.acquire()
+        return self._admit_without_place(self.breaker.acquire(), priority)
+
+    def admit_long_poll(self, priority: int) -> int:
+        """The same for a long poll, with a body or without: it has no place, and how long it takes says nothing."""
+        return self._admit_without_place(self.breaker.acquire_long(), priority)
+
+    def _admit_without_place(self, permit: int, priority: int) -> int:
         if not permit:
             return UNAVAILABLE
         if not self.limit.has_room(priority):
@@ -51,7 +57,7 @@ class OriginGuard:
 
     def sent(self, permit: int) -> int:
         """Return the permit to go on with once all of a request is sent."""
-        if permit & _NO_PLACE:
+        if permit & _NO_PLACE and not permit & LONG:
             self.limit.occupy()
             permit ^= _NO_PLACE
         return permit
@@ -61,7 +67,7 @@ class OriginGuard:
 
         Without `telling`, they say nothing about how many requests the origin can do with.
         """
-        if permit & _NO_PLACE:  # the origin has not waited for the end: how long it took says nothing
+        if permit & _NO_PLACE:  # the origin has not waited for the end, or had nothing to say: the time says nothing
             permit, seconds = permit ^ _NO_PLACE, 0.0
         elif telling:
             self.limit.release(seconds, dropped=False)

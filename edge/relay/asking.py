@@ -55,10 +55,12 @@ class Asking(Answering):
             self._pool.request(self)
 
     def _admitted(self) -> int:
-        inlet = self._inlet
+        inlet, route = self._inlet, self.exchange.route
+        if route.long_poll:
+            return self._guard.admit_long_poll(route.priority)
         if inlet is None or inlet.ended:
-            return self._guard.admit(self.exchange.route.priority)
-        return self._guard.admit_sending(self.exchange.route.priority)
+            return self._guard.admit(route.priority)
+        return self._guard.admit_sending(route.priority)
 
     def _turn_away(self, refusal: int) -> None:
         reason = Reason.ORIGIN_UNAVAILABLE

@@ -64,7 +64,7 @@ class Context:
     upgrades: UpgradeMetrics
     draining: bool = False
     waiting: int = 0
-    """Requests that wait for their answer with nothing more to come from their device: counted by each sweep."""
+    """Requests, long polls apart, that wait for their answer with nothing more to come from their device, by sweep."""
     late: bool = False
     """Whether the loop was late of late: how long answers take then says more about this worker than about origins."""
     origin_full: bool = False

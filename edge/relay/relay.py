@@ -91,7 +91,7 @@ class Relay(Asking):
         if self._answered_at and self._upstream is not None and now - self._answered_at > _GOES_WELL_S:
             self._pool.goes_well(self._upstream)
         waiting_for_body = self._inlet is not None and not self._inlet.ended and not self._head.expect_continue
-        if not self._delivered and not waiting_for_body:
+        if not self._delivered and not waiting_for_body and not route.long_poll:
             self._context.waiting += 1
         if waiting_for_body and self._body_is_slow(now):
             self._fail(408, Reason.BODY_TIMEOUT, "min_request_bytes_per_s")

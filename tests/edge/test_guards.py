@@ -396,6 +396,8 @@ ENDS: dict[str, tuple[Script, bytes, str]] = {
     "device leaves before the head": (silent, get(), "leave"),
     "device leaves in an upload": (silent, UPLOAD, "leave"),
     "device leaves in the answer": (streaming, get(), "leave after head"),
+    "device leaves a long poll": (silent, get(b"/stream"), "leave"),
+    "long poll too late": (silent, get(b"/stream"), "head"),
 }
 
 
@@ -406,6 +408,7 @@ async def test_however_it_ends_the_permit_comes_back_once(end: str) -> None:
         "timeouts.response_head_s=0.2",
         "timeouts.idle_s=0.2",
         "routes.upload.max_request_body_bytes=100000",
+        "routes.stream.long_poll=true",
     )
     if end == "body too large":
         overrides = (*overrides, "routes.upload.max_request_body_bytes=3")
@@ -520,6 +523,89 @@ async def test_m1_an_upload_that_is_answered_or_given_up_before_its_end_gives_ba
         assert held(edge) == 0
 
 
+# Long polls.
+
+LONG_POLL = ("routes.stream.long_poll=true", "routes.upload.long_poll=true")
+POLLS = (get(b"/stream"), request(b"POST", b"/upload", b"Content-Length: 3", body=b"abc"))
+
+
+class Polled:
+    """An origin that answers other requests as it is told to, and polls once something has happened."""
+
+    def __init__(self) -> None:
+        self.happened = asyncio.Event()
+        self.works = True
+        self.polls = 0
+
+    async def __call__(self, connection: OriginConnection) -> None:
+        """Serve requests."""
+        while (asked := await connection.request()) is not None:
+            if self.works and asked.target != b"/":
+                self.polls += 1
+                await self.happened.wait()
+            await connection.send(ok(b"news") if self.works else response(b"500 Oops", b"Content-Length: 0"))
+
+
+@pytest.mark.parametrize("poll", POLLS)
+async def test_long_polls_take_no_place_and_are_neither_slow_nor_load(poll: bytes) -> None:
+    origin_script, slow = Polled(), ("origins.api.breaker.slow_call_s=0.001", "origins.api.breaker.slow_call_rate=0.5")
+    async with (
+        served(origin_script, *NARROW, *TOUCHY, *slow, *LONG_POLL) as (_, edge, client),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        polling = [await stack.enter_async_context(connected(edge.port)) for _ in range(8)]
+        for each in polling:
+            await each.send(poll)
+        await until(lambda: origin_script.polls == 8)
+        assert held(edge) == 0
+        assert (await client.ask(get())).body == b"news"
+        swept = edge.engine.load.swept_at
+        await until(lambda: edge.engine.load.swept_at > swept)
+        assert edge.engine._context.waiting == 0
+        origin_script.happened.set()
+        for each in polling:
+            assert (await each.response()).body == b"news"
+        assert len(edge.engine.guards["api"].limit._samples) <= 1  # of the request that was none
+        assert state(edge) is State.CLOSED
+        assert held(edge) == 0
+
+
+@pytest.mark.parametrize("poll", POLLS)
+async def test_a_long_poll_as_a_probe_has_its_time_and_keeps_no_other_out(poll: bytes) -> None:
+    origin_script = Polled()
+    patience = ("origins.api.breaker.half_open_max_s=0.05", "origins.api.breaker.slow_call_s=0.05")
+    async with (
+        served(origin_script, *BRIEF, *LONG_POLL, *patience) as (_, edge, client),
+        connected(edge.port) as polling,
+        connected(edge.port) as other,
+    ):
+        origin_script.works = False
+        while state(edge) is State.CLOSED:
+            await client.ask(get())
+        origin_script.works = True
+        await asyncio.sleep(0.01)
+        await polling.send(poll)
+        await until(lambda: origin_script.polls == 1)
+        await asyncio.sleep(0.06)
+        assert state(edge) is State.HALF_OPEN
+        assert problem(await other.ask(poll))["reason"] == "origin_unavailable"
+        assert state(edge) is State.HALF_OPEN
+        origin_script.happened.set()
+        assert (await polling.response()).body == b"news"
+        assert state(edge) is State.CLOSED
+        assert (await client.ask(get())).body == b"news"
+
+
+async def test_a_full_origin_gets_no_long_polls() -> None:
+    async with served(silent, *NARROW, *LONG_POLL) as (_, edge, client), contextlib.AsyncExitStack() as stack:
+        for _ in range(2):
+            waiting = await stack.enter_async_context(connected(edge.port))
+            await waiting.send(get())
+        await until(lambda: held(edge) == 2)
+        assert json.loads((await client.ask(get(b"/stream"))).body)["reason"] == "origin_overloaded"
+        assert held(edge) == 2
+
+
 async def test_l1_the_critical_have_the_last_places_of_an_origin() -> None:
     ten = [f"origins.api.concurrency_limit.{name}=10" for name in ("minimum", "initial", "maximum")]
     priorities = {b"/browse": "bulk", b"/echo": "best_effort", b"/": "degraded", b"/account": "critical"}
@@ -592,6 +678,7 @@ async def test_z1_after_everything_at_random_every_permit_is_back(seed: int) -> 
         "timeouts.idle_s=0.3",
         "routes.upload.retries=3",
         "routes.root.retries=3",
+        "routes.upload.long_poll=true",
     )
     async with raw_origin(erratic(draw)) as one, raw_origin(erratic(draw)) as other:
         addresses = f'origins.api.addresses=["{one.address}", "{other.address}"]'

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from edge.guard.breaker import Breaker, BreakerSettings, State
+from edge.guard.breaker import LONG, Breaker, BreakerSettings, State
 from tests.guard.clock import Clock
 
 SETTINGS = BreakerSettings(
@@ -254,6 +254,64 @@ def test_as_many_successes_as_permits_close_it() -> None:
     assert it.state() is State.CLOSED
 
 
+# Long calls.
+
+
+def test_long_calls_are_never_slow() -> None:
+    it = Watched()
+    for _ in range(1000):
+        it.breaker.succeeded(it.breaker.acquire_long(), 3600.0)
+    assert it.changes == []
+
+
+def test_long_calls_that_fail_or_break_off_open_it() -> None:
+    it, other = Watched(), Watched()
+    for _ in range(10):
+        it.breaker.failed(it.breaker.acquire_long())
+        permit = other.breaker.acquire_long()
+        other.breaker.succeeded(permit, 20.0)
+        other.breaker.broke_off(permit, 0.0, stream=False)
+    assert it.state() is other.state() is State.OPEN
+
+
+def test_a_long_probe_has_all_the_time_and_keeps_no_other_out() -> None:
+    it = Watched()
+    it.trip()
+    assert not it.breaker.acquire_long()
+    it.clock.pass_(it.breaker.retry_after_s)
+    long = it.breaker.acquire_long()
+    assert long
+    assert not it.breaker.acquire_long()  # as many as others, and no more
+    it.clock.pass_(100 * SETTINGS.half_open_max_s)
+    assert not it.breaker.acquire_long()
+    assert it.state() is State.HALF_OPEN
+    probe = it.breaker.acquire()
+    assert probe
+    it.breaker.succeeded(long, 3600.0)
+    assert it.state() is State.CLOSED
+    it.breaker.succeeded(probe, 0.01)  # too late
+    assert len(it.changes) == 3
+
+
+@pytest.mark.parametrize("ends", ["failed", "released", "expired"])
+def test_a_long_probe_ends_like_any_other(ends: str) -> None:
+    it = Watched()
+    it.trip()
+    it.clock.pass_(it.breaker.retry_after_s)
+    long = it.breaker.acquire_long()
+    if ends == "failed":
+        it.breaker.failed(long)
+        assert it.state() is State.OPEN
+    elif ends == "released":
+        it.breaker.released(long)
+        assert it.breaker.acquire_long() == long
+    else:
+        assert it.breaker.acquire()
+        it.clock.pass_(SETTINGS.half_open_max_s)
+        assert not it.breaker.acquire_long()  # the other's time is up
+        assert it.state() is State.OPEN
+
+
 # Time and generations.
 
 
@@ -314,12 +372,12 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.settings = replace(SETTINGS, half_open_permits=self.permits, min_calls=4)
         self.it = Watched(self.settings)
-        self.probing: dict[int, int] = {}  # generation → probes running
+        self.probing: dict[int, int] = {}  # permit → probes running
 
-    @rule(target=out)
-    def call_begins(self) -> object:
+    @rule(target=out, long=st.booleans())
+    def call_begins(self, long: bool) -> object:
         breaker = self.it.breaker
-        permit = breaker.acquire()
+        permit = breaker.acquire_long() if long else breaker.acquire()
         if not permit:
             assert breaker.state is not State.CLOSED
             return multiple()
@@ -333,7 +391,7 @@ class Machine(RuleBasedStateMachine):
         permit, begun_in = call
         breaker = self.it.breaker
         changes, state = len(self.it.changes), breaker.state
-        current = permit == breaker._generation
+        current = permit & ~LONG == breaker._generation
         if begun_in is State.HALF_OPEN:
             if not self.probing.get(permit):
                 return  # each probe ends once
@@ -347,7 +405,7 @@ class Machine(RuleBasedStateMachine):
         if not current or ends == "released":
             assert (len(self.it.changes), breaker.state) == (changes, state)
         elif begun_in is State.HALF_OPEN and ends != "worked":
-            assert breaker.state is State.OPEN
+            assert (breaker.state is State.OPEN) == (ends == "failed" or permit < LONG)
 
     @rule(seconds=st.floats(0.0, 6.0))
     def time_passes(self, seconds: float) -> None:
