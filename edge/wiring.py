@@ -117,9 +117,10 @@ def telemetry(snapshot: Snapshot, metrics: WorkerMetrics) -> Telemetry:
 def build_filters(
     snapshot: Snapshot, keys: KeyRings, cookies: CookieService, revocations: Revocations | None = None
 ) -> tuple[list[InboundFilter], list[OutboundFilter]]:
-    """Return both lists, in the order of `filters/order.py`."""
+    """Return both lists, in the order of `filters/order.py`. Raises OSError and ValueError for a bad key file."""
     settings, renewal, edge = snapshot.cookies, snapshot.renewal, snapshot.edge
     names = CookieNames(settings.insecure_name, settings.secure_name)
+    debug_key = b"" if snapshot.debug.key_file is None else read_token(snapshot.debug.key_file).encode()
     grants = {purpose: Grant.named(grant.parts, grant.actions) for purpose, grant in snapshot.grants.items()}
     attributes = CookieAttributes(
         names,
@@ -135,7 +136,7 @@ def build_filters(
         return isinstance(claims, Claims) and claims.customer_id == user.customer_id
 
     inbound: dict[type, InboundFilter] = {
-        HygieneFilter: HygieneFilter(snapshot.listener.trusted_proxies),
+        HygieneFilter: HygieneFilter(snapshot.listener.trusted_proxies, debug_key),
         CookieFilter: CookieFilter(
             keys,
             names,

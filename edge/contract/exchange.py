@@ -115,6 +115,7 @@ class Exchange:
         "actions",
         "bad_token",
         "client_certificate",
+        "debug",
         "device",
         "expired",
         "expires_at",
@@ -176,6 +177,7 @@ class Exchange:
         # Why the edge answered itself, if it did; `reason_detail` is private: log and metrics only.
         self.reason = ""
         self.reason_detail = ""
+        self.debug: str | None = None  # for a caller with the debug key: the filter that refused, or ""
 
     def __repr__(self) -> str:
         return f"Exchange({self.id.decode()}, {self.request!r}, {self.response!r}, {self.reason or 'no reason'})"

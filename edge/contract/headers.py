@@ -1,7 +1,10 @@
 """An ordered header list of bytes, as every part of the edge sees it."""
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+DEBUG: Final = b"x-edge-debug"
+"""Of a request: the debug key. Of a response to whoever showed it: why the edge answers itself."""
 
 Field: TypeAlias = tuple[bytes, bytes, bytes]
 """`(lower, line, value)`: the lower-case name for comparing, the whole line for the wire with its CRLF, the value."""

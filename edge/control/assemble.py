@@ -26,6 +26,7 @@ def assemble(
         edge=edge.edge,
         listener=edge.listener,
         admin=edge.admin,
+        debug=edge.debug,
         limits=edge.limits,
         timeouts=edge.timeouts,
         shedding=edge.shedding,

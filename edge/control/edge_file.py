@@ -17,6 +17,7 @@ from edge.control.values import (
     Size,
     Slug,
     TrustedNetwork,
+    VarPath,
     is_loopback,
     parse_address,
 )
@@ -129,6 +130,15 @@ class Admin(Section):
         if not value and address is not None and not is_loopback(address.host):
             raise ValueError("must be true for an address off loopback: whoever reaches it can read it")
         return value
+
+
+class Debug(Section):
+    """Who is told in a header why the edge answers itself."""
+
+    key_file: Annotated[
+        VarPath | None,
+        Field(description="File with the key to show in x-edge-debug; null: nobody is told. Relative to --var."),
+    ] = None
 
 
 class Limits(Section):
@@ -246,6 +256,7 @@ class EdgeFile(Section):
     edge: Edge
     listener: Listener = Listener()
     admin: Admin = Admin()
+    debug: Debug = Debug()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     shedding: Shedding = Shedding()

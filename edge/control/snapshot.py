@@ -6,7 +6,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.control.edge_file import Admin, Edge, Limits, Listener, Shedding, Timeouts
+from edge.control.edge_file import Admin, Debug, Edge, Limits, Listener, Shedding, Timeouts
 from edge.control.identity_sections import Cookies, Passport, Renewal, Revocations
 from edge.control.origins_file import DnsDiscovery, Ejection, FileDiscovery, HealthCheck
 from edge.control.routes import RouteTable
@@ -88,6 +88,7 @@ class Snapshot:
     edge: Edge
     listener: Listener
     admin: Admin
+    debug: Debug
     limits: Limits
     timeouts: Timeouts
     shedding: Shedding

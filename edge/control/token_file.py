@@ -1,10 +1,11 @@
-"""The files with the edge's bearer tokens: read by every process that calls a service, checked before any starts."""
+"""The files with the edge's bearer tokens and its debug key: read by every worker, checked before any starts."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from edge.control.checks import Problem
 from edge.control.edge_file import EdgeFile
+from edge.control.errors import Place
 
 
 def read_token(path: Path) -> str:
@@ -23,19 +24,24 @@ def read_token(path: Path) -> str:
 
 def check_token_files(file: EdgeFile) -> Iterator[Problem]:
     """Check that the token files of edge.yaml are there and hold a token; reads them."""
-    for name, path in (("kms", file.services.kms.token_file), ("cookie", file.services.cookie.token_file)):
-        problem = _problem(path)
-        if problem:
-            yield ("services", name, "token_file"), problem
+    services, key_file = file.services, file.debug.key_file
+    yield from _problems(("services", "kms", "token_file"), services.kms.token_file)
+    yield from _problems(("services", "cookie", "token_file"), services.cookie.token_file)
+    if key_file is not None:
+        yield from _problems(("debug", "key_file"), key_file, what="a key", hint="")
 
 
-def _problem(path: Path) -> str:
+def _problems(
+    place: Place,
+    path: Path,
+    what: str = "the edge's token",
+    hint: str = "; `edge up` makes secrets/edge.token in --var",
+) -> Iterator[Problem]:
     try:
         read_token(path)
     except FileNotFoundError:
-        return f"{path} is not there: put the edge's token there; `edge up` makes secrets/edge.token in --var"
+        yield place, f"{path} is not there: put {what} there{hint}"
     except OSError as error:
-        return f"{path} cannot be read ({error.strerror}): let the edge's user read it, or name another file"
+        yield place, f"{path} cannot be read ({error.strerror}): let the edge's user read it, or name another file"
     except ValueError as error:
-        return f"{error}: write the edge's token into it"
-    return ""
+        yield place, f"{error}: write {what} into it"

@@ -11,7 +11,7 @@ from edge.http1.response import ResponseHead
 from edge.relay.chain import Pending, Stop
 from edge.relay.ending import Ending
 from edge.relay.flow import BodyFlow
-from edge.relay.problem import whole
+from edge.relay.problem import tell_reason, whole
 from edge.relay.writers import PLAIN, BodyWriter
 
 _NEED_NO_BODY: Final = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
@@ -121,7 +121,8 @@ class Answering(Ending):
     def _halt_outbound(self, stop: Stop) -> None:
         verdict = stop.verdict
         if isinstance(verdict, Refuse):
-            self._note(verdict.status, verdict.reason, verdict.detail)
+            by = self._context.outbound.filter_id(stop.index)
+            self._note(verdict.status, verdict.reason, verdict.detail, by)
             self._replace(self._problem(verdict.status, verdict.reason), stop.index + 1)
         elif isinstance(verdict, Answer):
             self._replace(verdict.response, stop.index + 1)
@@ -186,6 +187,8 @@ class Answering(Ending):
         if response.body is not None:
             if self._upstream is not None:  # a filter has set a body without asking for the origin's
                 self._drop_origin()
+            if self.exchange.debug is not None and self.exchange.reason:
+                tell_reason(response, self.exchange.reason, self.exchange.debug)
             to_head = self._head.method == b"HEAD"
             self._out.append(whole(response, to_head=to_head, connection=self._connection_line()))
             self._written_at = self._context.clock()

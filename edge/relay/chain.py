@@ -148,6 +148,10 @@ class Chain:
                 return step.filter.id
         return ""
 
+    def filter_id(self, index: int) -> str:
+        """Return the id of the filter at a position."""
+        return self._steps[index].filter.id
+
     def guard_trailers(self, exchange: Exchange, trailers: Headers | None) -> Headers | None:
         """Return the trailers that may pass, if any."""
         if trailers is None:

@@ -112,11 +112,11 @@ class Ending(ABC):
         self._record()
         self._downstream.finish(keep_alive=self._keep_alive)
 
-    def _fail(self, status: int, reason: Reason, detail: str) -> None:
+    def _fail(self, status: int, reason: Reason, detail: str, decided_by: str = "") -> None:
         """End with an error page, or by breaking the connection off when a response is under way."""
         if self._done:
             return
-        self._note(status, reason, detail)
+        self._note(status, reason, detail, decided_by)
         if self._delivered:
             self._outcome = "cut"
             self._let_go()
@@ -138,7 +138,10 @@ class Ending(ABC):
             self._abandoned = True
         self._inlet = None
 
-    def _note(self, status: int, reason: Reason, detail: str) -> None:
+    def _note(self, status: int, reason: Reason, detail: str, decided_by: str = "") -> None:
+        """Keep why the edge answers itself, and the id of the filter that decided, if one did."""
+        if self.exchange.debug is not None:
+            self.exchange.debug = decided_by
         self._outcome = "refused" if status < 500 else "failed"
         self.exchange.reason = reason
         self.exchange.reason_detail = detail

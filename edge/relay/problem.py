@@ -6,7 +6,7 @@ from math import ceil
 import orjson
 
 from edge.contract.exchange import Response
-from edge.contract.headers import Headers
+from edge.contract.headers import DEBUG, Headers
 from edge.contract.reasons import Reason
 from edge.http1 import write
 
@@ -38,6 +38,12 @@ def problem_response(
     if status in _RETRY_LATER:
         headers.add(b"retry-after", b"%d" % max(1, ceil(retry_after_s)))
     return Response(status, headers, body, local=True)
+
+
+def tell_reason(response: Response, reason: str, decided_by: str) -> None:
+    """Say in a field why the edge answers itself, and which filter decided, if one did (RFC 9651: a token)."""
+    said = f"{reason};filter={decided_by}" if decided_by else reason
+    response.headers.set(DEBUG, said.encode("ascii"))
 
 
 def whole(response: Response, *, to_head: bool, connection: bytes) -> bytes:

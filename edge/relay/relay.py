@@ -145,7 +145,7 @@ class Relay(Asking):
     def _halt_inbound(self, stop: Stop) -> None:
         verdict = stop.verdict
         if isinstance(verdict, Refuse):
-            self._fail(verdict.status, verdict.reason, verdict.detail)
+            self._fail(verdict.status, verdict.reason, verdict.detail, self._context.inbound.filter_id(stop.index))
         elif isinstance(verdict, Answer):
             self._outcome = "answered"
             self._abandon_request()

@@ -107,3 +107,18 @@ def test_a_thousand_routes_load_in_no_time_worth_mention(directory: Path) -> Non
     snapshot = loaded(directory)
     assert time.process_time() - started < 5
     assert len(snapshot.routes.all) == 1000
+
+
+@pytest.mark.parametrize(
+    ("held", "problem"), [(None, "is not there: put a key there"), ("two words", "holds no token")]
+)
+def test_a_debug_key_file_must_hold_a_key(held: str | None, problem: str, tmp_path: Path) -> None:
+    key_file = tmp_path / "debug.key"
+    if held is not None:
+        key_file.write_text(held)
+    found = load_config(SHIPPED, ("debug.key_file=debug.key",), var=tmp_path, token_files=True)
+    assert isinstance(found, ConfigErrors)
+    messages = [error.message for error in found.errors if error.place == "debug.key_file"]
+    assert len(messages) == 1
+    assert problem in messages[0]
+    assert "two words" not in messages[0]

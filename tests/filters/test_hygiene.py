@@ -37,6 +37,34 @@ def test_h1_a_clients_passport_is_stripped_and_counted() -> None:
     assert exchange.stripped_headers == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "name", "shown", "told"),
+    [
+        (b"right", b"X-Edge-Debug", b"right", True),
+        (b"right", b"x-edge-debug", b"right", True),
+        (b"right", b"X-Edge-Debug", b"wrong", False),
+        (b"right", b"X-Edge-Debug", b"right2", False),
+        (b"right", b"X-Edge-Debug", b"", False),
+        (b"right", b"X_Edge_Debug", b"right", False),
+        (b"", b"X-Edge-Debug", b"", False),
+        (b"", b"X-Edge-Debug", b"right", False),
+    ],
+)
+def test_a5_only_the_debug_key_makes_a_caller_known_and_it_never_passes(
+    key: bytes, name: bytes, shown: bytes, told: bool
+) -> None:
+    exchange = cleaned(an_exchange((name, shown), (b"Accept", b"*/*")), HygieneFilter(debug_key=key))
+    assert names_left(exchange) == [b"Accept"]
+    assert exchange.debug == ("" if told else None)
+    assert exchange.stripped_headers == (0 if told else 1)
+
+
+def test_a5_one_right_debug_key_among_others_is_enough() -> None:
+    shown = [(b"X-Edge-Debug", key) for key in (b"wrong", b"right", b"wrong")]
+    exchange = cleaned(an_exchange(*shown), HygieneFilter(debug_key=b"right"))
+    assert (exchange.debug, exchange.stripped_headers) == ("", 2)
+
+
 def test_h2_h3_every_one_of_several_passports_is_stripped() -> None:
     exchange = cleaned(
         an_exchange((b"X-Passport", b"one"), (b"A", b"1"), (b"x-passport", b"two"), (b"X-PASSPORT", b""))
