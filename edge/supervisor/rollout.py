@@ -47,7 +47,7 @@ async def reload(fleet: Fleet, snapshot: Snapshot) -> Outcome:
     problems = [problem for slot in fleet.slots if slot.config is not config if (problem := await slot.move_to(config))]
     if problems:
         return Outcome(Result.WORKER_REFUSED, "\n".join(problems))
-    return Outcome(Result.APPLIED, f"configuration {_name(config)} is served by all workers")
+    return _applied(fleet, config, f"configuration {_name(config)} is served by all workers")
 
 
 async def restart(fleet: Fleet, snapshot: Snapshot) -> Outcome:
@@ -64,7 +64,17 @@ async def restart(fleet: Fleet, snapshot: Snapshot) -> Outcome:
             fleet.config = before
             left = f"{done} of {len(fleet.slots)} workers were replaced; the others go on as they were"
             return Outcome(Result.WORKER_REFUSED, f"{problem}\n{left}")
-    return Outcome(Result.APPLIED, f"all workers were replaced; they serve configuration {_name(config)}")
+    return _applied(fleet, config, f"all workers were replaced; they serve configuration {_name(config)}")
+
+
+def _applied(fleet: Fleet, config: Config, text: str) -> Outcome:
+    """Return the outcome of a change that nobody refuses: `text`, unless a worker is still to come up with it."""
+    starting = [slot.index for slot in fleet.slots if slot.state is not SlotState.READY]
+    if starting:
+        count = len(fleet.slots)
+        lines = [f"configuration {_name(config)} is served by {count - len(starting)} of {count} workers"]
+        text = "\n".join([*lines, *(f"worker {index} is being started and will serve it" for index in starting)])
+    return Outcome(Result.APPLIED, text)
 
 
 async def _ask_all(processes: Sequence[WorkerProcess], message: Message) -> list[Message | None]:

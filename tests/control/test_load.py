@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from edge.contract.identity import Level
 from edge.contract.on_bad_token import OnBadToken
 from edge.control.edge_file import Filters
+from edge.control.errors import ConfigErrors
 from edge.control.load import load_config
 from edge.control.snapshot import Grant, Snapshot
 from edge.control.values import Address

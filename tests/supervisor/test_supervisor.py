@@ -368,6 +368,7 @@ async def test_w3_a_worker_that_is_being_started_at_a_reload_serves_the_new_conf
         outcome = await edge.supervisor.change("reload")
         gate.set()
         assert outcome.result is Result.APPLIED
+        assert "is served by 0 of 1 workers\nworker 0 is being started and will serve it" in outcome.text
         await edge.until(lambda: edge.ready() == 1)
         _, text = await edge.admin("/metrics")
         assert "edge_config_revision 2.0" in text
@@ -383,6 +384,27 @@ async def test_a_worker_that_cannot_start_is_started_anew_with_a_reload(tmp_path
         assert outcome.result is Result.APPLIED
         await edge.until(lambda: edge.ready() == 1)
         assert edge.supervisor.health().workers[0].config == 2
+
+
+@pytest.mark.parametrize(("kind", "workers"), [("reload", 2), ("restart", 1)])
+async def test_a_change_tells_which_workers_are_still_to_come_up_with_it(
+    kind: str, workers: int, tmp_path: Path
+) -> None:
+    gate, last = tmp_path / "hang", workers - 1
+    async with supervising(plan(workers=workers, arguments=("--hang-if", str(gate)))) as edge:
+        await edge.until(lambda: edge.ready() == workers)
+        gate.touch()
+        pid = edge.supervisor.health().workers[last].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await edge.until(lambda: edge.supervisor.health().workers[last].pid not in {None, pid})
+        outcome = await edge.supervisor.change(kind)
+        assert outcome.result is Result.APPLIED
+        served, *starting = outcome.text.splitlines()
+        assert served.endswith(f"is served by {last} of {workers} workers")
+        assert starting == [f"worker {last} is being started and will serve it"]
+        assert edge.said[-1] == f"{kind}: {starting[0]}"
+        gate.unlink()
 
 
 async def test_commands_reach_the_edge_through_its_directory_of_state_for_its_owner_only() -> None:
