@@ -251,8 +251,10 @@ class Downstream(asyncio.Protocol):
             self._unsent = self._transport.get_write_buffer_size() > 0
         elif now >= self._deadline:
             if self._closing:
-                if now >= self._abort_at or not self._transport.get_write_buffer_size():
+                if not self._transport.get_write_buffer_size():
                     self._transport.abort()
+                elif now >= self._abort_at:
+                    self.reset()
             elif not self._reader.idle:
                 error = BadRequestError(408, Reason.HEAD_TIMEOUT, f"more than {self._worker.head_read_s} s")
                 self._worker.refuse(self, error)
