@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from tests.edge_process.edge import Edge, running_edge
-from tests.edge_process.test_worker import Origin, origin_running
+from tests.edge_process.origin import Origin, origin_running
 from tests.services.kms_calls import Kms, kms_running
 
 

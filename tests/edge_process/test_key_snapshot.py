@@ -11,7 +11,8 @@ import pytest
 
 from tests.edge_process.cookies import cookie_header
 from tests.edge_process.edge import Edge, running_edge
-from tests.edge_process.test_worker import ends_unserved, origin_running
+from tests.edge_process.origin import origin_running
+from tests.edge_process.test_worker import ends_unserved
 from tests.edge_process.worker import started_worker
 from tests.processes import eventually, free_port, make_secrets
 from tests.services.kms_calls import kms_running

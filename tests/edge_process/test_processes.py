@@ -9,35 +9,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from aiohttp import web
 
 from tests.edge_process.edge import Edge, Load, asked, running_edge
-from tests.edge_process.test_worker import Origin, origin_running
+from tests.edge_process.origin import Origin
 from tests.processes import beside, dialled, eventually
 from tests.services.kms_calls import Kms, kms_running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CLIENTS = 8
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kms(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kms]:
-    async with kms_running(tmp_path_factory.mktemp("processes")) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def origin() -> AsyncIterator[Origin]:
-    async with origin_running() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def edge(kms: Kms, origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
-    async with running_edge(kms, tmp_path_factory.mktemp("edge"), origin.address) as running:
-        yield running
 
 
 async def replaced(edge: Edge, pid: int) -> None:

@@ -11,7 +11,7 @@ from edgepb.cookie.v1 import cookie_service_pb2 as pb
 
 from tests.edge_process.cookies import cookie_header
 from tests.edge_process.edge import Edge, running_edge
-from tests.edge_process.test_worker import Origin
+from tests.edge_process.origin import Origin
 from tests.processes import eventually
 from tests.services.cookie_calls import Cookies, cookies_running
 from tests.services.kms_calls import Kms

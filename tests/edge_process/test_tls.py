@@ -4,11 +4,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from cryptography import x509
 
 from tests.certificates import TestAuthority
@@ -16,15 +14,9 @@ from tests.edge.raw import RawClient, answering, connected, get, ok, raw_origin
 from tests.edge_process.edge import running_edge
 from tests.edge_process.worker import running_worker, started_worker
 from tests.processes import dialled, eventually
-from tests.services.kms_calls import Kms, kms_running
+from tests.services.kms_calls import Kms
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kms(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kms]:
-    async with kms_running(tmp_path_factory.mktemp("tls")) as running:
-        yield running
 
 
 async def test_a_worker_ends_tls_and_loads_new_certificates(kms: Kms, tmp_path: Path) -> None:

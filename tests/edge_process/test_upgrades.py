@@ -2,26 +2,18 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-import pytest_asyncio
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Pong, Request, TextMessage
 
 from tests.edge.test_upgrade import ALLOWED, websocket_app
 from tests.edge_process.worker import running_worker
 from tests.processes import dialled, eventually
-from tests.services.kms_calls import Kms, kms_running
+from tests.services.kms_calls import Kms
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kms(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kms]:
-    async with kms_running(tmp_path_factory.mktemp("upgrades")) as running:
-        yield running
 
 
 class Wsproto:

@@ -7,16 +7,16 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
 import pytest
 import pytest_asyncio
 import yaml
-from aiohttp import web
 
 from tests.edge_process.cookies import cookie_header
+from tests.edge_process.origin import Origin, origin_running
 from tests.edge_process.worker import CONFIG, Worker, running_worker, started_worker
 from tests.processes import beside, dialled, eventually, free_port, make_secrets, write_secret
 from tests.services.kms_calls import Kms, kms_running
@@ -24,53 +24,6 @@ from tests.services.kms_calls import Kms, kms_running
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NAMES = ["EdgeId", "SecureEdgeId"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kms(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kms]:
-    async with kms_running(tmp_path_factory.mktemp("worker")) as running:
-        yield running
-
-
-class Origin:
-    """An origin that counts requests and answers them once its gate is open."""
-
-    def __init__(self) -> None:
-        self.address = ""
-        self.requests = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def answer(self, request: web.Request) -> web.Response:
-        """Answer any request."""
-        self.requests += 1
-        await self.gate.wait()
-        return web.Response(text="the origin's answer")
-
-    async def has(self, requests: int) -> None:
-        """Wait until so many requests have come."""
-
-        async def came() -> bool:
-            return self.requests >= requests
-
-        await eventually(came, f"the origin has {requests} requests")
-
-
-@asynccontextmanager
-async def origin_running() -> AsyncIterator[Origin]:
-    """Serve on port 0 until the block ends."""
-    origin, application = Origin(), web.Application()
-    application.router.add_route("*", "/{path:.*}", origin.answer)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        origin.address = f"{host}:{port}"
-        yield origin
-    finally:
-        origin.gate.set()
-        await runner.cleanup()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
