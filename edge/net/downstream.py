@@ -44,6 +44,7 @@ class Downstream(asyncio.Protocol):
         "_held",
         "_pauses",
         "_reader",
+        "_resets",
         "_transport",
         "_unsent",
         "_window_acked",
@@ -79,7 +80,7 @@ class Downstream(asyncio.Protocol):
         self._full = False
         self._abort_at = self._deadline = 0.0
         self._head_begun = False
-        self._unsent = False
+        self._resets = self._unsent = False
         self._window_at = 0.0
         self._window_acked = 0
         self.idle_at = 0.0
@@ -197,6 +198,11 @@ class Downstream(asyncio.Protocol):
             self._transport.write_eof()
         return possible
 
+    def reset_unless_closed(self) -> None:
+        """Let nothing but `close` end the connection cleanly, not even the death of this process."""
+        self._resets = True
+        reset_on_close(self._transport)
+
     def finish(self, *, keep_alive: bool) -> None:
         """End the exchange: its response is written."""
         self._handler = None
@@ -215,6 +221,8 @@ class Downstream(asyncio.Protocol):
         if self._closing:
             return
         lingering = not self._ended and (linger or self._body is not None or self._held != b"")
+        if self._resets:
+            reset_on_close(self._transport, wanted=False)
         self._closing = True
         self._handler = None
         self._body = None

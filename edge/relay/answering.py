@@ -244,6 +244,7 @@ class Answering(Ending):
             return write.content_length(length), PLAIN
         if self._head.http10:
             self._keep_alive = False
+            self._downstream.reset_unless_closed()  # its end is the answer's
             return b"", BodyWriter(transform, chunked=False)
         return write.CHUNKED, BodyWriter(transform, chunked=True)
 

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from tests.edge.raw import OriginConnection, raw_origin
 from tests.edge_process.cookies import cookie_header
 from tests.edge_process.origin import Origin, origin_running
 from tests.edge_process.worker import CONFIG, Worker, running_worker, started_worker
@@ -306,3 +307,21 @@ async def test_s1_s6_while_the_breaker_of_the_cookie_service_is_open_nobody_is_s
     assert calls[("cookie", "unreachable")] == 10
     assert calls[("cookie", "breaker_open")] == 10
     assert values["edge_breaker_state"][("service:cookie",)] == 2
+
+
+async def test_w1_an_answer_that_only_its_end_ends_is_reset_when_its_worker_is_killed(kms: Kms) -> None:
+    async def script(connection: OriginConnection) -> None:
+        await connection.request()
+        await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n")
+        await connection.end()
+
+    async with (
+        raw_origin(script) as origin,
+        running_worker(kms, origin.address) as worker,
+        dialled(worker.address) as (reader, writer),
+    ):
+        writer.write(b"GET /download HTTP/1.0\r\n\r\n")
+        await reader.readuntil(b"begun")
+        os.kill(worker.process.pid, signal.SIGKILL)
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
