@@ -73,6 +73,7 @@ def _origin(name: str, row: OriginRow, edge: EdgeFile) -> Origin:
         ejection=row.ejection,
         idle_timeout_s=row.idle_timeout_s,
         connect_timeout_s=_or(row.connect_timeout_s, edge.timeouts.connect_s),
+        receive_buffer_bytes=row.receive_buffer_bytes,
         tls=row.tls,
         breaker=row.breaker.settings(),
         concurrency_limit=row.concurrency_limit.settings(),

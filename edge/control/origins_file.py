@@ -148,6 +148,14 @@ class OriginRow(Section):
         Seconds, Field(description="A pooled connection without a request is closed after it.")
     ] = 30
     connect_timeout_s: Annotated[Seconds | None, Field(description="Connecting. null: timeouts.connect_s.")] = None
+    receive_buffer_bytes: Annotated[
+        int | None,
+        Field(
+            strict=True, ge=16_384, le=67_108_864,
+            description="What the kernel may hold of a connection's answers that devices are slow to read, twice over; "
+            "no more moves in one round trip. null: whatever it likes.",
+        ),
+    ] = 131_072  # fmt: skip
     tls: OriginTlsRow = OriginTlsRow()
     breaker: BreakerSection = BreakerSection()
     concurrency_limit: ConcurrencySection = ConcurrencySection()

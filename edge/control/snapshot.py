@@ -59,6 +59,7 @@ class Origin:
     ejection: Ejection
     idle_timeout_s: float
     connect_timeout_s: float
+    receive_buffer_bytes: int | None
     tls: OriginTlsRow
     breaker: BreakerSettings
     concurrency_limit: ConcurrencySettings

@@ -203,6 +203,7 @@ class Engine:
             limits,
             timeout_s=origin.connect_timeout_s,
             write_buffer_bytes=self.write_buffer_bytes,
+            receive_buffer_bytes=origin.receive_buffer_bytes,
             tls=OriginTls(origin.id, origin.tls, self._telemetry.metrics) if origin.tls.enabled else None,
         )
         pool = OriginPool(

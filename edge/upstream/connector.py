@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import socket
 from typing import Final
 
 from edge.contract.reasons import Reason
@@ -27,6 +28,7 @@ class Connector:
         *,
         timeout_s: float,
         write_buffer_bytes: int,
+        receive_buffer_bytes: int | None,
         tls: OriginTls | None = None,
     ) -> None:
         self.tls = tls
@@ -34,6 +36,7 @@ class Connector:
         self._limits = limits
         self._timeout_s = timeout_s
         self._write_buffer_bytes = write_buffer_bytes
+        self._receive_buffer_bytes = receive_buffer_bytes
 
     async def open(self, peer: Peer, owner: Owner) -> Upstream | Reason:
         """Return a new connection, or why there is none; raises NoResourcesError when that is not the address's fault.
@@ -61,4 +64,7 @@ class Connector:
                 raise NoResourcesError from error
             return Reason.ORIGIN_CONNECT_FAILED
         transport.set_write_buffer_limits(high=self._write_buffer_bytes)
+        sock = transport.get_extra_info("socket")
+        if self._receive_buffer_bytes is not None and not transport.is_closing():
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer_bytes)
         return connection

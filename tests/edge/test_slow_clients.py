@@ -1,6 +1,7 @@
 """Clients that are slow or greedy, on any request of a connection: each is ended in time, and nobody else waits."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -186,6 +187,23 @@ async def test_m1_a_reader_that_does_not_read_is_cut_off_and_the_origin_let_go()
         await until(lambda: not edge.engine.connections and edge.engine.origin_connections == 0)
         with pytest.raises(ConnectionResetError):
             await client.rest()
+
+
+@pytest.mark.parametrize("setting", [b"131072", b"65536", b"null"])
+async def test_m1_the_kernel_holds_no_more_of_an_answer_that_nobody_reads_than_it_may(setting: bytes) -> None:
+    overrides = (f"origins.api.receive_buffer_bytes={setting.decode()}",)
+    async with (
+        raw_origin(streaming) as origin,
+        running_edge(origin.address, *overrides) as edge,
+        connected(edge.port, receive_buffer=4096) as client,
+    ):
+        await client.send(get(b"/download"))
+        await client.receive_until(b"\r\n\r\n")
+        (upstream,) = edge.engine._pools["api"]._all
+        sock = upstream._transport.get_extra_info("socket")
+        await until(lambda: not upstream._transport.is_reading())
+        room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        assert (room == 2 * int(setting)) if setting != b"null" else (room not in (131072, 262144))
 
 
 async def test_m1_a_slow_but_steady_reader_outlives_window_and_idle_time() -> None:
