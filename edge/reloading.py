@@ -1,7 +1,8 @@
 """A new configuration in a worker that serves: built beside what serves, then put in its place, or dropped.
 
-Keys, revocations, sessions, counters and the access log belong to the worker and go on. The client of the cookie
-service is kept, with its connections and what it knows of the service, unless its settings or its token have changed.
+Keys, revocations, renewals under way, sessions, counters and the access log belong to the worker and go on. The client
+of the cookie service is kept, with its connections and what it knows of the service, unless its settings or its token
+have changed.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ import structlog
 from edge import wiring
 from edge.clients.cookie_service import CookieServiceClient
 from edge.clients.kms import KeyRings
-from edge.contract.ports import Revocations
+from edge.contract.filters import InboundFilter, OutboundFilter
+from edge.contract.ports import Revocations, SharedRenewals
 from edge.control.errors import ConfigErrors
 from edge.control.service_sections import CookieClient
 from edge.control.snapshot import Snapshot
@@ -34,13 +36,16 @@ class Reloading:
         session: aiohttp.ClientSession,
         keys: KeyRings,
         recorder: Telemetry,
+        *,
         revocations: Revocations,
+        shared_renewals: SharedRenewals | None,
     ) -> None:
         self._load = load
         self._session = session
         self._keys = keys
         self._recorder = recorder
         self._revocations = revocations
+        self._renewals = wiring.renewals(shared_renewals)
         self._cookies: tuple[CookieClient, str, CookieServiceClient] | None = None
         self._engine: Engine | None = None
         self._prepared: tuple[int, Context] | None = None
@@ -48,7 +53,7 @@ class Reloading:
     def first(self, snapshot: Snapshot) -> Engine:
         """Return the engine that serves `snapshot`. Raises OSError and ValueError for a file that cannot be used."""
         loop = asyncio.get_running_loop()
-        filters = wiring.build_filters(snapshot, self._keys, self._cookie_service(snapshot), self._revocations)
+        filters = self._filters(snapshot)
         self._engine = engine = wiring.build_engine(snapshot, filters, self._recorder, loop)
         return engine
 
@@ -62,7 +67,7 @@ class Reloading:
             return "it does not serve yet"
         self.discard(revision)
         try:
-            filters = wiring.build_filters(snapshot, self._keys, self._cookie_service(snapshot), self._revocations)
+            filters = self._filters(snapshot)
             context = engine.prepare(snapshot, *wiring.chains(snapshot, filters, self._recorder.metrics))
         except Exception as error:  # noqa: BLE001 - whatever it is: what serves goes on, and the supervisor is told
             wiring.report_failure("reload", error)
@@ -86,6 +91,10 @@ class Reloading:
         prepared, self._prepared = self._prepared, None
         if prepared is not None and self._engine is not None:
             self._engine.discard(prepared[1])
+
+    def _filters(self, snapshot: Snapshot) -> tuple[list[InboundFilter], list[OutboundFilter]]:
+        cookies = self._cookie_service(snapshot)
+        return wiring.build_filters(snapshot, self._keys, cookies, self._revocations, self._renewals)
 
     def _cookie_service(self, snapshot: Snapshot) -> CookieServiceClient:
         settings = snapshot.services.cookie

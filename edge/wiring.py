@@ -7,10 +7,11 @@ follows from a snapshot (filters, chains, routes, pools) is built anew for each,
 import asyncio
 import hashlib
 import random
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import structlog
@@ -20,7 +21,7 @@ from edge.clients.kms import KeyRings
 from edge.clients.revocations import RevocationFeed
 from edge.contract.filters import InboundFilter, OutboundFilter
 from edge.contract.identity import UserIdentity
-from edge.contract.ports import CookiePair, CookieService, Revocations
+from edge.contract.ports import CookiePair, CookieService, Revocations, SharedRenewals
 from edge.control.guards import BreakerSection
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
@@ -49,11 +50,15 @@ from filters.inbound.renew import RenewalLimits, RenewFilter
 from filters.outbound.passport_actions import PassportActionsFilter
 from filters.outbound.scrub import ScrubFilter
 from filters.outbound.tokens import TokensFilter
+from filters.renewals import Renewals
 from passport.key_snapshot import SnapshotFile, SnapshotSealer
 from passport.kms import KmsClient
 from passport.returned import Grant
 from tokens.cookie import Claims, CookieNames, open_pair
 from tokens.set_cookie import CookieAttributes
+
+if TYPE_CHECKING:
+    from edge.clients.renewals import RedisRenewals
 
 _log = structlog.get_logger("edge.worker")
 _IDENTITY: Final = "edge"
@@ -103,6 +108,34 @@ def revocation_feed(snapshot: Snapshot, session: aiohttp.ClientSession, metrics:
     )
 
 
+def shared_renewals(snapshot: Snapshot, tls: ssl.SSLContext | None, metrics: WorkerMetrics) -> "RedisRenewals | None":
+    """Return what shares renewals with other workers and edges, None where the config names no Redis.
+
+    Raises OSError and ValueError for a file that cannot be used, ValueError when the client of Redis is not installed.
+    """
+    settings = snapshot.services.renewals
+    if settings.redis_url is None:
+        return None
+    try:
+        from edge.clients.renewals import RedisRenewals, redis_client  # noqa: PLC0415 - an extra, and 10 MB of memory
+    except ModuleNotFoundError:
+        raise ValueError("Redis needs its client: install edge-passport[redis]") from None
+    password = None if settings.password_file is None else read_token(settings.password_file)
+    return RedisRenewals(
+        redis_client(settings, password, tls),
+        snapshot.edge.environment,
+        timeout_s=settings.timeout_s,
+        lock_s=settings.lock_s,
+        breaker=_breaker("renewals", settings.breaker, metrics),
+        metrics=metrics,
+    )
+
+
+def renewals(shared: SharedRenewals | None) -> Renewals:
+    """Return what a worker knows of its renewals, for all filters that it will have."""
+    return Renewals(shared)
+
+
 def telemetry(snapshot: Snapshot, metrics: WorkerMetrics) -> Telemetry:
     """Return the recorder of finished exchanges, with the access log that the config asks for."""
     target = snapshot.access_log.path
@@ -115,9 +148,16 @@ def telemetry(snapshot: Snapshot, metrics: WorkerMetrics) -> Telemetry:
 
 
 def build_filters(
-    snapshot: Snapshot, keys: KeyRings, cookies: CookieService, revocations: Revocations | None = None
+    snapshot: Snapshot,
+    keys: KeyRings,
+    cookies: CookieService,
+    revocations: Revocations | None = None,
+    under_way: Renewals | None = None,
 ) -> tuple[list[InboundFilter], list[OutboundFilter]]:
-    """Return both lists, in the order of `filters/order.py`. Raises OSError and ValueError for a bad key file."""
+    """Return both lists, in the order of `filters/order.py`. `under_way` goes on from the filters before these.
+
+    Raises OSError and ValueError for a bad key file.
+    """
     settings, renewal, edge = snapshot.cookies, snapshot.renewal, snapshot.edge
     names = CookieNames(settings.insecure_name, settings.secure_name)
     debug_key = b"" if snapshot.debug.key_file is None else read_token(snapshot.debug.key_file).encode()
@@ -158,6 +198,7 @@ def build_filters(
                 max_waiting=renewal.max_waiting,
                 remembered=renewal.remembered,
             ),
+            renewals=under_way,
         ),
         DeviceFilter: DeviceFilter(snapshot.device_types),
         AuthoriseFilter: AuthoriseFilter(),

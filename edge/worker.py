@@ -92,8 +92,11 @@ async def _serve(
         print(render_errors(snapshot), file=event_stream(), flush=True)
         return 2
     try:
-        kms_tls, cookie_tls = service_tls(snapshot.services.kms), service_tls(snapshot.services.cookie)
-    except ValueError as problem:
+        services = snapshot.services
+        kms_tls, cookie_tls = service_tls(services.kms), service_tls(services.cookie)
+        redis_tls = service_tls(services.renewals)
+        shared = wiring.shared_renewals(snapshot, None if redis_tls is None else redis_tls.context, metrics)
+    except (OSError, ValueError) as problem:
         _log.error("file_unusable", problem=str(problem), hint="the config names a file that cannot be used")
         return 2
     async with service_session(kms_tls) as kms_session, service_session(cookie_tls) as cookie_session:
@@ -107,7 +110,9 @@ async def _serve(
             recorder = wiring.telemetry(snapshot, metrics)
             certificates = wiring.listener_certificates(snapshot)
             revocations = wiring.revocation_feed(snapshot, cookie_session, metrics)
-            channel.reloading = reloading = Reloading(load, cookie_session, keys, recorder, revocations.revoked)
+            channel.reloading = reloading = Reloading(
+                load, cookie_session, keys, recorder, revocations=revocations.revoked, shared_renewals=shared
+            )
             engine = reloading.first(snapshot)
         except (OSError, ValueError) as problem:
             _log.error("file_unusable", problem=str(problem), hint="the config names a file that cannot be used")
@@ -116,7 +121,7 @@ async def _serve(
             _log.warning("few_file_descriptors", max_connections=engine.max_connections)
         await _unless(stop, revocations.start(snapshot.revocations.start_patience_s))
         _settle_memory()
-        watch = wiring.certificate_watch(snapshot, [certificates, kms_tls, cookie_tls], engine, metrics)
+        watch = wiring.certificate_watch(snapshot, [certificates, kms_tls, cookie_tls, redis_tls], engine, metrics)
         watchdog = wiring.watchdog(snapshot, engine, metrics, _beat(arguments.beat_fd))
         watchdog.start()
         watching = asyncio.create_task(watch.run())
@@ -131,6 +136,8 @@ async def _serve(
         watchdog.stop()
         await engine.close()
         await revocations.close()
+        if shared is not None:
+            await shared.close()
         await keys.close()
         recorder.close()
     return 0

@@ -7,17 +7,17 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Key, Value]):
-    """Two generations of at most `size` entries each.
+    """Two generations of at most `size` entries each; `size` may be changed, and counts from the next entry on.
 
     When the young one is full it becomes the old one, and what the old one held is forgotten; a look-up in the old
     one brings the entry back. So the newest `size` entries are always there, never more than twice as many, and
     nothing is ever searched for what to evict.
     """
 
-    __slots__ = ("_old", "_size", "young")
+    __slots__ = ("_old", "size", "young")
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size
         self.young: dict[Key, Value] = {}  # read directly on the fast path
         self._old: dict[Key, Value] = {}
 
@@ -32,9 +32,9 @@ class Recent(Generic[Key, Value]):
 
     def put(self, key: Key, value: Value) -> None:
         """Keep `value`."""
-        if len(self.young) >= self._size:
+        if len(self.young) >= self.size:
             self._old, self.young = self.young, {}
-        if self._size:
+        if self.size:
             self.young[key] = value
 
     def clear(self) -> None:
@@ -46,4 +46,4 @@ class Recent(Generic[Key, Value]):
 
     def __repr__(self) -> str:
         """Sizes only: keys may be secrets."""
-        return f"Recent({len(self)} of at most {2 * self._size})"
+        return f"Recent({len(self)} of at most {2 * self.size})"

@@ -24,9 +24,11 @@ _OUTCOMES: Final = {
     pb.REVOKED: RenewalOutcome.REVOKED,
     pb.REFUSED: RenewalOutcome.REFUSED,
 }
+_WIRE: Final = {outcome: number for number, outcome in _OUTCOMES.items()} | {RenewalOutcome.UNAVAILABLE: pb.UNAVAILABLE}
 _UNAVAILABLE: Final = RenewedCookie(RenewalOutcome.UNAVAILABLE)
 
 Answer = TypeVar("Answer", bound=Message)
+Read = TypeVar("Read")
 
 
 class _Failed(Exception):  # noqa: N818 - never leaves this module; `outcome` is the metric's label
@@ -75,7 +77,7 @@ class CookieServiceClient:
         )
         try:
             answer = await self._call("/v1/create", request, pb.CreateResponse, self._create_timeout_s)
-            pair = _pair(answer.pair)
+            pair = _good(_pair(answer.pair))
         except _Failed as failed:
             self._metrics.remote_call("cookie", failed.outcome)
             return None
@@ -87,12 +89,11 @@ class CookieServiceClient:
         try:
             request = pb.RenewRequest(insecure=insecure)
             answer = await self._call("/v1/renew", request, pb.RenewResponse, self._timeout_s)
-            outcome = _OUTCOMES.get(answer.outcome, RenewalOutcome.UNAVAILABLE)
-            renewed = RenewedCookie(outcome, _pair(answer.pair) if outcome is RenewalOutcome.RENEWED else None)
+            renewed = _good(read_renewal(answer))
         except _Failed as failed:
             self._metrics.remote_call("cookie", failed.outcome)
             return _UNAVAILABLE
-        self._metrics.remote_call("cookie", outcome.value)
+        self._metrics.remote_call("cookie", renewed.outcome.value)
         return renewed
 
     async def end_session(self, user: UserIdentity) -> bool:
@@ -145,8 +146,34 @@ class CookieServiceClient:
             return bytes(received)
 
 
-def _pair(pair: pb.CookiePair) -> CookiePair:
+def _good(read: Read | None) -> Read:
+    if read is None:
+        raise _Failed("bad_answer")
+    return read
+
+
+def read_renewal(answer: pb.RenewResponse) -> RenewedCookie | None:
+    """Take a renewal from the wire; None when it says that there is a pair, and there is none."""
+    outcome = _OUTCOMES.get(answer.outcome, RenewalOutcome.UNAVAILABLE)
+    pair = _pair(answer.pair) if outcome is RenewalOutcome.RENEWED else None
+    return None if outcome is RenewalOutcome.RENEWED and pair is None else RenewedCookie(outcome, pair)
+
+
+def write_renewal(renewed: RenewedCookie) -> pb.RenewResponse:
+    """Return what `read_renewal` reads."""
+    answer = pb.RenewResponse(outcome=_WIRE[renewed.outcome])
+    if renewed.pair is not None:
+        pair = renewed.pair
+        answer.pair.MergeFrom(
+            pb.CookiePair(
+                insecure=pair.insecure, secure=pair.secure, expires_at=pair.expires_at, generation=pair.generation
+            )
+        )
+    return answer
+
+
+def _pair(pair: pb.CookiePair) -> CookiePair | None:
     """Take a pair from the wire: values that are not base64url text never get near a header."""
     if not (_VALUE.match(pair.insecure) and _VALUE.match(pair.secure) and pair.expires_at > 0):
-        raise _Failed("bad_answer")
+        return None
     return CookiePair(pair.insecure, pair.secure, pair.expires_at, pair.generation)

@@ -1,10 +1,10 @@
-"""HTTP sessions with the edge's own services: over TLS where their URL says so."""
+"""Sessions with the edge's own services: over TLS where their URL says so."""
 
 from collections.abc import Callable
 
 import aiohttp
 
-from edge.control.service_sections import CookieClient, KmsClient
+from edge.control.service_sections import CookieClient, KmsClient, RenewalSharing
 from edge.net.certificate_watch import CertificateFiles
 
 
@@ -14,7 +14,7 @@ class ServiceTls(CertificateFiles):
     A CA that was added is believed from then on, too; one that was taken out of the file, until the next start.
     """
 
-    def __init__(self, service: KmsClient | CookieClient) -> None:
+    def __init__(self, service: KmsClient | CookieClient | RenewalSharing) -> None:
         """Load the files; raises BadCertificateError."""
         self._tls = tls = service.tls
         self.context = tls.context()
@@ -34,9 +34,9 @@ class ServiceTls(CertificateFiles):
             self.context.load_verify_locations(self._tls.ca_file)
 
 
-def service_tls(service: KmsClient | CookieClient) -> ServiceTls | None:
-    """Return what the service is called with, None for plain HTTP; raises BadCertificateError."""
-    return ServiceTls(service) if service.url.startswith("https:") else None
+def service_tls(service: KmsClient | CookieClient | RenewalSharing) -> ServiceTls | None:
+    """Return what the service is called with, None without TLS; raises BadCertificateError."""
+    return ServiceTls(service) if service.url.startswith(("https:", "rediss:")) else None
 
 
 def service_session(tls: ServiceTls | None) -> aiohttp.ClientSession:

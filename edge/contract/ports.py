@@ -1,8 +1,9 @@
 """What filters may call that leaves the process. Each returns an outcome; none raises for a failing service."""
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from edge.contract.identity import DeviceIdentity, UserIdentity
 
@@ -74,4 +75,19 @@ class CookieService(Protocol):
 
     async def end_session(self, user: UserIdentity) -> bool:
         """Revoke the session of a user who has signed out; tell whether that is done."""
+        ...
+
+
+Renew: TypeAlias = Callable[[], Coroutine[None, None, RenewedCookie]]
+
+
+class SharedRenewals(Protocol):
+    """Makes one renewal of a token do for all workers and edges that share it."""
+
+    async def once(self, presented: bytes, renew: Renew, keep_s: float) -> RenewedCookie:
+        """Return what the renewal of the EdgeId value `presented` brought: by `renew` here, or just now elsewhere.
+
+        What is found is kept for `keep_s` seconds, for those who still show the token. Where nothing can be shared
+        this is `renew()`.
+        """
         ...

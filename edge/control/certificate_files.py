@@ -16,8 +16,9 @@ def check_edge_certificates(file: EdgeFile) -> Iterator[Problem]:
         problem = _problem(lambda: ListenerCertificates(settings))
         if problem:
             yield ("listener", "tls"), problem
-    for name, service in (("kms", file.services.kms), ("cookie", file.services.cookie)):
-        problem = _problem(service.tls.context) if service.url.startswith("https:") else ""
+    services = file.services
+    for name, service in (("kms", services.kms), ("cookie", services.cookie), ("renewals", services.renewals)):
+        problem = _problem(service.tls.context) if service.url.startswith(("https:", "rediss:")) else ""
         if problem:
             yield ("services", name, "tls"), problem
 

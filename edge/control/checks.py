@@ -10,7 +10,7 @@ from edge.control.edge_file import EdgeFile
 from edge.control.errors import Place
 from edge.control.origins_file import OriginsFile
 from edge.control.routing_files import DeviceTypesFile, GrantsFile, RouteRow, RoutesFile
-from edge.control.tls import check_listener_tls, check_origin_tls, check_service_tls
+from edge.control.tls import check_listener_tls, check_origin_tls, check_redis_tls, check_service_tls
 
 Problem = tuple[Place, str]
 
@@ -34,7 +34,21 @@ def check_edge(file: EdgeFile) -> Iterator[Problem]:
     for name, service in (("kms", file.services.kms), ("cookie", file.services.cookie)):
         for place, problem in check_service_tls(service.tls, service.url):
             yield ("services", name, "tls", *place), problem
+    for place, problem in _check_sharing(file):
+        yield ("services", "renewals", *place), problem
     yield from _check_plain_beside_tls(file)
+
+
+def _check_sharing(file: EdgeFile) -> Iterator[Problem]:
+    sharing = file.services.renewals
+    if sharing.redis_url is None:
+        for name in sorted(sharing.model_fields_set - {"redis_url"}):
+            yield (name,), "means nothing without redis_url: name a Redis, or remove this"
+        return
+    if sharing.lock_s <= file.services.cookie.timeout_s:
+        yield ("lock_s",), "must exceed services.cookie.timeout_s: a renewal that is still going on would be taken over"
+    for place, problem in check_redis_tls(sharing.tls, sharing.redis_url):
+        yield ("tls", *place), problem
 
 
 def _check_plain_beside_tls(file: EdgeFile) -> Iterator[Problem]:

@@ -69,6 +69,17 @@ class KmsBreakerSection(BreakerSection):
     max_open_s: Annotated[Seconds, Field(validate_default=True, description="The longest time between probes.")] = 2.0
 
 
+class RenewalsBreakerSection(BreakerSection):
+    """For the Redis of shared renewals: while it is open, each worker renews for itself."""
+
+    window_s: Annotated[Seconds, Field(description="Calls that ended within it count.")] = 10.0
+    min_calls: Annotated[Count, Field(description="It does not open on fewer calls than these in the window.")] = 5
+    open_s: Annotated[
+        Seconds, Field(description="Until the first probe, less up to a half; doubled each time it opens again.")
+    ] = 0.5
+    max_open_s: Annotated[Seconds, Field(validate_default=True, description="The longest time between probes.")] = 5.0
+
+
 class ConcurrencySection(Section):
     """The bounds of the adaptive limit of requests that wait for an origin's answer, for each worker."""
 

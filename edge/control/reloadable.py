@@ -20,6 +20,7 @@ _OF_A_WORKER: Final = (
     "services.cookie.tls",
     "services.cookie.url",
     "services.kms.",
+    "services.renewals.",
     "timeouts.loop_blocked_s",
     "timeouts.tls_handshake_s",
 )
@@ -53,6 +54,7 @@ def _changed(old: Snapshot, new: Snapshot) -> Iterator[str]:
     yield from _differing("revocations", old.revocations, new.revocations)
     yield from _differing("services.kms", old.services.kms, new.services.kms)
     yield from _differing("services.cookie", old.services.cookie, new.services.cookie)
+    yield from _differing("services.renewals", old.services.renewals, new.services.renewals)
     if old.access_log != new.access_log:
         yield "access_log.path"
 

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edge.control.guards import CookieBreakerSection, KmsBreakerSection
+from edge.control.guards import CookieBreakerSection, KmsBreakerSection, RenewalsBreakerSection
 from edge.control.tls import ServiceTls
-from edge.control.values import Count, ListOf, Seconds, Section, ServiceUrl, Slug, VarPath
+from edge.control.values import Count, ListOf, RedisUrl, Seconds, Section, ServiceUrl, Slug, VarPath
 
 
 class KmsClient(Section):
@@ -54,8 +54,34 @@ class CookieClient(Section):
     breaker: CookieBreakerSection = CookieBreakerSection()
 
 
+class RenewalSharing(Section):
+    """A Redis, through which workers and edges share renewals. docs/renewal.md."""
+
+    redis_url: Annotated[
+        RedisUrl | None,
+        Field(description="redis://HOST:PORT/DB on loopback, rediss:// anywhere else; null: nothing is shared."),
+    ] = None
+    username: Annotated[str | None, Field(min_length=1, description="Redis user; null: the default one.")] = None
+    password_file: Annotated[
+        VarPath | None, Field(description="File with its password; relative to --var. null: none.")
+    ] = None
+    tls: ServiceTls = ServiceTls()
+    timeout_s: Annotated[Seconds, Field(le=1, description="One call; later each worker renews for itself.")] = 0.05
+    lock_s: Annotated[
+        Seconds, Field(le=10, description="How long one worker may be at a renewal before another takes it over.")
+    ] = 0.5
+    connections: Annotated[Count, Field(description="Connections at a time, for each worker.")] = 16
+    breaker: RenewalsBreakerSection = RenewalsBreakerSection()
+
+    @property
+    def url(self) -> str:
+        """The URL, empty when there is none."""
+        return self.redis_url or ""
+
+
 class Services(Section):
     """The services that the edge itself calls."""
 
     kms: KmsClient
     cookie: CookieClient
+    renewals: RenewalSharing = RenewalSharing()

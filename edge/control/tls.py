@@ -137,6 +137,14 @@ def check_service_tls(tls: ServiceTls, url: str) -> Iterator[_Problem]:
     yield from _check_pair(tls.certificate_file, tls.key_file)
 
 
+def check_redis_tls(tls: ServiceTls, url: str) -> Iterator[_Problem]:
+    """Check what the keys say of each other and of the Redis's URL; places are relative to the section."""
+    if not url.startswith("rediss:"):
+        for name in sorted(tls.model_fields_set):
+            yield (name,), "means nothing for a redis URL: make it rediss, or remove this"
+    yield from _check_pair(tls.certificate_file, tls.key_file)
+
+
 def _pair(certificate: Path | None, key: Path | None) -> KeyPair | None:
     return None if certificate is None or key is None else KeyPair(certificate, key)
 

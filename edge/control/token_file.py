@@ -1,6 +1,7 @@
 """The files with the edge's bearer tokens and its debug key: read by every worker, checked before any starts."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from edge.control.checks import Problem
@@ -29,6 +30,11 @@ def check_token_files(file: EdgeFile) -> Iterator[Problem]:
     yield from _problems(("services", "cookie", "token_file"), services.cookie.token_file)
     if key_file is not None:
         yield from _problems(("debug", "key_file"), key_file, what="a key", hint="")
+    if services.renewals.redis_url is not None and find_spec("redis") is None:
+        yield ("services", "renewals", "redis_url"), "needs the client of Redis: install edge-passport[redis]"
+    if services.renewals.password_file is not None:
+        place = ("services", "renewals", "password_file")
+        yield from _problems(place, services.renewals.password_file, what="the password of Redis", hint="")
 
 
 def _problems(

@@ -23,6 +23,7 @@ from pydantic import (
 
 _HOST_NAME: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9][A-Za-z0-9_-]{0,62})*\Z")
 _ADDRESS: Final = re.compile(r"(\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})\Z")
+_DATABASE: Final = re.compile(r"(/[0-9]{0,4})?\Z")
 _WIDEST_PREFIX: Final = {4: 8, 6: 7}
 _MAPPED_V4: Final = IPv6Network("::ffff:0:0/96")
 
@@ -138,6 +139,22 @@ def _service_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _redis_url(value: str) -> str:
+    parts = urlsplit(value)
+    try:
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        host = ""
+    more = parts.query or parts.fragment
+    if parts.scheme not in {"redis", "rediss"} or not host or not _DATABASE.match(parts.path) or more:
+        raise ValueError("must be redis://HOST:PORT or rediss://HOST:PORT, with /DB at its end or not")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user or password: they go into username and password_file")
+    if parts.scheme == "redis" and not is_loopback(host):
+        raise ValueError("must be rediss:// off loopback: the password would travel in the clear")
+    return value
+
+
 def _in_var(path: Path, info: ValidationInfo) -> Path:
     """Put a relative path under the var directory that the loader passes as context."""
     if str(path) == ".":
@@ -174,6 +191,7 @@ TrustedNetwork: TypeAlias = Annotated[
     IPv4Network | IPv6Network, PlainValidator(_network), _AS_TEXT, _schema(r"^[0-9A-Fa-f:.]+(/[0-9]+)?$", "10.0.0.0/8")
 ]
 ServiceUrl: TypeAlias = Annotated[str, AfterValidator(_service_url)]
+RedisUrl: TypeAlias = Annotated[str, AfterValidator(_redis_url)]
 VarPath: TypeAlias = Annotated[Path, AfterValidator(_in_var)]
 ListOf: Final = BeforeValidator(as_tuple)
 

@@ -1,14 +1,15 @@
-"""Renew the cookie when it is due or expired: docs/tokens.md, "Renewal".
+"""Renew the cookie when it is due or expired: docs/renewal.md.
 
 One renewal per token at a time, in a task of its own: every exchange that waits gets the same result, and none of
-them can cancel it by going away. What a renewal brings is checked here before anyone sees it. Where none can be had,
-the token is honoured all the same, and its device is given one for a short time.
+them can cancel it by going away. What a renewal brings is checked here before anyone sees it, whoever did it. Where
+none can be had, the token is honoured all the same, and its device is given one for a short time.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from random import random as system_random
 from typing import ClassVar, Final
@@ -17,7 +18,7 @@ from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, OnError, Verdict
 from edge.contract.ports import CookieService, RenewalOutcome, RenewedCookie, StandIn
 from filters.inbound.cookie import at_low, identities, is_stale, refuse_token
-from filters.recent import Recent
+from filters.renewals import Renewals
 from filters.rescheduling import Rescheduling
 from tokens.cookie import Claims, CookieNames, open_insecure, open_pair
 from tokens.envelope import Refusal
@@ -66,6 +67,7 @@ class RenewFilter:
         environment: str,
         limits: RenewalLimits = RenewalLimits(),
         *,
+        renewals: Renewals | None = None,
         random: Callable[[], float] = system_random,
     ) -> None:
         """Make the filter.
@@ -76,6 +78,7 @@ class RenewFilter:
             names: the names of the two cookies.
             environment: the deployment the cookies are for.
             limits: how long, how many.
+            renewals: what the worker knows of its renewals, from the filter before this one; None: nothing.
             random: returns 0 to 1.
         """
         self._service = service
@@ -85,22 +88,17 @@ class RenewFilter:
         self._limits = limits
         self._random = random
         self._rescheduling = Rescheduling(rings, names, environment, limits.reschedule_life_s, random)
-        self._waiting = 0
-        self._running: dict[bytes, asyncio.Task[RenewedCookie]] = {}
-        self._done: Recent[bytes, tuple[float, asyncio.Task[RenewedCookie]]] = Recent(4 * limits.max_renewals)
-        # By a digest of the token: when the renewal of a due one is tried again, and what stands in for an expired one.
-        self._put_off: Recent[bytes, float] = Recent(limits.remembered)
-        self._stand_ins: Recent[bytes, StandIn] = Recent(limits.remembered)
+        self._renewals = Renewals() if renewals is None else renewals
 
     def inbound(self, exchange: Exchange) -> Verdict | Coroutine[None, None, Verdict]:
         """Start or join the renewal of a due token; for an expired one, return the wait for it."""
         if exchange.expired:
-            stand_in = self._stand_ins.get(_digest(exchange.presented))
+            stand_in = self._renewals.stand_ins.get(_digest(exchange.presented))
             if stand_in is not None and stand_in.renewed is None and exchange.now < stand_in.renew_after:
                 return self._honour(exchange, stand_in)  # it was tried a moment ago
             exchange.renewal = self._renewal(exchange)
             return self._expired(exchange)
-        if exchange.renew_due and exchange.now >= (self._put_off.get(_digest(exchange.presented)) or 0.0):
+        if exchange.renew_due and exchange.now >= (self._renewals.put_off.get(_digest(exchange.presented)) or 0.0):
             exchange.renewal = self._renewal(exchange)
         return CONTINUE
 
@@ -136,13 +134,13 @@ class RenewFilter:
     def _stand_in(self, exchange: Exchange) -> StandIn | None:
         """Return the one stand-in of an expired token."""
         digest = _digest(exchange.presented)
-        known = self._stand_ins.get(digest)
+        known = self._renewals.stand_ins.get(digest)
         if known is not None and known.renewed is None and exchange.now < known.renew_after:
             return known
         claims = self._claims(exchange)
         made = None if claims is None else self._rescheduling.stand_in(claims, exchange.now)
         if made is not None:
-            self._stand_ins.put(digest, made)
+            self._renewals.stand_ins.put(digest, made)
         return made
 
     def _claims(self, exchange: Exchange) -> Claims | None:
@@ -151,13 +149,14 @@ class RenewFilter:
 
     async def _result(self, renewal: "asyncio.Future[RenewedCookie] | None") -> RenewedCookie:
         """Wait for a shared renewal, for a bounded time and in bounded company, without ever cancelling it."""
-        if renewal is None or (self._waiting >= self._limits.max_waiting and not renewal.done()):
+        renewals = self._renewals
+        if renewal is None or (renewals.waiting >= self._limits.max_waiting and not renewal.done()):
             return _UNAVAILABLE
-        self._waiting += 1
+        renewals.waiting += 1
         try:
             await asyncio.wait((renewal,), timeout=self._limits.wait_s)
         finally:
-            self._waiting -= 1
+            renewals.waiting -= 1
         return renewal.result() if renewal.done() else _UNAVAILABLE
 
     def _use(self, exchange: Exchange, insecure: bytes) -> bool:
@@ -170,20 +169,22 @@ class RenewFilter:
     def _renewal(self, exchange: Exchange) -> "asyncio.Task[RenewedCookie] | None":
         """Return the renewal of this token: under way, just done, or new; None when there are too many."""
         presented, now, expires_at = exchange.presented, exchange.now, exchange.expires_at
-        running = self._running.get(presented)
+        renewals, limits = self._renewals, self._limits
+        running = renewals.running.get(presented)
         if running is not None:
             return running
         loop = asyncio.get_running_loop()
-        done = self._done.get(presented)
-        if done is not None and loop.time() - done[0] < self._limits.overlap_s:
+        done = renewals.done.get(presented)
+        if done is not None and loop.time() - done[0] < limits.overlap_s:
             return done[1]
-        if len(self._running) >= self._limits.max_renewals:
+        if len(renewals.running) >= limits.max_renewals:
             return None
+        renewals.bound(4 * limits.max_renewals, limits.remembered)
         task = loop.create_task(self._renew(presented, now), name="renewal")
-        self._running[presented] = task
+        renewals.running[presented] = task
 
         def ended(task: "asyncio.Task[RenewedCookie]") -> None:
-            del self._running[presented]
+            del renewals.running[presented]
             if not task.cancelled():
                 self._remember(presented, now, expires_at, task)
 
@@ -194,22 +195,31 @@ class RenewFilter:
         """Keep what a renewal brought, for whoever still shows the old token."""
         result, digest = task.result(), _digest(presented)
         if result.outcome in _LINGERS:
-            self._done.put(presented, (task.get_loop().time(), task))
-            stand_in = self._stand_ins.get(digest)
+            self._renewals.done.put(presented, (task.get_loop().time(), task))
+            stand_in = self._renewals.stand_ins.get(digest)
             if stand_in is not None:
                 stand_in.renewed = result
         elif result.outcome is RenewalOutcome.UNAVAILABLE and now < expires_at:
-            self._put_off.put(digest, now + (expires_at - now) * self._random())
+            self._renewals.put_off.put(digest, now + (expires_at - now) * self._random())
 
     async def _renew(self, presented: bytes, now: float) -> RenewedCookie:
+        """Renew a token, here or where another worker is at it."""
+        shared = self._renewals.shared
         try:
-            result = await self._service.renew(presented)
+            if shared is None:
+                return await self._ask(presented, now)
+            result = await shared.once(presented, partial(self._ask, presented, now), self._limits.overlap_s)
         except Exception as error:  # noqa: BLE001  whatever broke, the token is still authentic: never a sign-out
-            _log.error("the cookie service's client failed: %s", type(error).__name__)
+            _log.error("a client of the renewal failed: %s", type(error).__name__)
             return _UNAVAILABLE
-        if result.outcome is RenewalOutcome.RENEWED and not self._continues(presented, result, now):
-            return _UNAVAILABLE
-        return result
+        return self._believed(presented, result, now)
+
+    async def _ask(self, presented: bytes, now: float) -> RenewedCookie:
+        return self._believed(presented, await self._service.renew(presented), now)
+
+    def _believed(self, presented: bytes, result: RenewedCookie, now: float) -> RenewedCookie:
+        renewed = result.outcome is RenewalOutcome.RENEWED
+        return result if not renewed or self._continues(presented, result, now) else _UNAVAILABLE
 
     def _continues(self, presented: bytes, result: RenewedCookie, now: float) -> bool:
         """Tell whether the new pair is authentic, and is the same user's session, further on."""

@@ -215,6 +215,12 @@ def test_a_section_that_is_no_mapping_is_an_error(directory: Path, section: str,
         ("services.kms.url", "http://127.0.0.1:x", "must be http://HOST:PORT"),
         ("services.kms.url", "ftp://127.0.0.1", "must be http://HOST:PORT"),
         ("services.kms.token_file", "''", "must be a path"),
+        ("services.renewals.redis_url", "redis://user:secret@127.0.0.1:1", "must not hold a user"),
+        ("services.renewals.redis_url", "redis://redis.internal:1", "must be rediss://"),
+        ("services.renewals.redis_url", "redis://127.0.0.1:1/x", "must be redis://HOST:PORT"),
+        ("services.renewals.redis_url", "redis://127.0.0.1:1?db=1", "must be redis://HOST:PORT"),
+        ("services.renewals.redis_url", "http://127.0.0.1:1", "must be redis://HOST:PORT"),
+        ("services.renewals.lock_s", "0.7", "means nothing without redis_url"),
         ("cookies.domain", ".com", "without a leading dot"),
         ("cookies.domain", "com", "two labels"),
         ("cookies.domain", "127.0.0.1", "two labels"),
@@ -292,11 +298,22 @@ def test_overlapping_routes_are_told_from_those_that_share_a_path(directory: Pat
         assert (error.line, error.place) == (3, "routes[1].path")
 
 
+def test_a_redis_needs_a_lock_that_outlasts_a_renewal_and_tls_only_where_its_url_says_so(directory: Path) -> None:
+    url = "services.renewals.redis_url=redis://127.0.0.1:6379"
+    assert isinstance(load_config(directory, (url,)), Snapshot)
+    assert "services.cookie.timeout_s" in only(directory, url, "services.renewals.lock_s=0.3").message
+    assert "make it rediss" in only(directory, url, "services.renewals.tls.ca_file=ca.crt").message
+    tls = "services.renewals.redis_url=rediss://redis.internal:6380/3"
+    assert isinstance(load_config(directory, (tls, "services.renewals.tls.ca_file=ca.crt")), Snapshot)
+    assert "certificate_file" in only(directory, tls, "services.renewals.tls.key_file=edge.key").place
+
+
 def test_no_value_is_repeated_in_an_error(directory: Path) -> None:
     """A token pasted in the wrong place must not reach a log."""
     secret = "kQ9-hunter2-Zx"
     keys = ("services.kms.token_file=[SECRET]", "services.kms.url=SECRET", "edge.workers=SECRET", "edge=SECRET",
-            "services.cookie={token: SECRET}", "services.cookie.url=http://SECRET:SECRET@h")  # fmt: skip
+            "services.cookie={token: SECRET}", "services.cookie.url=http://SECRET:SECRET@h",
+            "services.renewals.redis_url=redis://:SECRET@h")  # fmt: skip
     for override in keys:
         assert secret not in render_errors(errors_of(directory, override.replace("SECRET", secret)))
 

@@ -46,6 +46,7 @@ def test_w4_what_the_supervisor_holds_needs_the_edge_started_anew(directory: Pat
         "revocations.wait_s=7",
         "edge.environment=another",
         "services.cookie.url=http://127.0.0.1:9",
+        "services.renewals.redis_url=redis://127.0.0.1:9",
         "access_log.path=off",
         "edge.certificate_check_s=7",
         "timeouts.loop_blocked_s=7",

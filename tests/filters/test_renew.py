@@ -9,10 +9,11 @@ from edgepb.kms.v1 import kms_pb2
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, Refuse, Verdict
 from edge.contract.identity import Level, Source
-from edge.contract.ports import RenewalOutcome
+from edge.contract.ports import CookiePair, Renew, RenewalOutcome, RenewedCookie
 from edge.contract.reasons import Reason
 from filters.inbound.cookie import CookieFilter
 from filters.inbound.renew import RenewalLimits, RenewFilter
+from filters.renewals import Renewals
 from tests.filters.cookies import ANONYMOUS_ON_BAD, CookieServiceAtThePort, Rings, asking, pair_of
 from tests.tokens.rings import ENVIRONMENT, NAMES, NOW, claims, ring_of, version
 
@@ -23,12 +24,18 @@ DUE = NOW + 8000
 class Edge:
     """The cookie and the renew filter of one worker, over a service at the port."""
 
-    def __init__(self, rings: Rings | None = None, **limits: float) -> None:
+    def __init__(self, rings: Rings | None = None, renewals: Renewals | None = None, **limits: float) -> None:
         self.rings = rings or Rings()
         self.service = CookieServiceAtThePort(self.rings)
         self.service.now = LATER
+        self.renewals = renewals or Renewals()
         self.cookie = CookieFilter(self.rings, NAMES, ENVIRONMENT, 100)
-        self.renew = RenewFilter(self.service, self.rings, NAMES, ENVIRONMENT, RenewalLimits(**limits))  # type: ignore[arg-type]
+        self.reload(**limits)
+
+    def reload(self, **limits: float) -> None:
+        """Make the filter anew, as a reload does."""
+        bounds = RenewalLimits(**limits)  # type: ignore[arg-type]
+        self.renew = RenewFilter(self.service, self.rings, NAMES, ENVIRONMENT, bounds, renewals=self.renewals)
 
     def start(self, exchange: Exchange) -> Verdict | Coroutine[None, None, Verdict]:
         assert self.cookie.inbound(exchange) is CONTINUE
@@ -155,8 +162,8 @@ async def test_r2_followers_are_answered_when_the_leader_is_cancelled() -> None:
     edge.service.gate.set()
     assert await asyncio.gather(*followers[1:]) == [CONTINUE] * 4
     assert len(edge.service.renewals) == 1
-    assert edge.renew._waiting == 0
-    assert edge.renew._running == {}
+    assert edge.renewals.waiting == 0
+    assert edge.renewals.running == {}
 
 
 async def test_r2_a_renewal_that_all_have_left_still_serves_the_next_request() -> None:
@@ -290,3 +297,93 @@ async def test_rule_19_parallel_tabs_with_old_and_new_cookies_stay_signed_in() -
         assert await edge.run(tab) is CONTINUE
         assert tab.user is not None
         assert tab.user.level is Level.HIGH
+
+
+async def test_w3_a_renewal_under_way_and_what_it_brought_outlive_a_reload() -> None:
+    edge = Edge(wait_s=30)
+    edge.service.gate.clear()
+    before = asyncio.ensure_future(edge.run(asking(*PAIR, now=LATER)))
+    await edge.service.called.wait()
+    edge.reload(wait_s=30)
+    after = asyncio.ensure_future(edge.run(asking(*PAIR, now=LATER)))
+    await asyncio.sleep(0)
+    edge.service.gate.set()
+    assert set(await asyncio.gather(before, after)) == {CONTINUE}
+    edge.reload()
+    straggler = asking(*PAIR, now=LATER)
+    assert await edge.run(straggler) is CONTINUE
+    assert straggler.resolution == ("cookie", "renewed", "remote")
+    assert len(edge.service.renewals) == 1
+
+
+async def test_w3_d9_a_reload_changes_how_much_is_remembered() -> None:
+    edge = Edge(remembered=10)
+    edge.service.outcome = RenewalOutcome.UNAVAILABLE
+    for remembered, at_most in ((10, 20), (3, 6)):
+        edge.reload(remembered=remembered)
+        for number in range(50):
+            exchange = asking(*pair_of(claims(customer_id=number + 1)), now=DUE)
+            await edge.run(exchange)
+            assert exchange.renewal is not None
+            await exchange.renewal
+        assert 0 < len(edge.renewals.put_off) <= at_most
+
+
+class Sharing:
+    """What other workers brought, or None: this one renews."""
+
+    def __init__(self, result: RenewedCookie | None = None) -> None:
+        self.result = result
+        self.asked: list[tuple[bytes, float]] = []
+
+    async def once(self, presented: bytes, renew: Renew, keep_s: float) -> RenewedCookie:
+        self.asked.append((presented, keep_s))
+        return await renew() if self.result is None else self.result
+
+
+async def test_r1_a_renewal_is_shared_with_other_workers_once_for_all_who_wait_here() -> None:
+    sharing = Sharing()
+    edge = Edge(renewals=Renewals(sharing), overlap_s=7.0)
+    edge.service.gate.clear()
+    exchanges = [asking(*PAIR, now=LATER) for _ in range(50)]
+    running = [asyncio.ensure_future(edge.run(exchange)) for exchange in exchanges]
+    await edge.service.called.wait()
+    edge.service.gate.set()
+    assert set(await asyncio.gather(*running)) == {CONTINUE}
+    assert (sharing.asked, edge.service.renewals) == ([(PAIR[0], 7.0)], [PAIR[0]])
+
+
+async def test_r1_what_another_worker_brought_is_used_without_a_call() -> None:
+    new = claims(issued_at=LATER, generation=claims().generation + 1)
+    brought = CookiePair(*pair_of(new), new.expires_at, new.generation)
+    edge = Edge(renewals=Renewals(Sharing(RenewedCookie(RenewalOutcome.RENEWED, brought))))
+    exchange = asking(*PAIR, now=LATER)
+    await edge.run(exchange)
+    assert exchange.resolution == ("cookie", "renewed", "remote")
+    assert edge.service.renewals == []
+
+
+@pytest.mark.parametrize("wrong", [{"customer_id": 4712}, {"session_id": "another"}, {"generation": 1}])
+async def test_r7_r4_what_another_worker_brought_is_believed_no_more_than_what_the_service_says(
+    wrong: dict[str, int | str],
+) -> None:
+    fields: dict[str, int | str] = {"issued_at": LATER, "generation": claims().generation + 1, **wrong}
+    new = claims(**fields)  # type: ignore[arg-type]
+    brought = CookiePair(*pair_of(new), new.expires_at, new.generation)
+    edge = Edge(renewals=Renewals(Sharing(RenewedCookie(RenewalOutcome.RENEWED, brought))))
+    exchange = asking(*PAIR, now=LATER)
+    await edge.run(exchange)
+    assert_honoured_at_low(exchange)
+
+
+async def test_r7_what_the_service_said_wrongly_is_given_to_no_other_worker() -> None:
+    class Noting(Sharing):
+        async def once(self, presented: bytes, renew: Renew, keep_s: float) -> RenewedCookie:
+            self.result = await renew()
+            return self.result
+
+    sharing = Noting()
+    edge = Edge(renewals=Renewals(sharing))
+    edge.service.customer_id = 4712
+    await edge.run(asking(*PAIR, now=LATER))
+    assert sharing.result == RenewedCookie(RenewalOutcome.UNAVAILABLE)

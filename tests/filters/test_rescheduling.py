@@ -223,8 +223,8 @@ async def test_d9_what_is_remembered_of_failures_is_bounded() -> None:
     for number in range(50):
         await edge.run(pair_of(claims(customer_id=number + 1), RING), SOON)
         await edge.run(pair_of(claims(customer_id=number + 1), RING), DUE)
-    assert len(edge.renew._stand_ins) <= 20
-    assert len(edge.renew._put_off) <= 20
+    assert len(edge.renew._renewals.stand_ins) <= 20
+    assert len(edge.renew._renewals.put_off) <= 20
 
 
 async def test_without_a_key_to_seal_it_with_the_user_stays_and_nothing_is_set() -> None:
