@@ -152,7 +152,7 @@ async def test_s1_a_service_that_keeps_failing_is_left_alone_and_costs_nothing(h
         assert metrics.breaker_states == {"service:test": 2}
 
 
-async def test_s2_one_probe_at_a_time_finds_out_that_the_service_is_back() -> None:
+async def test_r9_s2_one_probe_at_a_time_finds_out_that_the_service_is_back() -> None:
     async with serving() as (service, session):
         service.status = 500
         service.body = pb.RenewResponse(outcome=pb.NOT_A_MEMBER).SerializeToString()

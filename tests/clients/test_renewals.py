@@ -143,7 +143,7 @@ async def test_r1_a_straggler_gets_the_same_pair_for_as_long_as_it_is_kept(redis
         assert await held(one, token) is None
 
 
-async def test_r1_two_tokens_and_two_environments_are_renewed_apart(redis: RedisServer, token: bytes) -> None:
+async def test_r1_f3_two_tokens_and_two_environments_are_renewed_apart(redis: RedisServer, token: bytes) -> None:
     async with worker(redis.url) as one, worker(redis.url, environment="other") as elsewhere:
         assert await one.once(token, Renewing(renewed(1))) == renewed(1)
         assert await one.once(token + b"x", Renewing(renewed(2))) == renewed(2)

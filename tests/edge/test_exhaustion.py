@@ -44,7 +44,7 @@ async def test_d1_d2_a_storm_of_forged_tokens_asks_nobody_and_counts_as_one(chan
 
 @pytest.mark.parametrize("size", [4096, 31_000, 64 * 1024])
 @pytest.mark.parametrize("name", [b"EdgeId", b"SecureEdgeId", b"other"])
-async def test_d4_a_huge_cookie_is_refused_or_passed_but_never_an_error(name: bytes, size: int) -> None:
+async def test_c9_d4_a_huge_cookie_is_refused_or_passed_but_never_an_error(name: bytes, size: int) -> None:
     async with (
         raw_origin(answering(ok())) as origin,
         running_edge(origin.address) as edge,

@@ -187,3 +187,16 @@ async def test_w3_what_was_prepared_and_discarded_changes_nothing() -> None:
         assert edge.engine._context is serving
         assert (await client.ask(get())).status == 200
         assert len(origin.connections) == 1
+
+
+async def test_f6_what_was_remembered_under_the_old_configuration_counts_for_nothing_under_the_new() -> None:
+    async with (
+        raw_origin(answering(ok(), ok())) as origin,
+        running_edge(origin.address) as edge,
+        connected(edge.port) as client,
+    ):
+        request = get(b"/account", b"Cookie: " + edge.keys.cookies().encode())
+        assert (await client.ask(request)).status == 200
+        assert (await client.ask(request)).status == 200
+        reload(edge, origin.address, "edge.environment=another")
+        assert (await client.ask(request)).status == 401

@@ -57,7 +57,7 @@ def test_c13_edge_id_alone_gives_low() -> None:
     assert not exchange.paired
 
 
-def test_c13_rule_13_both_halves_over_an_untrusted_transport_give_low_also_after_a_trusted_one() -> None:
+def test_c13_f3_rule_13_both_halves_over_an_untrusted_transport_give_low_also_after_a_trusted_one() -> None:
     cookie = a_filter()
     for transport_secure, level in ((True, Level.HIGH), (False, Level.LOW), (True, Level.HIGH), (False, Level.LOW)):
         exchange = asking(*PAIR, transport_secure=transport_secure)
@@ -105,7 +105,9 @@ BAD = {
 
 
 @pytest.mark.parametrize(("pair", "detail"), BAD.values(), ids=BAD)
-def test_bad_tokens_are_refused_and_all_look_alike_from_outside(pair: tuple[bytes, bytes | None], detail: str) -> None:
+def test_c5_bad_tokens_are_refused_and_all_look_alike_from_outside(
+    pair: tuple[bytes, bytes | None], detail: str
+) -> None:
     """C5: one status and one reason whatever is wrong; the detail is for metrics only."""
     cookie = a_filter()
     for _ in range(2):
@@ -295,3 +297,32 @@ def test_no_cookie_bytes_at_all_make_an_error_or_an_identity(lines: list[bytes],
 
 def values_left(exchange: Exchange) -> list[bytes]:
     return exchange.request.headers.get_all(b"cookie")
+
+
+def test_c8_halves_that_are_missing_old_or_more_than_two_name_nobody_else_and_cost_nobody_the_session() -> None:
+    newer = pair_of(claims(generation=2, issued_at=NOW + 60))
+    for halves, level in (
+        ((PAIR[0], None), Level.LOW),
+        ((newer[0], PAIR[1]), Level.HIGH),  # the browser took one line of a renewal and lost the other
+        ((PAIR[0], newer[1]), Level.HIGH),
+        (newer, Level.HIGH),
+    ):
+        exchange = asking(*halves, others=b"EdgeId2=x; EdgeId.1=y", now=NOW + 60)
+        assert a_filter().inbound(exchange) is CONTINUE
+        assert exchange.user is not None
+        assert (exchange.user.customer_id, exchange.user.level) == (4711, level)
+        assert exchange.request.headers.get_all(b"cookie") == [b"EdgeId2=x; EdgeId.1=y"]
+    both = asking(PAIR[0] + b"; EdgeId=" + newer[0], newer[1], now=NOW + 60)
+    assert a_filter().inbound(both) == Refuse(401, Reason.TOKEN_REFUSED, "duplicate")
+
+
+def test_f3_what_is_remembered_of_a_token_counts_for_that_token_environment_and_name_only() -> None:
+    cookie = a_filter()
+    assert cookie.inbound(asking(*PAIR)) is CONTINUE
+    assert isinstance(cookie.inbound(asking(PAIR[1], PAIR[0])), Refuse)
+    assert isinstance(cookie.inbound(asking(PAIR[0], OTHER_USER[1])), Refuse)
+    assert isinstance(CookieFilter(Rings(), NAMES, "live", 100).inbound(asking(*PAIR)), Refuse)
+    theirs = asking(*OTHER_USER)
+    assert cookie.inbound(theirs) is CONTINUE
+    assert theirs.user is not None
+    assert theirs.user.customer_id == 4712

@@ -387,3 +387,71 @@ async def test_r7_what_the_service_said_wrongly_is_given_to_no_other_worker() ->
     edge.service.customer_id = 4712
     await edge.run(asking(*PAIR, now=LATER))
     assert sharing.result == RenewedCookie(RenewalOutcome.UNAVAILABLE)
+
+
+@pytest.mark.parametrize("skew_s", [-60, 0, 60])
+async def test_r8_a_service_whose_clock_is_a_minute_off_is_believed(skew_s: int) -> None:
+    edge = Edge()
+    edge.service.now = LATER + skew_s
+    exchange = asking(*PAIR, now=LATER)
+    assert await edge.run(exchange) is CONTINUE
+    assert exchange.resolution == ("cookie", "renewed", "remote")
+    assert exchange.renewal is not None
+    pair = exchange.renewal.result().pair
+    assert pair is not None
+    again = asking(pair.insecure, pair.secure, now=LATER)
+    assert await edge.run(again) is CONTINUE
+    assert again.user is not None
+    assert again.user.level is Level.HIGH
+    assert len(edge.service.renewals) == 1
+
+
+@pytest.mark.parametrize("skew_s", [86_400, 120])
+async def test_r8_a_service_whose_clock_is_far_ahead_is_not_believed_and_signs_nobody_out(skew_s: int) -> None:
+    edge = Edge()
+    edge.service.now = LATER + skew_s
+    exchange = asking(*PAIR, now=LATER)
+    assert await edge.run(exchange) is CONTINUE
+    assert_honoured_at_low(exchange)
+
+
+async def test_r8_a_token_that_expires_while_its_request_is_under_way_is_what_it_was_when_that_came() -> None:
+    edge = Edge()
+    edge.service.now = DUE
+    edge.service.gate.clear()
+    last_second = claims().expires_at - 1
+    exchange = asking(*PAIR, now=last_second)
+    assert edge.start(exchange) is CONTINUE
+    late = asyncio.ensure_future(edge.run(asking(*PAIR, now=last_second + 2)))
+    await edge.service.called.wait()
+    edge.service.gate.set()
+    assert await late is CONTINUE
+    assert exchange.renewal is not None
+    assert (await exchange.renewal).outcome is RenewalOutcome.RENEWED
+    assert exchange.user is not None
+    assert exchange.user.level is Level.HIGH
+    assert len(edge.service.renewals) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"A" * 5000, PAIR[0] + b" X-Renew: yes", PAIR[0] + b"\x00", PAIR[0] + "é".encode(), PAIR[0] + b"=", b"%" * 64],
+)
+async def test_f2_no_device_can_make_the_call_to_the_service_a_bad_one(text: bytes) -> None:
+    edge = Edge()
+    exchange = asking(text, now=LATER)
+    assert isinstance(edge.cookie.inbound(exchange), Refuse)
+    assert edge.renew.inbound(exchange) is CONTINUE
+    assert (exchange.user, exchange.device, exchange.stand_in) == (None, None, None)
+    assert edge.service.renewals == []
+
+
+async def test_d8_many_who_show_one_token_are_one_renewal_and_all_places_come_back() -> None:
+    edge = Edge(max_waiting=100, wait_s=30)
+    edge.service.gate.clear()
+    running = [asyncio.ensure_future(edge.run(asking(*PAIR, now=LATER))) for _ in range(1000)]
+    await edge.service.called.wait()
+    assert edge.renewals.waiting <= 100
+    edge.service.gate.set()
+    assert set(await asyncio.gather(*running)) == {CONTINUE}
+    assert (edge.renewals.waiting, len(edge.renewals.running), len(edge.service.renewals)) == (0, 0, 1)

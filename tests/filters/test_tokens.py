@@ -124,7 +124,7 @@ async def test_a_sign_in_without_good_cookies_is_a_503_and_sets_nothing(
     assert exchange.actions == []
 
 
-async def test_rule_20_o3_a_sign_out_clears_both_cookies() -> None:
+async def test_c8_rule_20_o3_a_sign_out_clears_both_cookies() -> None:
     exchange = answered()
     exchange.user_cleared = True
     assert await Edge().run(exchange) is CONTINUE
@@ -245,3 +245,30 @@ def test_rule_22_cookies_in_response_trailers_do_not_pass() -> None:
     trailers = headers_of((b"Set-Cookie", b"EdgeId=x"), (b"X-Sum", b"1"))
     Edge().filter.trailers(answered(), trailers)
     assert list(trailers) == [(b"X-Sum", b"1")]
+
+
+async def test_r11_a_renewal_on_a_304_or_a_public_answer_is_for_no_cache_and_no_other_user() -> None:
+    for status in (200, 304):
+        fields = ((b"Cache-Control", b"public, s-maxage=600"), (b"ETag", b"x"), (b"Expires", b"0"))
+        exchange = answered(*fields, status=status)
+        exchange.renewal = renewal_of(RenewedCookie(RenewalOutcome.RENEWED, PAIR))
+        await Edge().run(exchange)
+        assert cookies_set(exchange) == [INSECURE, SECURE]
+        assert cache_control(exchange) == [b"no-store"]
+        assert exchange.response is not None
+        assert exchange.response.headers.get_all(b"expires") == []
+        other = answered(*fields, status=status)
+        await Edge().run(other)
+        assert (cookies_set(other), cache_control(other)) == ([], [b"public, s-maxage=600"])
+
+
+async def test_c12_a_sign_in_takes_nothing_from_the_session_that_was_shown_before_it() -> None:
+    exchange = answered()
+    exchange.user = UserIdentity(Source.COOKIE, Level.HIGH, 666, 666, "", "planted-session")
+    exchange.renewal = renewal_of(RenewedCookie(RenewalOutcome.RENEWED, CookiePair(b"old", b"older", NOW, 9)))
+    exchange.signed_in = USER
+    edge = Edge()
+    await edge.run(exchange)
+    ((user, _),) = edge.service.creations
+    assert (user.customer_id, user.session_id) == (4711, "")
+    assert cookies_set(exchange) == [INSECURE, SECURE]

@@ -221,7 +221,7 @@ def stand_in_of(claims: Claims, now: float) -> bytes:
     return ISSUER.seal(KEYS.ring, claims.rescheduled(now, 300, 0), fresh_nonces()).insecure
 
 
-async def test_rule_15_s7_a_stand_in_is_used_up_by_its_renewal_and_a_full_token_never_is(
+async def test_r5_rule_15_s7_a_stand_in_is_used_up_by_its_renewal_and_a_full_token_never_is(
     store: Store, clock: Clock
 ) -> None:
     renewer = Renewer(ISSUER, KEYS, store, Members(), clock, overlap_s=600)

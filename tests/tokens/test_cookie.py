@@ -150,7 +150,7 @@ def test_c13_one_bad_half_makes_the_pair_bad() -> None:
         assert isinstance(open_pair(RING, NAMES, ENVIRONMENT, pair, NOW), Refusal)
 
 
-def test_rule_13_a_pair_of_two_generations_lives_as_long_as_its_shorter_half() -> None:
+def test_c8_rule_13_a_pair_of_two_generations_lives_as_long_as_its_shorter_half() -> None:
     old, new = claims(), claims(issued_at=NOW + 30, generation=2)
     for mixed in ((sealed(old)[0], sealed(new)[1]), (sealed(new)[0], sealed(old)[1])):
         opened = open_pair(RING, NAMES, ENVIRONMENT, mixed, NOW)
