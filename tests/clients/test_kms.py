@@ -55,7 +55,7 @@ def rings(
     if var is not None:
         sealer = SnapshotSealer("token-canary", "edge", environment)
         file = SnapshotFile(var / "keys.edge.snapshot", sealer, max_age_s=3600)
-    client = KmsClient(session, service.url, "token-canary")
+    client = KmsClient(session, service.url, "token-canary", timeout_s=20.0)
     return KeyRings(client, PURPOSES, refresh_s=refresh_s, breaker=breaker(metrics), metrics=metrics, file=file)
 
 
@@ -423,6 +423,25 @@ async def test_uses_are_counted_for_the_metrics_and_told_to_the_kms() -> None:
         ]
         assert asked[0].holder == asked[1].holder != ""
         await keys.close()
+
+
+async def test_uses_of_the_old_keys_while_new_ones_are_on_their_way_are_told_with_the_next_refresh() -> None:
+    async with serving() as (service, session):
+        service.body = answer(1)
+        keys = rings(service, session)
+        await keys.refresh()
+        key = keys.ring.primary("cookie")
+        assert key is not None
+        service.body, service.hang = answer(2), True
+        refreshing = asyncio.create_task(keys.refresh())
+        await until(service, 2)
+        seal(key, Place("cookie", "EdgeId", "live"), b"x", bytes(12))
+        service.hang = False
+        service.released.set()
+        await refreshing
+        await keys.refresh()
+        last = kms_pb2.GetKeySetsRequest.FromString(service.requests[-1][2])
+        assert [(use.key_id, use.count) for use in last.uses] == [(int.from_bytes(key.id), 1)]
 
 
 async def test_a_grant_that_changes_is_taken_up_though_the_keys_are_the_same() -> None:

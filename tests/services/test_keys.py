@@ -40,7 +40,8 @@ async def ring(
     service: Service, session: aiohttp.ClientSession, var: Path, refresh_s: float = 3600.0, max_age_s: float = 3600.0
 ) -> AsyncIterator[FreshRing]:
     file = KeysConfig(snapshot_max_age_s=max_age_s).file(var, TOKEN, "cookie", "live")
-    async with fresh_ring(KmsClient(session, service.url, TOKEN), ["cookie"], refresh_s, file) as keys:
+    client = KmsClient(session, service.url, TOKEN, timeout_s=20.0)
+    async with fresh_ring(client, ["cookie"], refresh_s, file) as keys:
         yield keys
 
 
@@ -132,7 +133,14 @@ async def test_uses_are_told_to_the_kms_with_the_next_refresh(tmp_path: Path) ->
         async with ring(service, session, tmp_path, refresh_s=0.05) as keys:
             key = keys.ring.primary("cookie")
             assert key is not None
+            service.body, service.hang = answer(2), True  # what the old key is used for while a new one is on its way
+            asked = len(service.requests)
+            while len(service.requests) == asked:
+                service.asked.clear()
+                await service.asked.wait()
             seal(key, Place("cookie", "EdgeId", "live"), b"x", bytes(12))
+            service.hang = False
+            service.released.set()
 
             async def told() -> bool:
                 asked = [kms_pb2.GetKeySetsRequest.FromString(body) for _, _, body in service.requests]
