@@ -140,7 +140,7 @@ def test_an_older_answer_never_replaces_a_newer_one(tmp_path: Path) -> None:
     assert file.load(NOW) == snapshot(4, NOW + 10)
 
 
-def test_c1_a_clock_that_was_ahead_for_once_does_not_keep_the_file_from_being_written(tmp_path: Path) -> None:
+def test_a_clock_that_was_ahead_for_once_does_not_keep_the_file_from_being_written(tmp_path: Path) -> None:
     file = file_in(tmp_path)
     file.save(snapshot(fetched_at=NOW + 86_400))
     assert file.save(snapshot())
