@@ -43,6 +43,7 @@ class Told:
     metrics: bytes = b""
     services: bytes = b""
     process: bytes = b""
+    snapshots: bytes = b""
 
     def lines(self) -> list[dict[str, object]]:
         """Return the access log."""
@@ -143,6 +144,7 @@ async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
             assert await worker.process.stop() == 0
             all_told.output = worker.process.output().encode()
             all_told.metrics = orjson.dumps(worker.control.messages)
+            all_told.snapshots = b"".join(map(Path.read_bytes, sorted(kms.secrets.parent.rglob("keys.*.snapshot"))))
             all_told.services = (kms.process.output() + cookies.process.output()).encode()
         add_secrets(all_told, kms.secrets)
         for key_set in key_sets:
@@ -215,6 +217,11 @@ async def test_rule_24_the_arguments_and_environment_hold_no_secret(told: Told) 
 
 async def test_rule_24_the_key_and_cookie_services_say_no_secret(told: Told) -> None:
     assert told.canaries.found_in([told.services]) == set()
+
+
+async def test_rule_24_the_snapshots_of_the_keys_hold_no_secret_in_the_clear(told: Told) -> None:
+    assert told.snapshots.count(b"EPKS") == 2, "the worker and the cookie service have written theirs"
+    assert told.canaries.found_in([told.snapshots]) == set()
 
 
 async def test_the_origin_gets_no_cookie_of_ours_and_no_spoofed_passport(told: Told) -> None:
