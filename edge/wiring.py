@@ -117,14 +117,15 @@ def shared_renewals(snapshot: Snapshot, tls: ssl.SSLContext | None, metrics: Wor
     if settings.redis_url is None:
         return None
     try:
-        from edge.clients.renewals import RedisRenewals, redis_client  # noqa: PLC0415 - an extra, and 10 MB of memory
+        # Here, because it is an extra, and 10 MB of memory.
+        from edge.clients.redis_pipeline import redis_pipeline  # noqa: PLC0415
+        from edge.clients.renewals import RedisRenewals  # noqa: PLC0415
     except ModuleNotFoundError:
         raise ValueError("Redis needs its client: install edge-passport[redis]") from None
     password = None if settings.password_file is None else read_token(settings.password_file)
     return RedisRenewals(
-        redis_client(settings, password, tls),
+        redis_pipeline(settings, password, tls),
         snapshot.edge.environment,
-        timeout_s=settings.timeout_s,
         lock_s=settings.lock_s,
         breaker=_breaker("renewals", settings.breaker, metrics),
         metrics=metrics,

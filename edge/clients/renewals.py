@@ -10,15 +10,12 @@ asked under a deadline and a breaker. Where it cannot be had, a worker renews fo
 """
 
 import asyncio
-import contextlib
 import os
-import ssl
 import time
 from collections.abc import Callable
 from enum import Enum
 from hashlib import sha256
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
@@ -26,19 +23,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
 from google.protobuf.message import DecodeError
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import Connection, SSLConnection
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from edge.clients.cookie_service import read_renewal, write_renewal
+from edge.clients.redis_pipeline import RedisPipeline
 from edge.contract.ports import Renew, RenewalOutcome, RenewedCookie
-from edge.control.service_sections import RenewalSharing
 from edge.guard.breaker import Breaker
 from edge.telemetry.metrics import WorkerMetrics
 
-_PORT: Final = 6379
 _NONCE_BYTES: Final = 12
 _MAX_RESULT_BYTES: Final = 16 * 1024
 _FIRST_PAUSE_S: Final = 0.005
@@ -78,10 +72,9 @@ class RedisRenewals:
 
     def __init__(
         self,
-        redis: Redis,
+        redis: RedisPipeline,
         environment: str,
         *,
-        timeout_s: float,
         lock_s: float,
         breaker: Breaker,
         metrics: WorkerMetrics,
@@ -89,11 +82,10 @@ class RedisRenewals:
     ) -> None:
         """Share through `redis` with the edges of the same `environment`.
 
-        `timeout_s` is for one call to it, `lock_s` how long a leader may take before another does it.
+        `lock_s` is how long a leader may take before another does it.
         """
         self._redis = redis
         self._environment = environment
-        self._timeout_s = timeout_s
         self._lock_s = lock_s
         self._breaker = breaker
         self._metrics = metrics
@@ -127,9 +119,8 @@ class RedisRenewals:
             return own
 
     async def close(self) -> None:
-        """Close the connections."""
-        with contextlib.suppress(RedisError, OSError):
-            await self._redis.aclose()
+        """Close the connection."""
+        await self._redis.close()
 
     async def _look(self, flight: "_Flight") -> _Seen | RenewedCookie:
         answer = await self._run(_LOOK, flight, round(1000 * self._lock_s))
@@ -155,10 +146,7 @@ class RedisRenewals:
             raise _Failed("breaker_open")
         try:
             with permit:
-                async with asyncio.timeout(self._timeout_s):
-                    command = ("EVAL", script, len(flight.keys), *flight.keys, flight.owner, *arguments)
-                    answer: object = await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
-                    return answer
+                return await self._redis.run("EVAL", script, len(flight.keys), *flight.keys, flight.owner, *arguments)
         except (TimeoutError, RedisTimeoutError):
             raise _Failed("timeout") from None
         except (AuthenticationError, AuthorizationError, NoPermissionError):
@@ -202,36 +190,3 @@ class _Flight:
 
     def __repr__(self) -> str:
         return f"_Flight({self.keys[0]})"
-
-
-class _TlsConnection(SSLConnection):
-    """Connects with a context that is made already, whose certificates change under it."""
-
-    def __init__(self, *, context: ssl.SSLContext, **others: Any) -> None:
-        super().__init__(**others)
-        self.ssl_context.context = context
-
-
-def redis_client(settings: RenewalSharing, password: str | None, context: ssl.SSLContext | None) -> Redis:
-    """Return a client, not yet connected: one try for each command, at most so many connections.
-
-    `context` is for TLS, None for a plain connection.
-    """
-    url = urlsplit(settings.url)
-    tls: dict[str, Any] = {} if context is None else {"context": context}
-    pool = BlockingConnectionPool(
-        connection_class=Connection if context is None else _TlsConnection,
-        max_connections=settings.connections,
-        timeout=None,  # the deadline of each call covers the wait for a connection
-        host=url.hostname,
-        port=url.port or _PORT,
-        db=int(url.path[1:] or 0),
-        username=settings.username,
-        password=password,
-        socket_timeout=None,
-        socket_connect_timeout=settings.timeout_s,
-        protocol=2,  # no greeting but AUTH and SELECT
-        driver_info=None,
-        **tls,
-    )
-    return Redis.from_pool(pool)

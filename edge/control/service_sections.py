@@ -70,7 +70,6 @@ class RenewalSharing(Section):
     lock_s: Annotated[
         Seconds, Field(le=10, description="How long one worker may be at a renewal before another takes it over.")
     ] = 0.5
-    connections: Annotated[Count, Field(description="Connections at a time, for each worker.")] = 16
     breaker: RenewalsBreakerSection = RenewalsBreakerSection()
 
     @property
