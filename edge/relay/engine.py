@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ssl
 from binascii import hexlify
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from math import inf
 from random import randbytes, random
 from typing import Final
@@ -13,14 +13,13 @@ from weakref import WeakSet
 from edge.contract.exchange import Exchange, Request
 from edge.contract.reasons import Reason
 from edge.contract.route import Priority, Route
-from edge.control.snapshot import Origin, Snapshot
-from edge.guard.origin import OriginGuard
+from edge.control.snapshot import Snapshot
 from edge.guard.shedding import NOTHING_SHED
 from edge.http1 import write
 from edge.http1.errors import BadRequestError
 from edge.http1.limits import HeadLimits
 from edge.http1.request import RequestHead, RequestReader, plain_request
-from edge.http1.target import Target, check_target, normalise_target
+from edge.http1.target import Target
 from edge.net.client_certificate import client_certificate
 from edge.net.downstream import Downstream
 from edge.net.proxy_protocol import ProxyHeader
@@ -29,8 +28,9 @@ from edge.net.tls import outdated
 from edge.relay.admission import Admission, connections_within
 from edge.relay.chain import Chain
 from edge.relay.context import Context
-from edge.relay.guards import origin_guard
+from edge.relay.finding import find_route
 from edge.relay.load import Load
+from edge.relay.origins import Guards, Origins, Pools
 from edge.relay.problem import problem_response, whole
 from edge.relay.refusal import EarlyRefusal
 from edge.relay.relay import Relay
@@ -38,8 +38,6 @@ from edge.relay.shed import ORIGIN_OVERLOADED, OVERLOADED, TOO_MANY, Prepared, S
 from edge.relay.upgrade import UpgradeRelay
 from edge.telemetry.metrics import WorkerMetrics, count
 from edge.telemetry.telemetry import Telemetry
-from edge.upstream.connector import Connector
-from edge.upstream.pool import OriginPool
 from edge.upstream.tls import OriginTls
 from edge.upstream.watch import OriginWatch
 
@@ -56,7 +54,6 @@ _MAX_SHEDDABLE = 1024
 _LATE_S = 0.01
 _REJECTING: Final = 3  # one in so many requests
 _PRIORITY_NAMES = tuple(priority.name.lower() for priority in Priority)
-_ROUTE_STATUS = {Reason.NO_ROUTE: 404, Reason.METHOD_NOT_ALLOWED: 405, Reason.AMBIGUOUS_PATH: 400}
 
 
 class Engine:
@@ -88,7 +85,6 @@ class Engine:
         self._loop = loop
         self._wall = wall
         self._report = report
-        self._watch = watch
         self._tasks: set[asyncio.Task[None]] = set()
         self.arriving: WeakSet[object] = WeakSet()
         self._emptied = asyncio.Event()
@@ -110,37 +106,14 @@ class Engine:
         self._descriptors = descriptors
         self._admission = Admission(self.connections, clock, telemetry.dropped)
         self._contexts: WeakSet[Context] = WeakSet()  # those that an exchange or this engine still holds
-        self._retired: list[OriginPool] = []  # of origins that a reload has changed or removed
-        self._install(self._made(snapshot, inbound, outbound, {}))
+        self._origins = Origins(loop, clock, telemetry.metrics, self.spawn, watch)
+        self.adopt(self.prepare(snapshot, inbound, outbound))
 
     # Configuration.
 
     def prepare(self, snapshot: Snapshot, inbound: Chain, outbound: Chain) -> Context:
         """Return what would serve `snapshot`, with the pools of unchanged origins; changes nothing."""
-        serving, kept = self._context, {}
-        if _head_limits(snapshot) == self.limits:
-            before = serving.snapshot.origins
-            kept = {name: serving.pools[name] for name in before if snapshot.origins.get(name) == before[name]}
-        return self._made(snapshot, inbound, outbound, kept)
-
-    def adopt(self, context: Context) -> None:
-        """Serve what comes from now on with `context`. On the loop's thread, between two callbacks: none sees half."""
-        self._retired += [pool for pool in self._pools.values() if pool not in context.pools.values()]
-        self._install(context)
-
-    def discard(self, context: Context) -> None:
-        """Let go of what was prepared and will not serve."""
-        for pool in context.pools.values():
-            if pool not in self._pools.values():
-                pool.close()
-
-    def _made(self, snapshot: Snapshot, inbound: Chain, outbound: Chain, kept: Mapping[str, OriginPool]) -> Context:
-        limits = _head_limits(snapshot)
-        pools = {name: kept.get(name) or self._pool(each, limits) for name, each in snapshot.origins.items()}
-        guards = {
-            name: self._context.guards[name] if name in kept else self._guard(each)
-            for name, each in snapshot.origins.items()
-        }
+        pools, guards = self._origins.prepare(snapshot.origins, _head_limits(snapshot), self.write_buffer_bytes)
         return Context(
             snapshot=snapshot,
             inbound=inbound,
@@ -159,13 +132,13 @@ class Engine:
             upgrades=self._telemetry.metrics.upgrades,
         )
 
-    def _install(self, context: Context) -> None:
+    def adopt(self, context: Context) -> None:
+        """Serve what comes from now on with `context`. On the loop's thread, between two callbacks: none sees half."""
         snapshot = context.snapshot
         context.draining = self.draining
         self._contexts.add(context)
         self._context = context
-        self._pools = context.pools
-        self._watch.follow(snapshot.origins, context.pools)
+        self._origins.serve(snapshot.origins, _head_limits(snapshot), context.pools, context.guards)
         self._routes = snapshot.routes
         self._known_targets: dict[tuple[bytes, bytes, bytes], tuple[Target, Route]] = {}
         self._plain_is_secure = snapshot.listener.local_plain_http
@@ -184,6 +157,10 @@ class Engine:
         self.min_response_bytes_per_s = snapshot.limits.min_response_bytes_per_s
         self.drain_s = snapshot.timeouts.drain_s
 
+    def discard(self, context: Context) -> None:
+        """Let go of what was prepared and will not serve."""
+        self._origins.discard(context.pools)
+
     def _connections_within(self, snapshot: Snapshot) -> int:
         """Return how many device connections this worker may hold: what is configured, or what descriptors allow."""
         wanted = snapshot.limits.max_connections
@@ -197,36 +174,18 @@ class Engine:
         """How many device connections may be open."""
         return self._admission.max_connections
 
-    def _pool(self, origin: Origin, limits: HeadLimits) -> OriginPool:
-        connector = Connector(
-            self._loop,
-            limits,
-            timeout_s=origin.connect_timeout_s,
-            write_buffer_bytes=self.write_buffer_bytes,
-            receive_buffer_bytes=origin.receive_buffer_bytes,
-            tls=OriginTls(origin.id, origin.tls, self._telemetry.metrics) if origin.tls.enabled else None,
-        )
-        pool = OriginPool(
-            origin,
-            connector,
-            spawn=self.spawn,
-            clock=self.clock,
-            random=random,
-            metrics=self._telemetry.metrics,
-        )
-        pool.set_addresses(origin.addresses)
-        return pool
-
     def origin_certificates(self) -> list[OriginTls]:
         """Return what the serving pools connect with."""
-        return [pool.tls for pool in self._pools.values() if pool.tls is not None]
-
-    def _guard(self, origin: Origin) -> OriginGuard:
-        return origin_guard(origin, self.clock, random, self._telemetry.metrics)
+        return self._origins.certificates()
 
     @property
-    def guards(self) -> Mapping[str, OriginGuard]:
-        """The guards of the origins that are served now, by id."""
+    def pools(self) -> Pools:
+        """The pools of the origins that are served now, by id."""
+        return self._context.pools
+
+    @property
+    def guards(self) -> Guards:
+        """Their guards, by id."""
         return self._context.guards
 
     # Connections.
@@ -283,7 +242,7 @@ class Engine:
         key = (head.target, head.host, head.method)
         known = self._known_targets.get(key)
         if known is None:
-            found = self._find_route(head)
+            found = find_route(self._routes, head)
             if isinstance(found, BadRequestError):
                 return EarlyRefusal(self, connection, head, found)
             known = found
@@ -350,7 +309,7 @@ class Engine:
         with contextlib.suppress(BadRequestError):
             read = RequestReader(self.limits).feed(b"%b HTTP/1.1\r\nhost: %b\r\n\r\n" % key)
             if read is not None and read[0].method != b"HEAD" and b"://" not in key[0]:
-                found = self._find_route(read[0])
+                found = find_route(self._routes, read[0])
                 route = None if isinstance(found, BadRequestError) else found[1]
         if len(self._sheddable) >= _MAX_SHEDDABLE:
             self._sheddable.clear()
@@ -400,24 +359,6 @@ class Engine:
         self._rejected += 1
         self.rejecting = self._rejected * _REJECTING >= self._asked
 
-    def _find_route(self, head: RequestHead) -> tuple[Target, Route] | BadRequestError:
-        target = check_target(head.target)
-        path_problem = ""
-        if not isinstance(target, Target):
-            path_problem = target.detail
-            normal = normalise_target(head.target) if target.reason is Reason.AMBIGUOUS_PATH else target
-            retried = check_target(normal) if isinstance(normal, bytes) else normal
-            if not isinstance(retried, Target):
-                return BadRequestError(400, target.reason, target.detail)
-            target = retried
-        route = self._routes.match(head.host, target.path, head.method)
-        if path_problem and not (isinstance(route, Route) and route.normalise_path):
-            return BadRequestError(400, Reason.AMBIGUOUS_PATH, path_problem)
-        if isinstance(route, Route):
-            return target, route
-        allow = self._routes.allowed(head.host, target.path) if route is Reason.METHOD_NOT_ALLOWED else ()
-        return BadRequestError(_ROUTE_STATUS[route], route, "", allow=allow)
-
     def refuse(self, connection: Downstream, error: BadRequestError) -> None:
         """Answer something that is not a request, and close: nothing after it can be trusted (THREATS S4)."""
         self.answer_early(connection, error, to_head=False, line=write.CLOSE)
@@ -466,7 +407,7 @@ class Engine:
 
     def start(self) -> None:
         """Start the sweep that keeps every deadline, and the watch over origins."""
-        self._watch.start()
+        self._origins.start()
         self._seen_at = self.clock()
         self.load.start()
         self._pulse_again()
@@ -515,13 +456,7 @@ class Engine:
 
     def _end_sweep(self, now: float) -> None:
         """Do what is due once an interval, and begin the next sweep."""
-        for pool in (*self._pools.values(), *self._retired):
-            try:
-                pool.sweep(now)
-            except Exception as error:  # noqa: BLE001 - as above
-                self._report("sweep", error)
-        for pool in tuple(self._retired):
-            self._close_if_unused(pool)
+        self._origins.sweep(now, [context.pools for context in self._contexts], self._report)
         if self.draining:
             self._note_emptied()  # what was arriving may have gone without a word
         self._telemetry.sweep()
@@ -531,13 +466,6 @@ class Engine:
             context.waiting = 0
         self._unswept = list(self.connections)
         self._to_sweep = len(self._unswept)
-
-    def _close_if_unused(self, pool: OriginPool) -> None:
-        """Close a replaced pool after the last of the exchanges that began with it."""
-        if not any(pool in context.pools.values() for context in self._contexts):
-            pool.close()
-            if not pool.open_connections:
-                self._retired.remove(pool)
 
     @property
     def turn(self) -> float:
@@ -552,13 +480,11 @@ class Engine:
     @property
     def origin_connections(self) -> int:
         """How many origin connections are open."""
-        return sum(pool.open_connections for pool in (*self._pools.values(), *self._retired))
+        return self._origins.open_connections
 
     def observe_origins(self, metrics: WorkerMetrics) -> None:
         """Set the gauges of every origin that is in use."""
-        metrics.forget_origins()
-        for pool in self._pools.values():
-            pool.observe(metrics)
+        self._origins.observe(metrics)
 
     async def drain(
         self,
@@ -599,11 +525,10 @@ class Engine:
         """Break off what is left."""
         if self._pulser is not None:
             self._pulser.cancel()
-        await self._watch.close()
+        await self._origins.close()
         for connection in tuple(self.connections):
             connection.reset()
-        for pool in (*self._pools.values(), *self._retired):
-            pool.close()
+        self._origins.close_connections()
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()

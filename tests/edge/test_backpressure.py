@@ -102,7 +102,7 @@ async def test_an_origin_that_does_not_read_stops_the_device(chunked: bool) -> N
         await until(lambda: sent > MIB)
         await stands_still(lambda: sent)
         assert sent < KERNEL_BYTES
-        pool = edge.engine._pools["api"]
+        pool = edge.engine.pools["api"]
         assert sum(each._transport.get_write_buffer_size() for each in pool._all) < EDGE_BYTES
         uploading.cancel()
         await asyncio.gather(uploading, return_exceptions=True)
@@ -120,7 +120,7 @@ async def test_an_origin_that_takes_none_of_what_waited_for_its_connection_stops
         running_edge(origin.address, "origins.api.wait_timeout_s=30.0") as edge,
         connected(edge.port) as client,
     ):
-        pool = edge.engine._pools["api"]
+        pool = edge.engine.pools["api"]
         opening = asyncio.Event()
         open_now = pool._connector.open
 

@@ -46,7 +46,7 @@ def addresses(*origins: RawOrigin | str) -> str:
 
 def pool_of(edge: RunningEdge) -> OriginPool:
     """Return the pool of the one origin."""
-    return edge.engine._pools["api"]
+    return edge.engine.pools["api"]
 
 
 def endpoint_of(edge: RunningEdge, origin: RawOrigin | str) -> Endpoint:

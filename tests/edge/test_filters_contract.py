@@ -669,7 +669,7 @@ async def test_a_transform_that_fails_does_not_disturb_the_exchange_that_handed_
         await first.send(get())
         await until(lambda: origin.requests)
         await second.send(request(b"POST", b"/upload", b"Content-Length: 3", body=b"abc"))
-        await until(lambda: edge.engine._pools["api"]._waiting)
+        await until(lambda: edge.engine.pools["api"]._waiting)
         go.set()
         assert (await first.response()).body == b"hello"
         assert (await second.response(b"POST")).status == 500
@@ -691,7 +691,7 @@ async def test_a_warm_exchange_makes_no_task_no_future_no_timer_and_no_callback(
         asked = get(b"/echo", *lines)
         await client.ask(asked)
         connection = next(iter(edge.engine.connections))
-        upstream = next(iter(edge.engine._pools["api"]._all))
+        upstream = next(iter(edge.engine.pools["api"]._all))
         counted = dict(loop.calls)
         # What the device's and the origin's bytes set off, and nothing else: both protocols are called by hand.
         connection.data_received(asked)

@@ -107,7 +107,7 @@ async def test_a_full_queue_is_a_503_at_once() -> None:
         await first.send(get())
         await until(lambda: origin.requests)
         await second.send(request(b"POST", b"/upload", b"Content-Length: 3", body=b"abc"))
-        await until(lambda: edge.engine._pools["api"]._waiting)
+        await until(lambda: edge.engine.pools["api"]._waiting)
         answer = await third.ask(get())
         assert (answer.status, problem(answer)["reason"]) == (503, "origin_pool_exhausted")
         gate.open.set()
@@ -131,7 +131,7 @@ async def test_a_request_that_has_its_own_connection_opened_takes_no_place_in_th
         await until(lambda: len(origin.requests) == 3)
         for device in devices[3:-1]:
             await device.send(get())
-            await until(lambda: edge.engine._pools["api"]._waiting)
+            await until(lambda: edge.engine.pools["api"]._waiting)
         assert problem(await devices[-1].ask(get()))["reason"] == "origin_pool_exhausted"
         gate.open.set()
         assert {(await device.response()).status for device in devices[:-1]} == {200}
@@ -148,7 +148,7 @@ async def test_a_device_that_gives_up_waiting_frees_its_place() -> None:
         first, second, third = await clients(stack, edge.port, 3)
         await first.send(get())
         await until(lambda: origin.requests)
-        waiting = edge.engine._pools["api"]
+        waiting = edge.engine.pools["api"]
         await second.send(get())
         await until(lambda: waiting._waiting)
         second.reset()
@@ -272,7 +272,7 @@ async def test_b10_what_was_sent_on_a_stale_connection_is_not_sent_again_on_anot
         running_edge(origin.address, *overrides) as edge,
         contextlib.AsyncExitStack() as stack,
     ):
-        waiting = edge.engine._pools["api"]._waiting
+        waiting = edge.engine.pools["api"]._waiting
         first, second, third = await clients(stack, edge.port, 3)
         for place, device in enumerate((first, second)):
             await device.send(get())
@@ -299,9 +299,9 @@ async def test_b10_a_connection_that_was_kept_before_its_first_request_may_be_st
 
     async with raw_origin(script) as origin, running_edge(origin.address) as edge, connected(edge.port) as client:
         nobody = Wants()
-        edge.engine._pools["api"].request(nobody)
-        edge.engine._pools["api"].cancel(nobody)
-        await until(lambda: edge.engine._pools["api"]._only.idle)  # type: ignore[union-attr]
+        edge.engine.pools["api"].request(nobody)
+        edge.engine.pools["api"].cancel(nobody)
+        await until(lambda: edge.engine.pools["api"]._only.idle)  # type: ignore[union-attr]
         assert (await client.ask(get())).status == 200
         assert len(origin.requests) == 2
 
@@ -338,7 +338,7 @@ async def kept_connections(pool: OriginPool, count: int) -> list[Upstream]:
 async def test_b10_who_wants_a_fresh_connection_gets_no_idle_one_at_the_limit_neither(most: int) -> None:
     overrides = f"origins.api.max_connections={most}"
     async with raw_origin(answering(ok())) as origin, running_edge(origin.address, overrides) as edge:
-        pool = edge.engine._pools["api"]
+        pool = edge.engine.pools["api"]
         kept = await kept_connections(pool, 2)
         wants = Wants()
         pool.request(wants, fresh=True)
@@ -350,7 +350,7 @@ async def test_b10_who_wants_a_fresh_connection_gets_no_idle_one_at_the_limit_ne
 
 async def test_b10_others_get_kept_connections_while_one_waits_for_a_fresh_one() -> None:
     async with raw_origin(answering(ok())) as origin, running_edge(origin.address) as edge:
-        pool = edge.engine._pools["api"]
+        pool = edge.engine.pools["api"]
         (kept,) = await kept_connections(pool, 1)
         assert pool.acquire() is kept
         fresh, other = Wants(), Wants()
@@ -370,7 +370,7 @@ async def test_b10_at_the_limit_a_connection_ends_for_who_waits_for_a_fresh_one_
         raw_origin(answering(ok())) as origin,
         running_edge(origin.address, "origins.api.max_connections=2") as edge,
     ):
-        pool = edge.engine._pools["api"]
+        pool = edge.engine.pools["api"]
         kept = await kept_connections(pool, 2)
         for _ in kept:
             assert pool.acquire() in kept

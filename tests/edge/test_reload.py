@@ -30,11 +30,11 @@ async def test_w3_a_reload_keeps_the_clients_connection_and_that_of_an_origin_th
         connected(edge.port) as client,
     ):
         assert (await client.ask(get())).status == 200
-        pool = edge.engine._pools["api"]
+        pool = edge.engine.pools["api"]
         reload(edge, origin.address, "limits.max_request_body_bytes=10")
         assert (await client.ask(get())).status == 200
         assert len(origin.connections) == 1
-        assert edge.engine._pools["api"] is pool
+        assert edge.engine.pools["api"] is pool
 
 
 async def test_w3_the_next_request_of_a_connection_is_served_by_the_new_configuration() -> None:
@@ -104,7 +104,7 @@ async def test_w3_a_request_that_waits_for_a_replaced_pool_is_answered_from_it_o
         await first.send(get())
         await until(lambda: before.requests)
         await second.send(get())
-        await until(lambda: edge.engine._pools["api"]._waiting)
+        await until(lambda: edge.engine.pools["api"]._waiting)
         reload(edge, after.address)
         refused = await second.response()
         assert refused.status == 503
@@ -134,7 +134,7 @@ async def test_w3_a_replaced_pool_is_closed_after_its_last_exchange() -> None:
         gone = weakref.ref(edge.engine._context)
         reload(edge, after.address)
         await client.ask(get())
-        await until(lambda: not edge.engine._retired)
+        await until(lambda: not edge.engine._origins.retired)
         assert gone() is None
         assert edge.engine.origin_connections == 1
 

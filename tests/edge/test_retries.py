@@ -181,7 +181,7 @@ async def test_an_address_that_goes_during_the_back_off_leaves_the_last_failure(
         await client.send(get())
         await until(lambda: any(origin.requests for origin in origins) and held(edge) == 0)
         (failed,) = (origin for origin in origins if origin.requests)
-        edge.engine._pools["api"].set_addresses([parse_address(failed.address)])
+        edge.engine.pools["api"].set_addresses([parse_address(failed.address)])
         answer = await client.response()
         assert (answer.status, problem(answer)["reason"]) == (502, "origin_closed")
         assert sum(len(origin.requests) for origin in origins) == 1

@@ -199,7 +199,7 @@ async def test_m1_the_kernel_holds_no_more_of_an_answer_that_nobody_reads_than_i
     ):
         await client.send(get(b"/download"))
         await client.receive_until(b"\r\n\r\n")
-        (upstream,) = edge.engine._pools["api"]._all
+        (upstream,) = edge.engine.pools["api"]._all
         sock = upstream._transport.get_extra_info("socket")
         await until(lambda: not upstream._transport.is_reading())
         room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
