@@ -117,7 +117,7 @@ def shared_renewals(snapshot: Snapshot, tls: ssl.SSLContext | None, metrics: Wor
     if settings.redis_url is None:
         return None
     try:
-        # Here, because it is an extra, and 10 MB of memory.
+        # Here, because it is an extra, and 6 MB of memory.
         from edge.clients.redis_pipeline import redis_pipeline  # noqa: PLC0415
         from edge.clients.renewals import RedisRenewals  # noqa: PLC0415
     except ModuleNotFoundError:

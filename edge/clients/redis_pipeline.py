@@ -51,6 +51,7 @@ class RedisPipeline:
             self._sending.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sending
+        _fail(self._waiting, ConnectionError("closed"))
         with contextlib.suppress(RedisError, OSError):
             await self._connection.disconnect()
 
@@ -64,6 +65,8 @@ class RedisPipeline:
 
     async def _send(self, batch: list[tuple[_Command, asyncio.Future[object]]]) -> None:
         connection = self._connection
+        if not batch:
+            return
         try:
             async with asyncio.timeout(self._timeout_s):
                 await connection.connect()
@@ -74,9 +77,7 @@ class RedisPipeline:
                 for _, answer in batch:
                     await self._read(answer)
         except BaseException as error:
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error if isinstance(error, Exception) else ConnectionError("closed"))
+            _fail(batch, error if isinstance(error, Exception) else ConnectionError("closed"))
             with contextlib.suppress(RedisError, OSError):
                 await connection.disconnect(nowait=True)
             if not isinstance(error, Exception):
@@ -91,6 +92,12 @@ class RedisPipeline:
         else:
             if not answer.done():
                 answer.set_result(said)
+
+
+def _fail(commands: list[tuple[_Command, asyncio.Future[object]]], error: Exception) -> None:
+    for _, answer in commands:
+        if not answer.done():
+            answer.set_exception(error)
 
 
 class _TlsConnection(SSLConnection):
