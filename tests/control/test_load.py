@@ -123,3 +123,34 @@ def test_a_debug_key_file_must_hold_a_key(held: str | None, problem: str, tmp_pa
     assert len(messages) == 1
     assert problem in messages[0]
     assert "two words" not in messages[0]
+
+
+@pytest.mark.parametrize(
+    ("held", "problem"), [(None, "is not there"), ("", "holds no token"), ("two words", "holds no token")]
+)
+def test_a_password_file_of_redis_must_hold_a_password(held: str | None, problem: str, tmp_path: Path) -> None:
+    if held is not None:
+        (tmp_path / "redis.password").write_text(held)
+    keys = ("services.renewals.redis_url=redis://127.0.0.1:6379", "services.renewals.password_file=redis.password")
+    found = load_config(SHIPPED, keys, var=tmp_path, token_files=True)
+    assert isinstance(found, ConfigErrors)
+    (message,) = [error.message for error in found.errors if error.place == "services.renewals.password_file"]
+    assert problem in message
+    assert "the password of Redis" in message
+    assert "two words" not in message
+
+
+def test_a_redis_needs_its_client_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("edge.control.token_file.find_spec", lambda _: None)
+    key = "services.renewals.redis_url=redis://127.0.0.1:6379"
+    found = load_config(SHIPPED, (key,), var=tmp_path, token_files=True)
+    assert isinstance(found, ConfigErrors)
+    assert ["edge-passport[redis]" in error.message for error in found.errors if "renewals" in error.place] == [True]
+
+
+def test_the_certificates_shown_to_redis_are_checked_before_anything_starts(tmp_path: Path) -> None:
+    keys = ("services.renewals.redis_url=rediss://redis.internal:6380", "services.renewals.tls.ca_file=nowhere.crt")
+    found = load_config(SHIPPED, keys, var=tmp_path, token_files=True)
+    assert isinstance(found, ConfigErrors)
+    (message,) = [error.message for error in found.errors if error.place == "services.renewals.tls"]
+    assert "nowhere.crt" in message
