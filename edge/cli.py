@@ -13,12 +13,14 @@ from typing import Annotated
 import typer
 import uvloop
 
+from edge.cli_options import CONFIG, EXIT_BAD_CONFIG, VAR, ConfigOption, SetOption, VarOption, load_snapshot
 from edge.clients.tls import service_session, service_tls
 from edge.control.errors import ConfigErrors, render_errors
 from edge.control.json_schema import write_json_schemas
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
+from edge.keys_cli import keys_app
 from edge.net.tls import GROUPS_FILE
 from edge.relay import relay
 from edge.supervisor.config import Result
@@ -37,7 +39,6 @@ from passport.inspect import inspect_passport
 from passport.keys import PassportKeys
 from passport.kms import KmsClient, KmsRefused, KmsUnavailable
 
-EXIT_BAD_CONFIG = 2
 EXIT_NOT_VERIFIED = 1
 EXIT_NO_EDGE = 3
 
@@ -49,16 +50,11 @@ app = typer.Typer(
 )
 passport_app = typer.Typer(help="Look at Passports.", no_args_is_help=True)
 app.add_typer(passport_app, name="passport")
+app.add_typer(keys_app, name="keys")
 
-ConfigOption = Annotated[Path, typer.Option("--config", metavar="DIR", help="Directory of the configuration files.")]
-VarOption = Annotated[Path, typer.Option("--var", metavar="DIR", help="Directory of secrets and state.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one value; may be repeated.")
-]
 ReadyOption = Annotated[
     int | None, typer.Option("--ready-fd", metavar="FD", help="Write the addresses here once everything serves.")
 ]
-CONFIG, VAR = Path("config"), Path("var")
 
 
 @app.command()
@@ -71,7 +67,7 @@ def up(
     ready_fd: ReadyOption = None,
 ) -> None:
     """Start the edge and everything behind it on this machine."""
-    snapshot = _load(config, var, overrides)
+    snapshot = load_snapshot(config, var, overrides)
     if ready_fd is not None:
         os.set_inheritable(ready_fd, False)  # a child that held it would keep it open
     screen = Screen()
@@ -103,7 +99,7 @@ def run(
     config: ConfigOption = CONFIG, var: VarOption = VAR, overrides: SetOption = None, ready_fd: ReadyOption = None
 ) -> None:
     """Start the edge alone: its workers and the admin listener. It needs a KMS."""
-    snapshot = _load(config, var, overrides, token_files=True)
+    snapshot = load_snapshot(config, var, overrides, token_files=True)
     configure_events()
     where = ("--config", str(config.absolute()), "--var", str(var.absolute()))
     sets = tuple(word for text in overrides or () for word in ("--set", text))
@@ -195,7 +191,7 @@ def inspect(
     overrides: SetOption = None,
 ) -> None:
     """Decode a Passport and verify it with the keys of the KMS; exit code 0 only if it is good now."""
-    snapshot = _load(config, var, overrides)
+    snapshot = load_snapshot(config, var, overrides)
     found = asyncio.run(_passport_keys(snapshot))
     if isinstance(found, str):
         typer.echo(f"not verified, for the keys cannot be had: {found}", err=True)
@@ -219,15 +215,6 @@ def _command(command: str, var: Path) -> None:
         raise typer.Exit(EXIT_NO_EDGE)
     typer.echo(outcome.text, err=outcome.result is not Result.APPLIED)
     raise typer.Exit(outcome.result)
-
-
-def _load(config: Path, var: Path, overrides: list[str] | None, *, token_files: bool = False) -> Snapshot:
-    """Load the configuration, or say what is wrong with it and exit."""
-    loaded = load_config(config, overrides or (), var=var, token_files=token_files)
-    if isinstance(loaded, ConfigErrors):
-        typer.echo(str(loaded), err=True)
-        raise typer.Exit(EXIT_BAD_CONFIG)
-    return loaded
 
 
 async def _passport_keys(snapshot: Snapshot) -> PassportKeys | str:

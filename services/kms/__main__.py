@@ -1,5 +1,6 @@
 """`python -m services.kms`: the key management service as a process."""
 
+import asyncio
 import sys
 import time
 from argparse import Namespace
@@ -12,10 +13,13 @@ from services.kit.callers import Callers
 from services.kit.config import check_config, read_config
 from services.kit.database import Database, usable
 from services.kit.process import MAX_BODY_BYTES, StartError, arguments, run, secrets_directory
+from services.kms.aws import AwsWrapping
 from services.kms.config import KmsConfig
-from services.kms.sealing import Sealer, Unsealable, read_master_key
+from services.kms.master_key import master_key
+from services.kms.rotation import pace_s, rotating
+from services.kms.sealing import Sealer, Unsealable
 from services.kms.server import KmsServer
-from services.kms.store import Store
+from services.kms.store import Patience, Store, upgrade
 
 
 async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
@@ -23,12 +27,14 @@ async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
     config = read_config(options.config, KmsConfig)
     secrets = secrets_directory(options)
     callers = Callers.from_directory(secrets, config.identities)
-    sealer = Sealer(read_master_key(secrets / "master.key"))
     database = Database(config.database, options.var / "kms.sqlite")
     stack.callback(database.close)
     try:
         with usable(database):
-            store = Store(database, sealer, config.access_log_max_rows, time.time())
+            upgrade(database)
+            key = await asyncio.to_thread(master_key, database, secrets / "master.key", config.aws_kms, AwsWrapping)
+            patience = Patience(config.holder_live_s, config.destroy_unused_s)
+            store = Store(database, Sealer(key), config.access_log_max_rows, time.time(), patience)
             server = KmsServer(config, callers, store)
             stack.callback(server.close)
             # Before new keys are made: a wrong master key must not leave some that no other opens.
@@ -36,6 +42,8 @@ async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
             store.ensure_primaries(config.key_sets, time.time())
     except Unsealable as error:
         raise StartError(f"{database} was sealed under another master key: {error}") from None
+    if config.rotation:
+        await stack.enter_async_context(rotating(server.rotate, pace_s(config.rotation.values())))
     return server.application(MAX_BODY_BYTES)
 
 

@@ -1,4 +1,4 @@
-"""Who may do what: decisions as values, and what the access log says about each."""
+"""Who may do what: decisions as values, and what the audit log says about each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,12 @@ class Action(StrEnum):
     LIST_VERSIONS = "list_versions"
     ADD_VERSION = "add_version"
     MOVE_VERSION = "move_version"
+    READ_AUDIT = "read_audit"
+    CHECK_AUDIT = "check_audit"
 
 
 class Outcome(StrEnum):
-    """How it ended: a stable id, in the access log and in the answer's `reason`."""
+    """How it ended: a stable id, in the audit log and in the answer's `reason`."""
 
     GRANTED = "granted"
     UNKNOWN_IDENTITY = "unknown_identity"
@@ -27,6 +29,9 @@ class Outcome(StrEnum):
     NO_SUCH_KEY_SET = "no_such_key_set"
     NO_SUCH_KEY = "no_such_key"
     ILLEGAL_MOVE = "illegal_move"
+    NOT_DISTRIBUTED = "not_distributed"
+    IN_USE = "in_use"
+    AUDIT_BROKEN = "audit_broken"
 
 
 STATUS = {
@@ -38,29 +43,47 @@ STATUS = {
     Outcome.NO_SUCH_KEY_SET: 404,
     Outcome.NO_SUCH_KEY: 404,
     Outcome.ILLEGAL_MOVE: 409,
+    Outcome.NOT_DISTRIBUTED: 409,
+    Outcome.IN_USE: 409,
+    Outcome.AUDIT_BROKEN: 200,
 }
 
 
 @dataclass(slots=True, frozen=True)
+class Caller:
+    """Who did it. `identity` is empty when it is unknown, in parentheses when it is this service itself."""
+
+    identity: str
+    peer: str
+
+    def access(self, at: float, action: Action, subject: str, outcome: Outcome) -> "Access":
+        """Return what the audit log says of it."""
+        return Access(at, self.identity, self.peer, action, subject, outcome)
+
+
+@dataclass(slots=True, frozen=True)
 class Access:
-    """One row of the access log. `at` is epoch seconds; `subject` names purposes or a key id, never material."""
+    """One row of the audit log. `at` is epoch seconds; `subject` names purposes or a key id, never material.
+
+    `action` and `outcome` are an Action and an Outcome, unless the row was changed.
+    """
 
     at: float
     identity: str
     peer: str
-    action: Action
+    action: str
     subject: str
-    outcome: Outcome
+    outcome: str
 
 
 def may_fetch(config: KmsConfig, identity: str, purposes: Sequence[str]) -> Outcome:
     """Decide whether `identity` gets all of `purposes`: one that is not granted refuses the whole request."""
     if not purposes or len(set(purposes)) != len(purposes):
         return Outcome.BAD_REQUEST
-    granted = config.identities[identity].purposes
+    granted = config.identities[identity].grants
     return Outcome.GRANTED if set(purposes) <= set(granted) else Outcome.PURPOSE_NOT_GRANTED
 
 
 def may_operate(config: KmsConfig, identity: str) -> Outcome:
-    """Decide whether `identity` may list and move versions."""
+    """Decide whether `identity` may list and move versions, and read the audit log."""
     return Outcome.GRANTED if config.identities[identity].operator else Outcome.NOT_AN_OPERATOR

@@ -4,21 +4,18 @@ Sealed form: nonce (12 bytes) | AES-256-GCM-SIV ciphertext and tag. Associated d
 purpose, so that a sealed value pasted into another row does not open.
 """
 
-import base64
-import binascii
+import hashlib
+import hmac
 import os
-from pathlib import Path
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from services.kit.callers import read_secret
-from services.kit.process import StartError
-
-_NONCE_LENGTH = 12
-_KEY_LENGTH = 32
+MASTER_KEY_LENGTH: Final = 32
+_NONCE_LENGTH: Final = 12
 
 
 class Unsealable(Exception):  # noqa: N818 - says what the value is
@@ -26,16 +23,16 @@ class Unsealable(Exception):  # noqa: N818 - says what the value is
 
 
 class Sealer:
-    """Seals and opens key material. Holds the sealing key; its repr does not show it."""
+    """Seals and opens key material, and authenticates the audit log. Holds keys; its repr does not show them."""
 
-    __slots__ = ("_aead",)
+    __slots__ = ("_aead", "_audit_key")
 
     def __init__(self, master_key: bytes) -> None:
         """Take the 32 bytes of the master key."""
-        if len(master_key) != _KEY_LENGTH:
+        if len(master_key) != MASTER_KEY_LENGTH:
             raise ValueError("the master key must be 32 bytes")
-        info = b"edge-passport|v1|kms-store|aes-256-gcm-siv"
-        self._aead = AESGCMSIV(HKDF(SHA256(), _KEY_LENGTH, salt=None, info=info).derive(master_key))
+        self._aead = AESGCMSIV(_derived(master_key, b"edge-passport|v1|kms-store|aes-256-gcm-siv"))
+        self._audit_key = _derived(master_key, b"edge-passport|v1|kms-audit|hmac-sha-256")
 
     def seal(self, purpose: str, key_id: int, material: bytes) -> bytes:
         """Return the sealed form of `material`."""
@@ -49,19 +46,16 @@ class Sealer:
         except (InvalidTag, ValueError):
             raise Unsealable(f"key {key_id:08x} of {purpose} does not open") from None
 
+    def audit_code(self, message: bytes) -> bytes:
+        """Return the HMAC-SHA-256 of something in the audit log, 32 bytes."""
+        return hmac.digest(self._audit_key, message, hashlib.sha256)
+
     def __repr__(self) -> str:
         return "Sealer()"
 
 
-def read_master_key(path: Path) -> bytes:
-    """Return the master key in a file: 32 bytes as one line of base64. StartError when it is not that."""
-    try:
-        key = base64.b64decode(read_secret(path), validate=True)
-    except binascii.Error:
-        key = b""
-    if len(key) != _KEY_LENGTH:
-        raise StartError(f"{path} holds no master key: 32 random bytes as one line of base64 are expected")
-    return key
+def _derived(master_key: bytes, info: bytes) -> bytes:
+    return HKDF(SHA256(), MASTER_KEY_LENGTH, salt=None, info=info).derive(master_key)
 
 
 def _associated(purpose: str, key_id: int) -> bytes:

@@ -1,42 +1,48 @@
 """The HTTP surface of the key management service (docs/keys.md, The interface).
 
-The order of every request: who is it, may it, do it, write the access log, answer. An access that cannot be logged
-is not answered.
+The order of every request: who is it, may it, do it together with its row in the audit log, answer. An access that
+cannot be logged is not done and not answered.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
-import structlog
 from aiohttp import web
 from edgepb.kms.v1 import kms_pb2
 
 from services.kit.callers import Callers
 from services.kit.wire import health, message_response, read_message
-from services.kms.access import STATUS, Access, Action, Outcome, may_fetch, may_operate
-from services.kms.answers import JsonObject, key_sets_message, version_json
+from services.kms.access import STATUS, Action, Caller, Outcome, may_fetch, may_operate
+from services.kms.answers import (
+    JsonObject,
+    check_json,
+    entry_json,
+    key_sets_message,
+    listing_json,
+    standing_json,
+    version_json,
+)
 from services.kms.config import KmsConfig
-from services.kms.states import State
+from services.kms.requests import KeyRequest, audit_page, audit_place, key_request, move_request
+from services.kms.rotation import Wait
 from services.kms.store import Store
 
-_MAX_PURPOSES = 32
-_MAX_PURPOSE_LENGTH = 63
-_KEY_ID_LENGTH = 8
-_log = structlog.get_logger()
+_AUDIT_ROWS_AT_A_TIME: Final = 5_000
 T = TypeVar("T")
 
 
 @dataclass(slots=True, frozen=True)
 class _Done:
-    """How an operator's call ended: what the access log and the answer say. `body` is None for a refusal."""
+    """How an operator's call ended. `logged` says whether the audit log has it already."""
 
     outcome: Outcome
-    subject: str = ""
     body: JsonObject | None = None
+    logged: bool = True
 
 
 class KmsServer:
@@ -51,11 +57,14 @@ class KmsServer:
     def application(self, max_body_bytes: int) -> web.Application:
         """Return the application to serve."""
         application = web.Application(client_max_size=max_body_bytes)
-        application.router.add_get("/health", health)
-        application.router.add_post("/v1/key-sets", self.get_key_sets)
-        application.router.add_get("/v1/key-sets", self.list_versions)
-        application.router.add_post("/v1/key-sets/{purpose}/versions", self.add_version)
-        application.router.add_post("/v1/keys/{key_id}/state", self.move_version)
+        add = application.router.add_route
+        add("GET", "/health", health)
+        add("POST", "/v1/key-sets", self.get_key_sets)
+        add("GET", "/v1/key-sets", self._operator(Action.LIST_VERSIONS, self._list))
+        add("POST", "/v1/key-sets/{purpose}/versions", self._operator(Action.ADD_VERSION, self._add))
+        add("POST", "/v1/keys/{key_id}/state", self._operator(Action.MOVE_VERSION, self._move))
+        add("GET", "/v1/audit", self._operator(Action.READ_AUDIT, self._read_audit))
+        add("GET", "/v1/audit/check", self._operator(Action.CHECK_AUDIT, self._check_audit))
         return application
 
     def close(self) -> None:
@@ -63,95 +72,86 @@ class KmsServer:
         self._thread.shutdown()
         self._store.close()
 
+    async def rotate(self) -> Sequence[Wait]:
+        """Make the moves that are due by age; return those that must wait."""
+        return await self._run(lambda: self._store.rotate(self._config.rotation, time.time()))
+
     async def get_key_sets(self, request: web.Request) -> web.Response:
         """Answer GetKeySetsRequest with the key sets, material included, or with an Error."""
         identity = self._callers.identify(request.headers.get("Authorization"))
-        purposes: list[str] = []
-        outcome = Outcome.UNKNOWN_IDENTITY
+        caller, wanted, outcome = _caller(request, identity), KeyRequest(), Outcome.UNKNOWN_IDENTITY
         if identity is not None:
-            purposes = await _wanted_purposes(request)
-            outcome = may_fetch(self._config, identity, purposes)
-        await self._record(request, identity, Action.GET_KEY_SETS, ",".join(purposes), outcome)
-        if outcome is not Outcome.GRANTED:
+            wanted = key_request(await read_message(request, kms_pb2.GetKeySetsRequest))
+            outcome = may_fetch(self._config, identity, wanted.purposes)
+        if identity is None or outcome is not Outcome.GRANTED:
+            await self._refuse(caller, Action.GET_KEY_SETS, ",".join(wanted.purposes), outcome)
             return message_response(kms_pb2.Error(reason=outcome.value), STATUS[outcome])
-        versions, revision = await self._run(lambda: self._store.open_versions(purposes))
-        return message_response(key_sets_message(purposes, versions, revision))
+        fetch = partial(self._store.fetch, caller, wanted.purposes, wanted.report, time.time())
+        versions, revision = await self._run(fetch)
+        grants = self._config.identities[identity].grants
+        return message_response(key_sets_message(grants, wanted.purposes, versions, revision))
 
-    async def list_versions(self, request: web.Request) -> web.Response:
-        """Answer an operator with all versions, without material."""
-        return await self._operate(request, Action.LIST_VERSIONS, self._list)
+    async def _list(self, _: web.Request, caller: Caller) -> _Done:
+        listing = await self._run(lambda: self._store.listing(caller, self._config.key_sets, time.time()))
+        return _Done(Outcome.GRANTED, listing_json(listing))
 
-    async def add_version(self, request: web.Request) -> web.Response:
-        """Add a PRE_ACTIVE version to a key set, for an operator."""
-        return await self._operate(request, Action.ADD_VERSION, self._add)
-
-    async def move_version(self, request: web.Request) -> web.Response:
-        """Move a version to the state that the JSON body names, for an operator."""
-        return await self._operate(request, Action.MOVE_VERSION, self._move)
-
-    async def _list(self, _: web.Request) -> _Done:
-        versions, revision = await self._run(lambda: self._store.versions(self._config.key_sets))
-        body: JsonObject = {"revision": revision, "versions": [version_json(each) for each in versions]}
-        return _Done(Outcome.GRANTED, body=body)
-
-    async def _add(self, request: web.Request) -> _Done:
+    async def _add(self, request: web.Request, caller: Caller) -> _Done:
         purpose = request.match_info["purpose"]
         if purpose not in self._config.key_sets:
-            return _Done(Outcome.NO_SUCH_KEY_SET)
-        version = await self._run(lambda: self._store.add_version(purpose, time.time()))
-        return _Done(Outcome.GRANTED, f"{purpose} {version.key_id:08x}", version_json(version))
+            return _Done(Outcome.NO_SUCH_KEY_SET, logged=False)
+        version = await self._run(lambda: self._store.add_version(caller, purpose, time.time()))
+        return _Done(Outcome.GRANTED, version_json(version))
 
-    async def _move(self, request: web.Request) -> _Done:
-        text = request.match_info["key_id"]
-        wanted = await _wanted_state(request)
-        if wanted is None or len(text) != _KEY_ID_LENGTH or not set(text) <= set("0123456789abcdef"):
-            return _Done(Outcome.BAD_REQUEST)
-        subject = f"{text} {wanted}"
+    async def _move(self, request: web.Request, caller: Caller) -> _Done:
+        wanted = await move_request(request)
+        if wanted is None:
+            return _Done(Outcome.BAD_REQUEST, logged=False)
+        move = partial(self._store.move, caller, wanted.key_id, wanted.state, time.time(), force=wanted.force)
+        moved = await self._run(move)
+        body = {} if moved.standing is None else standing_json(moved.standing)
+        return _Done(moved.outcome, {**body, "reason": moved.outcome.value})
+
+    async def _read_audit(self, request: web.Request, caller: Caller) -> _Done:
+        page = audit_page(request)
+        if page is None:
+            return _Done(Outcome.BAD_REQUEST, logged=False)
+        before, limit = page
+        entries = await self._run(lambda: self._store.newest_entries(caller, before, limit, time.time()))
+        return _Done(Outcome.GRANTED, {"entries": [entry_json(each) for each in entries]})
+
+    async def _check_audit(self, request: web.Request, caller: Caller) -> _Done:
         try:
-            moved = await self._run(lambda: self._store.move(int(text, 16), wanted))
-        except KeyError:
-            return _Done(Outcome.NO_SUCH_KEY, subject)
-        if moved is None:
-            return _Done(Outcome.ILLEGAL_MOVE, subject)
-        return _Done(Outcome.GRANTED, subject, version_json(moved))
+            after = audit_place(request)
+        except ValueError:
+            return _Done(Outcome.BAD_REQUEST, logged=False)
+        check = await self._run(lambda: self._store.check_audit(caller, after, _AUDIT_ROWS_AT_A_TIME, time.time()))
+        return _Done(Outcome.GRANTED, check_json(check))
 
-    async def _operate(
-        self, request: web.Request, action: Action, work: Callable[[web.Request], Awaitable[_Done]]
-    ) -> web.Response:
-        identity = self._callers.identify(request.headers.get("Authorization"))
-        if identity is None:
-            done = _Done(Outcome.UNKNOWN_IDENTITY)
-        elif may_operate(self._config, identity) is Outcome.GRANTED:
-            done = await work(request)
-        else:
-            done = _Done(Outcome.NOT_AN_OPERATOR)
-        await self._record(request, identity, action, done.subject, done.outcome)
-        body: JsonObject = {"reason": done.outcome.value} if done.body is None else done.body
-        return web.json_response(body, status=STATUS[done.outcome])
+    def _operator(
+        self, action: Action, work: Callable[[web.Request, Caller], Awaitable[_Done]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handle(request: web.Request) -> web.Response:
+            identity = self._callers.identify(request.headers.get("Authorization"))
+            caller = _caller(request, identity)
+            if identity is None:
+                done = _Done(Outcome.UNKNOWN_IDENTITY, logged=False)
+            elif may_operate(self._config, identity) is Outcome.GRANTED:
+                done = await work(request, caller)
+            else:
+                done = _Done(Outcome.NOT_AN_OPERATOR, logged=False)
+            if not done.logged:
+                await self._refuse(caller, action, "", done.outcome)
+            body: JsonObject = {"reason": done.outcome.value} if done.body is None else done.body
+            return web.json_response(body, status=STATUS[done.outcome])
 
-    async def _record(
-        self, request: web.Request, identity: str | None, action: Action, subject: str, outcome: Outcome
-    ) -> None:
-        access = Access(time.time(), identity or "", request.remote or "", action, subject, outcome)
-        await self._run(lambda: self._store.record(access))
-        log = _log.info if outcome is Outcome.GRANTED else _log.warning
-        log("access", identity=access.identity, peer=access.peer, action=action, subject=subject, outcome=outcome)
+        return handle
+
+    async def _refuse(self, caller: Caller, action: Action, subject: str, outcome: Outcome) -> None:
+        await self._run(lambda: self._store.record(caller.access(time.time(), action, subject, outcome)))
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
 
-async def _wanted_purposes(request: web.Request) -> list[str]:
-    """Return the purposes asked for; empty when the body cannot be read as a request for some."""
-    message = await read_message(request, kms_pb2.GetKeySetsRequest)
-    purposes = [] if message is None else list(message.purposes)
-    readable = len(purposes) <= _MAX_PURPOSES and all(0 < len(each) <= _MAX_PURPOSE_LENGTH for each in purposes)
-    return purposes if readable else []
-
-
-async def _wanted_state(request: web.Request) -> State | None:
-    try:
-        body = await request.json()
-        return State(body["state"])
-    except (ValueError, KeyError, TypeError):
-        return None
+def _caller(request: web.Request, identity: str | None) -> Caller:
+    return Caller(identity or "", request.remote or "")

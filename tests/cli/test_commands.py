@@ -76,14 +76,14 @@ def test_check_config_warns_of_token_files_that_are_not_there_yet(tmp_path: Path
 def test_check_config_has_the_services_check_their_files_and_compares_them_with_the_edges(directory: Path) -> None:
     replace(directory / "cookie.yaml", "environment: local", "environment: elsewhere")
     replace(directory / "cookie.yaml", "life_s: 14400", "life_s: 1\nlives: 9")
-    replace(directory / "kms.yaml", "purposes: [cookie, cookie-rescheduled]", "purposes: [cooky]")
+    replace(directory / "kms.yaml", "cookie: [protect, open]", "cooky: [open]")
     replace(directory / "routes.yaml", "origin: api", "origin: apu")
     result = runner.invoke(app, ["check-config", "--config", str(directory)])
     assert result.exit_code == 2
     cookie = f"{directory}/cookie.yaml"
     assert f"{cookie}: life_s: Input should be greater than or equal to 2\n" in result.output
     assert f"{cookie}: lives: Extra inputs are not permitted\n" in result.output
-    assert "kms.yaml: the whole file: Value error, identities.cookie is granted cooky" in result.output
+    assert "kms.yaml: the whole file: Value error, identities.edge is granted cooky" in result.output
     assert "routes[0].origin" in result.output
     assert result.output.endswith("\n4 errors in the configuration.\n")
     replace(directory / "routes.yaml", "origin: apu", "origin: api")

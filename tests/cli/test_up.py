@@ -112,7 +112,7 @@ async def test_a_service_that_dies_is_said_and_comes_back_where_it_was(stack: St
 async def test_key_fetches_are_not_printed_and_a_refused_one_is(stack: Stack) -> None:
     store = stack.printed.parent / "var" / "kms.sqlite"
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as kept:
-        rows = kept.execute("SELECT DISTINCT identity, outcome FROM access_log").fetchall()
+        rows = kept.execute("SELECT DISTINCT identity, outcome FROM audit_log").fetchall()
     assert {("edge", "granted"), ("cookie", "granted")} <= set(rows)
     assert '"outcome": "granted"' not in stack.printed.read_text()
     async with aiohttp.ClientSession() as stranger, stranger.post(stack.url("kms", "/v1/key-sets")) as refused:

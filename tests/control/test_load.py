@@ -50,7 +50,7 @@ def test_the_shipped_services_and_the_edge_agree() -> None:
     cookie, kms = (yaml.safe_load((SHIPPED / name).read_text()) for name in ("cookie.yaml", "kms.yaml"))
     assert cookie["environment"] == snapshot.edge.environment
     assert cookie["names"] == {"insecure": snapshot.cookies.insecure_name, "secure": snapshot.cookies.secure_name}
-    assert set(snapshot.services.kms.purposes) <= set(kms["identities"]["edge"]["purposes"])
+    assert set(snapshot.services.kms.purposes) <= set(kms["identities"]["edge"]["grants"])
     assert set(snapshot.grants) <= set(snapshot.services.kms.purposes)
 
 

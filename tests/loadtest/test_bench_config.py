@@ -76,7 +76,7 @@ def test_overrides_are_given_as_yaml_reads_them() -> None:
 
 def test_secrets_are_made_for_every_identity_and_readable_by_their_owner_only(tmp_path: Path) -> None:
     config = tmp_path / "kms.yaml"
-    config.write_text("identities: {edge: {purposes: []}, cookie: {purposes: []}}")
+    config.write_text("identities: {edge: {grants: {}}, cookie: {grants: {}}}")
     edge.make_secrets(tmp_path / "secrets", config)
     files = sorted((tmp_path / "secrets").iterdir())
     assert [file.name for file in files] == ["cookie.token", "edge.token", "master.key"]

@@ -138,9 +138,11 @@ async def _until_verified(session: aiohttp.ClientSession, api_url: str, passport
 
 
 async def _rotate(kms: Process, session: aiohttp.ClientSession, operator: str) -> None:
-    """Make a new version of passport-user and activate it."""
+    """Make a new version of passport-user and activate it, before the origin has it."""
     headers = {"Authorization": f"Bearer {operator}"}
     made = await session.post(f"{kms.url}/v1/key-sets/passport-user/versions", headers=headers)
     key_id = (await made.json())["key_id"]
-    done = await session.post(f"{kms.url}/v1/keys/{key_id}/state", json={"state": "ACTIVE"}, headers=headers)
+    done = await session.post(
+        f"{kms.url}/v1/keys/{key_id}/state", json={"state": "ACTIVE", "force": True}, headers=headers
+    )
     assert done.status == 200

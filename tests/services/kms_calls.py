@@ -9,7 +9,7 @@ import aiohttp
 from edgepb.kms.v1 import kms_pb2
 
 from passport.kms import KmsClient
-from tests.processes import REPOSITORY, Process, make_secrets, process
+from tests.processes import REPOSITORY, Process, eventually, make_secrets, process
 
 CONFIG = REPOSITORY / "config" / "kms.yaml"
 PURPOSES = ("cookie", "cookie-rescheduled", "passport-user", "passport-device", "passport-auth")
@@ -54,25 +54,42 @@ class Kms:
         assert status == 200
         return str(answer["key_id"])
 
-    async def move(self, key_id: str, state: str) -> int:
+    async def move(self, key_id: str, state: str, *, force: bool = False) -> int:
         """Move a version; return the status."""
-        return (await self.operate(f"/v1/keys/{key_id}/state", {"state": state}))[0]
+        return (await self.operate(f"/v1/keys/{key_id}/state", {"state": state, "force": force}))[0]
+
+    async def activate(self, key_id: str) -> None:
+        """Activate a version as soon as everyone who is alive works with it."""
+
+        async def done() -> bool:
+            return await self.move(key_id, "ACTIVE") == 200
+
+        await eventually(done, "everyone works with the version")
+
+    async def fetch(self, request: kms_pb2.GetKeySetsRequest, identity: str = "edge") -> kms_pb2.GetKeySetsResponse:
+        """Ask for keys with just this message."""
+        headers = {"Authorization": f"Bearer {self.token(identity)}", "Content-Type": "application/x-protobuf"}
+        url = self.process.url + "/v1/key-sets"
+        async with self.session.post(url, data=request.SerializeToString(), headers=headers) as response:
+            assert response.status == 200
+            return kms_pb2.GetKeySetsResponse.FromString(await response.read())
 
 
 @asynccontextmanager
 async def kms_running(
-    directory: Path, *, listen: str = "127.0.0.1:0", database_url: str | None = None
+    directory: Path, *, listen: str = "127.0.0.1:0", database_url: str | None = None, config_text: str | None = None
 ) -> AsyncIterator[Kms]:
     """Run a service whose secrets and state are in `directory`; a second run there finds what the first left.
 
-    With a `database_url` its store is there instead of in a file of its own.
+    With a `database_url` its store is there instead of in a file of its own; `config_text` replaces the shipped config.
     """
     secrets, var, config = directory / "secrets", directory / "var", CONFIG
     if not secrets.exists():
         make_secrets(secrets)
-    if database_url is not None:
+    if database_url is not None or config_text is not None:
         config = directory / "kms.yaml"
-        config.write_text(f"{CONFIG.read_text()}database:\n  url: {database_url}\n")
+        elsewhere = "" if database_url is None else f"database:\n  url: {database_url}\n"
+        config.write_text(f"{config_text or CONFIG.read_text()}{elsewhere}")
     async with (
         process("services.kms", *kms_arguments(secrets, var, config), listen=listen) as running,
         aiohttp.ClientSession() as session,

@@ -196,8 +196,7 @@ async def test_a_body_that_is_no_message_is_refused_with_400(cookies: Cookies) -
 async def test_c6_renewal_moves_a_cookie_to_the_newest_key_and_a_destroyed_key_ends_it(cookies: Cookies) -> None:
     old = await cookies.create()
     former = await cookies.kms.primary("cookie")
-    added = await cookies.kms.add("cookie")
-    assert await cookies.kms.move(added, "ACTIVE") == 200
+    await cookies.kms.activate(await cookies.kms.add("cookie"))
     assert (await cookies.opened(old)).stale_key
 
     async def moved() -> bool:
@@ -207,7 +206,7 @@ async def test_c6_renewal_moves_a_cookie_to_the_newest_key_and_a_destroyed_key_e
         return not (await cookies.opened(answer.pair)).stale_key
 
     await eventually(moved, "renewals are under the newest key")
-    assert await cookies.kms.move(f"{former.key_id:08x}", "DESTROYED") == 200
+    assert await cookies.kms.move(f"{former.key_id:08x}", "DESTROYED", force=True) == 200
 
     async def ended() -> bool:
         outcome = (await cookies.renew(old.insecure)).outcome
@@ -229,7 +228,7 @@ async def test_without_a_primary_key_nothing_is_sealed_and_nobody_signed_out(coo
     await eventually(partial(made, 503), "no pair is made")
     assert (await cookies.post("/v1/create", request, pb.Error))[1].reason == "keys_unavailable"
     assert (await cookies.renew(old.insecure)).outcome == pb.UNAVAILABLE
-    assert await cookies.kms.move(await cookies.kms.add("cookie"), "ACTIVE") == 200
+    await cookies.kms.activate(await cookies.kms.add("cookie"))
     await eventually(partial(made, 200), "pairs are made again")
     assert (await cookies.renew(old.insecure)).outcome == pb.RENEWED
 

@@ -87,12 +87,12 @@ async def test_a_key_store_of_before_migrations_is_taken_over_with_its_keys(tmp_
         path = kms.var / "kms.sqlite"
     with closing(sqlite3.connect(path)) as new, closing(sqlite3.connect(kms.var / "old")) as old, old:
         old.executescript(KMS_BEFORE_MIGRATIONS)
-        for table, columns in (
-            ("key_versions", "key_id, purpose, state, is_primary, created, sealed"),
-            ("revision", "id, revision"),
-            ("access_log", "id, at, identity, peer, action, subject, outcome"),
+        for table, source, columns in (
+            ("key_versions", "key_versions", "key_id, purpose, state, is_primary, created, sealed"),
+            ("revision", "revision", "id, revision"),
+            ("access_log", "audit_log", "id, at, identity, peer, action, subject, outcome"),
         ):
-            found = new.execute(f"SELECT {columns} FROM {table}").fetchall()  # noqa: S608
+            found = new.execute(f"SELECT {columns} FROM {source}").fetchall()  # noqa: S608
             assert found
             old.executemany(f"INSERT INTO {table} VALUES ({','.join('?' * len(found[0]))})", found)  # noqa: S608
     for left in kms.var.glob("kms.sqlite*"):

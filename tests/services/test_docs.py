@@ -10,7 +10,7 @@ from services.cookie.config import CookieConfig, Names, RescheduledRenewals, Rev
 from services.kit.database import DatabaseConfig
 from services.kit.keys import KeysConfig
 from services.kms.access import STATUS
-from services.kms.config import Identity, KmsConfig
+from services.kms.config import AwsKms, Identity, KmsConfig, Rotation
 from services.kms.states import NEXT, State
 from tests.processes import REPOSITORY
 
@@ -21,9 +21,11 @@ SERVICES = (REPOSITORY / "docs" / "services.md").read_text()
 @pytest.mark.parametrize(
     ("page", "model", "prefix", "nested"),
     [
-        (KEYS, KmsConfig, "", {"identities", "database"}),
+        (KEYS, KmsConfig, "", {"identities", "database", "rotation", "aws_kms"}),
         (KEYS, DatabaseConfig, "database.", set()),
         (KEYS, Identity, "identities.<name>.", set()),
+        (KEYS, Rotation, "rotation.<key set>.", set()),
+        (KEYS, AwsKms, "aws_kms.", set()),
         (SERVICES, CookieConfig, "", {"names", "revocations", "rescheduled_renewals", "keys", "database"}),
         (SERVICES, Revocations, "revocations.", set()),
         (SERVICES, RescheduledRenewals, "rescheduled_renewals.", set()),

@@ -77,7 +77,7 @@ async def test_a_body_that_is_no_request_for_keys_is_refused_with_400(kms: Kms) 
 
 
 async def test_every_access_leaves_a_row_and_a_log_line_without_secrets(kms: Kms) -> None:
-    before = rows(kms.database_url, "SELECT coalesce(max(id), 0) FROM access_log")[0][0]
+    before = rows(kms.database_url, "SELECT coalesce(max(id), 0) FROM audit_log")[0][0]
     lines_before = kms.process.output().count('"event": "access"')
     answer = await kms.client("edge").key_sets(["cookie", "passport-user"])
     with pytest.raises(KmsRefused):
@@ -86,8 +86,8 @@ async def test_every_access_leaves_a_row_and_a_log_line_without_secrets(kms: Kms
         await KmsClient(kms.session, kms.process.url, "x" * 43).key_sets(["cookie"])
     added = await kms.add("cookie")
     assert await kms.move(added, "DEACTIVATED") == 409
-    after = rows(kms.database_url, "SELECT * FROM access_log WHERE id > :id ORDER BY id", id=before)
-    assert [row[2:] for row in after] == [
+    after = rows(kms.database_url, "SELECT * FROM audit_log WHERE id > :id ORDER BY id", id=before)
+    assert [row[2:-1] for row in after] == [
         ("edge", "127.0.0.1", "get_key_sets", "cookie,passport-user", "granted"),
         ("api", "127.0.0.1", "get_key_sets", "cookie", "purpose_not_granted"),
         ("", "127.0.0.1", "get_key_sets", "", "unknown_identity"),
@@ -104,12 +104,12 @@ async def test_every_access_leaves_a_row_and_a_log_line_without_secrets(kms: Kms
 
 
 async def test_an_access_that_cannot_be_logged_is_not_answered(kms: Kms) -> None:
-    run(kms.database_url, "ALTER TABLE access_log RENAME TO mislaid")
+    run(kms.database_url, "ALTER TABLE audit_log RENAME TO mislaid")
     try:
         with pytest.raises(KmsUnavailable, match="500"):
             await kms.client("edge").key_sets(["cookie"])
     finally:
-        run(kms.database_url, "ALTER TABLE mislaid RENAME TO access_log")
+        run(kms.database_url, "ALTER TABLE mislaid RENAME TO audit_log")
     assert (await kms.primary("cookie")).primary
 
 
@@ -217,7 +217,19 @@ async def test_an_operator_sees_every_version_and_no_material(kms: Kms) -> None:
     versions = listing["versions"]
     assert isinstance(versions, list)
     assert {version["purpose"] for version in versions} == set(PURPOSES)
-    assert set(versions[0]) == {"key_id", "purpose", "state", "primary", "created"}
+    known = {
+        "key_id",
+        "purpose",
+        "state",
+        "primary",
+        "created",
+        "since",
+        "lagging",
+        "last_used",
+        "last_used_by",
+        "uses",
+    }
+    assert set(versions[0]) == known
 
 
 async def test_the_revision_changes_with_every_change_and_only_then(kms: Kms) -> None:

@@ -14,9 +14,9 @@ from services.kit.callers import Callers, read_token
 from services.kit.config import read_config
 from services.kit.database import Database, DatabaseConfig
 from services.kit.process import Address, StartError
-from services.kms.access import Access, Action, Outcome
 from services.kms.config import KmsConfig
-from services.kms.sealing import Sealer, Unsealable, read_master_key
+from services.kms.master_key import read_master_key
+from services.kms.sealing import Sealer, Unsealable
 from services.kms.states import NEXT, State, may_move
 from services.kms.store import Store
 from tests.processes import make_secrets, process, started, write_secret
@@ -56,7 +56,7 @@ async def test_a_service_says_where_it_listens_answers_health_and_ends_with_0_on
             assert second.output().count("\n") == 1
             assert f"kms cannot listen on {kms.process.address}: the port is taken" in second.output()
         assert await kms.process.stop() == 0
-        assert kms.process.output().startswith(f"kms listening on {kms.process.address}\n")
+        assert f"kms listening on {kms.process.address}\n" in kms.process.output()
 
 
 async def test_a_service_told_to_log_warnings_only_leaves_routine_accesses_to_its_store(tmp_path: Path) -> None:
@@ -70,7 +70,9 @@ async def test_a_service_told_to_log_warnings_only_leaves_routine_accesses_to_it
         await quiet.said('"outcome": "unknown_identity"')
         assert "granted" not in quiet.output()
     with closing(sqlite3.connect(tmp_path / "kms.sqlite")) as connection:
-        kept = connection.execute("SELECT identity, outcome FROM access_log ORDER BY id").fetchall()
+        kept = connection.execute(
+            "SELECT identity, outcome FROM audit_log WHERE identity <> '(start)' ORDER BY id"
+        ).fetchall()
     assert kept == [("edge", "granted"), ("", "unknown_identity")]
 
 
@@ -79,7 +81,7 @@ async def test_a_service_told_to_log_warnings_only_leaves_routine_accesses_to_it
     [
         (CONFIG.read_text(), 0, "{path} is valid\n"),
         ("key_sets: []\nsurprise: 1\n", 1, "{path}: key_sets: Tuple should have at least 1 item"),
-        ('key_sets: [cookie]\nidentities: {edge: {purposes: []}}\n"a\\nb\\e[31m": 1', 1, "{path}: a\\nb\\x1b[31m: "),
+        ('key_sets: [cookie]\nidentities: {edge: {}}\n"a\\nb\\e[31m": 1', 1, "{path}: a\\nb\\x1b[31m: "),
         ("key_sets: 2024-99-99", 1, "{path}: is not YAML: month must be in 1..12\n"),
     ],
 )
@@ -105,7 +107,7 @@ async def test_another_master_key_stops_the_start_and_changes_nothing(tmp_path: 
         assert "kms.sqlite was sealed under another master key" in wrong.output()
     store = Store(database(path), sealer, 1000, 1e9)
     assert store.open_versions(["cookie"]) == before
-    assert store.versions(PURPOSES[1:])[0] == []
+    assert store.open_versions(PURPOSES[1:])[0] == []
     store.close()
 
 
@@ -127,18 +129,6 @@ def test_a_sealed_value_opens_only_under_its_own_purpose_key_id_and_bytes() -> N
     for purpose, key_id, value in wrong:
         with pytest.raises(Unsealable):
             sealer.open(purpose, key_id, value)
-
-
-def test_the_access_log_keeps_its_newest_rows_only(tmp_path: Path) -> None:
-    path = tmp_path / "kms.sqlite"
-    store = Store(database(path), Sealer(b"1" * 32), 1000, 1e9)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        row = "INSERT INTO access_log (at, identity, peer, action, subject, outcome) VALUES (1e9, '', '', '', '', '')"
-        connection.executemany(row, [()] * 1999)
-    store.record(Access(1e9, "edge", "", Action.GET_KEY_SETS, "cookie", Outcome.GRANTED))
-    store.close()
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT count(*), max(id) FROM access_log").fetchall() == [(1000, 2000)]
 
 
 def test_a_version_only_ever_moves_forward_and_destroyed_is_the_end() -> None:
@@ -195,7 +185,17 @@ def test_the_repr_of_what_holds_secrets_shows_none(tmp_path: Path) -> None:
     [
         ("key_sets:", "surprise: 1\nkey_sets:", "surprise: "),
         ("access_log_max_rows: 1000000", "access_log_max_rows: none", "access_log_max_rows: "),
-        ("[cookie, cookie-rescheduled]", "[cooky]", "identities.cookie is granted cooky"),
+        (
+            "      cookie: [protect, open]",
+            "      cooky: [open]",
+            "identities.edge is granted cooky, which",
+        ),
+        ("cookie: [protect, open]", "cookie: [sign]", "identities.edge.grants.cookie.0: Input should be 'protect'"),
+        ("cookie: [protect, open]", "cookie: []", "identities.edge.grants.cookie: "),
+        ("  passport-auth: {rotate", "  passport: {rotate", "rotation names passport, which is no key set"),
+        ("distribute_s: 3600", "distribute_s: 0", "rotation.cookie.distribute_s: "),
+        ("holder_live_s: 300", "holder_live_s: soon", "holder_live_s: "),
+        ("key_sets:", "aws_kms: {region: eu-central-1}\nkey_sets:", "aws_kms.key_id: Field required"),
         ("  - cookie\n", "  - cookie\n  - cookie\n", "a key set is listed twice"),
         ("  - cookie\n", "  - ../cookie\n", "key_sets.0: "),
         ("key_sets:", "key_sets: {", "is not YAML"),

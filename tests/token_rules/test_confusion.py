@@ -32,7 +32,7 @@ from passport import (
 from passport.returned import Accepted, Grant, check_returned
 from services.kit.callers import Callers
 from services.kms.access import Outcome, may_fetch, may_operate
-from services.kms.config import Identity, KmsConfig
+from services.kms.config import Identity, KmsConfig, Use
 from tests.filters.exchanges import an_exchange
 from tests.tokens.rings import ENVIRONMENT, NAMES, NOW, claims
 from tokens.cookie import seal_pair
@@ -42,7 +42,10 @@ PURPOSES = ("cookie", "cookie-rescheduled", "passport-user", "passport-device", 
 GRANTS = {"passport-auth": Grant.named(["user"], ["USER_LOGIN", "USER_LOGOUT"])}
 CONFIG = KmsConfig(
     key_sets=PURPOSES,
-    identities={"edge": Identity(purposes=PURPOSES), "operator": Identity(operator=True, purposes=())},
+    identities={
+        "edge": Identity(grants=dict.fromkeys(PURPOSES, frozenset(Use))),
+        "operator": Identity(operator=True),
+    },
 )
 SIGNED_IN = UserPart.of(Source.USER_CREDENTIALS, Level.HIGH, 4711, 4711)
 REQUEST_ID = b"0123456789abcdef0123456789abcdef"
