@@ -38,9 +38,9 @@ def make_secrets(directory: Path, kms_config: Path) -> None:
         _write(directory / f"{identity}.token", secrets.token_urlsafe(32))
 
 
-def edge_token(directory: Path) -> str:
-    """Return the token by which the edge, and this bench in its name, may fetch keys."""
-    return (directory / "edge.token").read_text().strip()
+def identity_token(directory: Path, identity: str) -> str:
+    """Return the token by which an identity, and this bench in its name, may fetch keys."""
+    return (directory / f"{identity}.token").read_text().strip()
 
 
 def overrides(ports: EdgePorts, tokens: int, access_log: str) -> dict[str, object]:

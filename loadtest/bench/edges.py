@@ -77,10 +77,13 @@ async def _issue(stage: Stage, people: list[Visitor]) -> Issued:
     var, port, config = stage.home / "edge", free_port(), stage.settings.config / "kms.yaml"
     edge.make_secrets(var / "secrets", config)
     await stage.stack.enter_async_context(edge.kms(Seat(stage.cores.origin, port, var), config))
-    client = KmsClient(stage.session, f"http://127.0.0.1:{port}", edge.edge_token(var / "secrets"))
-    answer = await client.key_sets([COOKIE_PURPOSE, USER_PURPOSE, DEVICE_PURPOSE])
+    as_edge, as_cookie = (
+        KmsClient(stage.session, f"http://127.0.0.1:{port}", edge.identity_token(var / "secrets", identity))
+        for identity in ("edge", "cookie")
+    )
+    answer = await as_edge.key_sets([USER_PURPOSE, DEVICE_PURPOSE])
     passport = PassportCheck(PassportKeys.from_key_sets(answer.key_sets), edge.TRUST_DOMAIN, people[0])
-    return Issued(_cookies(answer, people), passport, port, var)
+    return Issued(_cookies(await as_cookie.key_sets([COOKIE_PURPOSE]), people), passport, port, var)
 
 
 def _cookies(answer: kms_pb2.GetKeySetsResponse, people: list[Visitor]) -> list[str]:

@@ -43,7 +43,7 @@ async def base(settings: Settings, cores: Cores, packages: Path | None) -> Async
         config, port = settings.config / "kms.yaml", free_port()
         edge.make_secrets(home / "secrets", config)
         async with edge.kms(Seat(cores.rest, port, home), config), aiohttp.ClientSession() as session:
-            client = KmsClient(session, f"http://127.0.0.1:{port}", edge.edge_token(home / "secrets"))
+            client = KmsClient(session, f"http://127.0.0.1:{port}", edge.identity_token(home / "secrets", "cookie"))
             answer = await client.key_sets([PURPOSE])
             ring = KeyRing.from_key_sets(answer.key_sets, answer.revision)
             names, now = CookieNames(edge.INSECURE_COOKIE, edge.SECURE_COOKIE), int(time.time())

@@ -76,7 +76,7 @@ def test_check_config_warns_of_token_files_that_are_not_there_yet(tmp_path: Path
 def test_check_config_has_the_services_check_their_files_and_compares_them_with_the_edges(directory: Path) -> None:
     replace(directory / "cookie.yaml", "environment: local", "environment: elsewhere")
     replace(directory / "cookie.yaml", "life_s: 14400", "life_s: 1\nlives: 9")
-    replace(directory / "kms.yaml", "cookie: [protect, open]", "cooky: [open]")
+    replace(directory / "kms.yaml", "cookie: [open]", "cooky: [open]")
     replace(directory / "routes.yaml", "origin: api", "origin: apu")
     result = runner.invoke(app, ["check-config", "--config", str(directory)])
     assert result.exit_code == 2

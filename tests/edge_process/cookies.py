@@ -15,7 +15,7 @@ LIFE_S = 14_400
 
 async def cookie_pair(kms: Kms, customer_id: int = 7, *, age_s: int = 0) -> tuple[str, str]:
     """Return the values of EdgeId and SecureEdgeId of a user whose pair was made `age_s` ago."""
-    answer = await kms.client("edge").key_sets(["cookie"])
+    answer = await kms.client("cookie").key_sets(["cookie"])
     issued_at = int(time.time()) - age_s
     claims = Claims(
         customer_id=customer_id,

@@ -60,7 +60,7 @@ class Renewing:
 @asynccontextmanager
 async def renewing(kms: Kms) -> AsyncIterator[Renewing]:
     """Serve on port 0 until the block ends, with the keys of the KMS."""
-    answer = await kms.client("edge").key_sets(["cookie"])
+    answer = await kms.client("cookie").key_sets(["cookie"])
     service = Renewing(KeyRing.from_key_sets(answer.key_sets, answer.revision))
     application = web.Application()
     application.router.add_post("/v1/renew", service.renew)

@@ -81,4 +81,4 @@ def test_secrets_are_made_for_every_identity_and_readable_by_their_owner_only(tm
     files = sorted((tmp_path / "secrets").iterdir())
     assert [file.name for file in files] == ["cookie.token", "edge.token", "master.key"]
     assert all(file.stat().st_mode & 0o077 == 0 for file in [*files, tmp_path / "secrets"])
-    assert len(edge.edge_token(tmp_path / "secrets")) >= 32
+    assert len(edge.identity_token(tmp_path / "secrets", "edge")) >= 32

@@ -81,7 +81,7 @@ class Cookies:
 
     async def ring(self) -> KeyRing:
         """Return the ring that the edge has."""
-        answer = await self.kms.client("edge").key_sets(["cookie"])
+        answer = await self.kms.client("cookie").key_sets(["cookie"])
         return KeyRing.from_key_sets(answer.key_sets, answer.revision)
 
     async def opened(self, pair: pb.CookiePair) -> Claims:

@@ -150,7 +150,7 @@ async def test_a_destroyed_version_is_gone_from_the_answer_and_from_the_disk(kms
 
 async def test_through_a_rotation_each_snapshot_opens_what_its_neighbours_seal(kms: Kms) -> None:
     async def ring() -> KeyRing:
-        answer = await kms.client("edge").key_sets(["cookie"])
+        answer = await kms.client("cookie").key_sets(["cookie"])
         return KeyRing.from_key_sets(answer.key_sets, answer.revision)
 
     def opens(reader: KeyRing, writer: KeyRing) -> bool:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
 from edgepb.kms.v1 import kms_pb2
 
 from passport.kms import KmsClient
@@ -210,11 +211,21 @@ def test_instances_that_rotate_at_once_make_one_new_version(database_url: str) -
         assert states(other, now) == [State.DEACTIVATED, State.ACTIVE]
 
 
-def test_holders_that_were_not_seen_for_a_day_are_forgotten_and_one_identity_has_its_limit(database_url: str) -> None:
+def test_holders_that_were_not_seen_for_a_day_are_forgotten(database_url: str) -> None:
     with stored(database_url) as store:
         store.fetch(EDGE, ["cookie"], Report("old", 1), START)
         store.fetch(EDGE, ["cookie"], Report("new", 1), START + DAY + 1)
         assert rows(database_url, "SELECT holder FROM holders") == [("new",)]
+
+
+def test_one_identity_has_no_more_holders_than_its_limit(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.kms.holders._MOST_OF_ONE_IDENTITY", 3)
+    with stored(database_url) as store:
+        store.fetch(OPERATOR, ["cookie"], Report("another", 1), START)
+        for number in range(5):
+            store.fetch(EDGE, ["cookie"], Report(f"a{number}", 1), START + number)
+        names = [str(each) for each in store.listing(OPERATOR, ["cookie"], START + 5).holders]
+        assert names == ["edge/a2", "edge/a3", "edge/a4", "operator/another"]
 
 
 def test_the_shortest_time_of_a_policy_sets_the_pace() -> None:
@@ -303,8 +314,12 @@ async def test_a_report_that_cannot_be_one_is_refused_with_400(tmp_path: Path) -
 
 
 async def test_each_identity_is_told_what_it_may_do_with_each_key_set(tmp_path: Path) -> None:
-    text = CONFIG.read_text().replace("cookie: [protect, open]", "cookie: [open]", 1)
-    async with kms_running(tmp_path, config_text=text) as kms:
-        for identity, uses in (("edge", [kms_pb2.OPEN]), ("cookie", [kms_pb2.PROTECT, kms_pb2.OPEN])):
-            answer = await kms.client(identity).key_sets(["cookie-rescheduled", "cookie"])
-            assert [list(each.uses) for each in answer.key_sets] == [[kms_pb2.PROTECT, kms_pb2.OPEN], uses]
+    protect, both = [kms_pb2.PROTECT], [kms_pb2.PROTECT, kms_pb2.OPEN]
+    async with kms_running(tmp_path) as kms:
+        for identity, purposes, uses in (
+            ("edge", ["cookie-rescheduled", "cookie"], [both, [kms_pb2.OPEN]]),
+            ("cookie", ["cookie", "cookie-rescheduled"], [both, [kms_pb2.OPEN]]),
+            ("auth", ["passport-auth", "passport-user"], [protect, [kms_pb2.OPEN]]),
+        ):
+            answer = await kms.client(identity).key_sets(purposes)
+            assert [list(each.uses) for each in answer.key_sets] == uses
