@@ -61,8 +61,13 @@ def note(session: Session, identity: str, purposes: Sequence[str], report: Repor
         of_purposes = select(VersionRow.key_id).where(
             VersionRow.key_id.in_(list(report.uses)), VersionRow.purpose.in_(purposes)
         )
-        for key_id in session.scalars(of_purposes).all():
-            _note_use(session, key_id, report.uses[key_id], f"{identity}/{report.name}", now)
+        key_ids = session.scalars(of_purposes).all()
+        # All at once: a holder reports often, and a statement for each key would be most of the work.
+        known = {row.key_id: row for row in session.scalars(select(UseRow).where(UseRow.key_id.in_(key_ids)))}
+        for key_id in key_ids:
+            row = known.get(key_id) or UseRow(key_id=key_id, last_used=0, last_used_by="", count=0)
+            _note_use(row, report.uses[key_id], f"{identity}/{report.name}", now)
+            session.add(row)
 
 
 def holders(session: Session, now: int, live_s: int) -> list[Holder]:
@@ -104,11 +109,7 @@ def _make_room(session: Session, identity: str) -> None:
         session.delete(row)
 
 
-def _note_use(session: Session, key_id: int, use: Use, by: str, now: int) -> None:
-    row = session.get(UseRow, key_id)
-    if row is None:
-        row = UseRow(key_id=key_id, last_used=0, last_used_by="", count=0)
-        session.add(row)
+def _note_use(row: UseRow, use: Use, by: str, now: int) -> None:
     row.count = min(row.count + use.count, _MOST)
     last_used = min(use.last_used, now)
     if last_used >= row.last_used:
