@@ -18,6 +18,7 @@ from tests.processes import eventually, free_port, make_secrets
 from tests.services.kms_calls import kms_running
 
 START_S = 3.0
+ALONE = "edge.standby=false"  # so that who takes a dead worker's place has to start first
 
 
 def mode(path: Path) -> int | None:
@@ -43,11 +44,12 @@ async def keys_from(edge: Edge, source: str) -> None:
     assert await edge.metric(f'edge_key_ring_age_seconds{{source="{source}"}}') is not None
 
 
-async def test_k1_with_the_kms_down_an_edge_starts_and_restarts_its_workers_from_the_snapshot(tmp_path: Path) -> None:
+@pytest.mark.timeout(180)  # an edge that is started twice: a busy machine takes its time
+async def test_k1_with_the_kms_down_an_edge_starts_and_replaces_workers_from_the_snapshot(tmp_path: Path) -> None:
     async with origin_running() as origin, kms_running(tmp_path / "kms") as kms:
         cookies = await cookie_header(kms)
         begun = time.monotonic()
-        async with running_edge(kms, tmp_path, origin.address, workers=1) as edge:
+        async with running_edge(kms, tmp_path, origin.address, ALONE, workers=1) as edge:
             usual_s = time.monotonic() - begun
             await keys_from(edge, "kms")
             var = edge.var
@@ -59,7 +61,7 @@ async def test_k1_with_the_kms_down_an_edge_starts_and_restarts_its_workers_from
         await kms.process.kill()
 
         begun = time.monotonic()
-        async with running_edge(kms, tmp_path, origin.address, workers=1, var=var) as edge:
+        async with running_edge(kms, tmp_path, origin.address, ALONE, workers=1, var=var) as edge:
             assert time.monotonic() - begun < usual_s + START_S
             assert await status(edge, cookies) == 200
             await keys_from(edge, "snapshot")
@@ -72,7 +74,7 @@ async def test_k1_with_the_kms_down_an_edge_starts_and_restarts_its_workers_from
             await eventually(replaced, "another worker serves in the place of the dead one")
             assert (await edge.command("restart"))[0] == 0
             assert await status(edge, cookies) == 200
-            assert "keys_from_snapshot" in edge.process.output()
+            assert edge.process.output().count("keys_from_snapshot") >= 2
 
             async with kms_running(tmp_path / "kms", listen=kms.process.address):
                 await keys_from(edge, "kms")
