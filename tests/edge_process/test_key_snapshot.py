@@ -3,7 +3,6 @@
 import os
 import signal
 import stat
-import time
 from pathlib import Path
 
 import aiohttp
@@ -17,8 +16,8 @@ from tests.edge_process.worker import started_worker
 from tests.processes import eventually, free_port, make_secrets
 from tests.services.kms_calls import kms_running
 
-START_S = 3.0
 ALONE = "edge.standby=false"  # so that who takes a dead worker's place has to start first
+PATIENT = "services.kms.start_patience_s=3600"  # who waits for the KMS is not there in time
 
 
 def mode(path: Path) -> int | None:
@@ -48,9 +47,7 @@ async def keys_from(edge: Edge, source: str) -> None:
 async def test_k1_with_the_kms_down_an_edge_starts_and_replaces_workers_from_the_snapshot(tmp_path: Path) -> None:
     async with origin_running() as origin, kms_running(tmp_path / "kms") as kms:
         cookies = await cookie_header(kms)
-        begun = time.monotonic()
         async with running_edge(kms, tmp_path, origin.address, ALONE, workers=1) as edge:
-            usual_s = time.monotonic() - begun
             await keys_from(edge, "kms")
             var = edge.var
 
@@ -60,9 +57,7 @@ async def test_k1_with_the_kms_down_an_edge_starts_and_replaces_workers_from_the
             await eventually(written, "the snapshot is written")
         await kms.process.kill()
 
-        begun = time.monotonic()
-        async with running_edge(kms, tmp_path, origin.address, ALONE, workers=1, var=var) as edge:
-            assert time.monotonic() - begun < usual_s + START_S
+        async with running_edge(kms, tmp_path, origin.address, ALONE, PATIENT, workers=1, var=var) as edge:
             assert await status(edge, cookies) == 200
             await keys_from(edge, "snapshot")
             pids = await edge.pids()
