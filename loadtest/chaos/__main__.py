@@ -98,7 +98,7 @@ async def _run(settings: Settings, packages: Path | None, console: Console) -> t
 
 
 async def _run_one(shared: Base, scenario: Scenario, reference: tuple[str, str] | None) -> Result:
-    async with staged(shared, scenario.name, scenario.setup) as stage:
+    async with staged(shared, scenario.name, scenario.setup, scenario.make) as stage:
         result = await scenario.run(stage)
     compared = reference is not None and scenario.name in REFERENCED
     figures = await refer(shared, scenario, reference) if reference is not None and compared else None

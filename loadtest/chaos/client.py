@@ -20,6 +20,7 @@ from pathlib import Path
 import uvloop
 
 from loadtest.chaos.connection import Connection, Request
+from loadtest.chaos.jar import JARS, Jar, write_jars
 from loadtest.chaos.outcomes import Ending, Outcome
 from loadtest.chaos.plan import Plan, Stream, arrivals, read_plan
 
@@ -42,6 +43,7 @@ class Client:
         self._pending: dict[str, Request] = {}
         self._turn = 0
         self._cookies = [line.encode() for line in Path(plan.cookies).read_text().splitlines()] or [b""]
+        self.jars = [Jar(number, field) for number, field in enumerate(self._cookies)] if plan.jars else []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._tls = ssl.create_default_context(cafile=plan.ca) if plan.ca else None
@@ -91,8 +93,10 @@ class Client:
 
     def _send(self, stream: Stream, request_id: str, due: float) -> None:
         self._turn += 1
-        cookie = self._cookies[self._turn % len(self._cookies)] if stream.signed_in else b""
-        request = Request(request_id, stream, due, cookie)
+        number = self._turn % len(self._cookies)
+        jar = self.jars[number] if self.jars and stream.signed_in else None
+        cookie = jar.field if jar is not None else self._cookies[number] if stream.signed_in else b""
+        request = Request(request_id, stream, due, cookie, jar)
         self._pending[request_id] = request
         source = self._turn % len(self._idle) if stream.source is None else stream.source
         idle = self._idle[source]
@@ -157,6 +161,7 @@ def main() -> None:
     plan = read_plan(Path(sys.argv[1]))
     client = uvloop.run(run())
     Path(plan.log).write_text("".join(f"{outcome.line()}\n" for outcome in client.outcomes))
+    write_jars(Path(plan.log + JARS), client.jars)
     late = sorted(client.late_ms) or [0.0]
     Path(plan.log + ".late").write_text(f"{late[int(len(late) * 0.99)]:.3f}\n")
 

@@ -1,10 +1,12 @@
 """One connection of the client: a request at a time, and the check that an answer is the one that was asked for."""
 
 import asyncio
+import time
 from typing import Protocol, cast
 
 import httptools
 
+from loadtest.chaos.jar import Jar
 from loadtest.chaos.outcomes import Ending, Outcome
 from loadtest.chaos.plan import Stream
 
@@ -15,11 +17,13 @@ class Request:
     """One request and what has come back for it so far."""
 
     __slots__ = (
-        "body", "cleared", "connection", "cookie", "due", "echo", "framed", "id", "length", "reason", "retry_after",
-        "reused", "status", "stream",
+        "body", "cleared", "connection", "cookie", "due", "echo", "framed", "given", "id", "jar", "length", "reason",
+        "retry_after", "reused", "shown", "status", "stream",
     )  # fmt: skip
 
-    def __init__(self, request_id: str, stream: Stream, due: float, cookie: bytes) -> None:
+    def __init__(self, request_id: str, stream: Stream, due: float, cookie: bytes, jar: Jar | None = None) -> None:
+        self.jar = jar
+        self.shown = 0 if jar is None else jar.version
         self.id = request_id
         self.stream = stream
         self.due = due
@@ -38,6 +42,7 @@ class Request:
         self.framed = False
         self.retry_after = False
         self.cleared = False
+        self.given: list[bytes] = []
 
     def bytes(self) -> bytes:
         """Return the request as it is sent."""
@@ -69,6 +74,8 @@ class Request:
             retry_after=self.retry_after,
             cleared=self.cleared,
             reused=self.reused,
+            device=-1 if self.jar is None else self.jar.device,
+            shown=self.shown,
             worker="" if self.connection is None else self.connection.worker,
         )
 
@@ -173,6 +180,7 @@ class Connection(asyncio.Protocol):
                 request.retry_after = True
             case b"set-cookie":
                 request.cleared = request.cleared or b"max-age=0" in value.lower()
+                request.given.append(value)
             case b"x-chaos-worker":
                 self.worker = value.decode("ascii", "replace")
 
@@ -197,6 +205,8 @@ class Connection(asyncio.Protocol):
         if request.status < 200:
             request.forget()
             return
+        if request.jar is not None and request.given:
+            request.jar.take(request.given, time.monotonic())
         keep = self._parser.should_keep_alive() and not request.stream.fresh
         self._end(request.verdict())
         if keep and self.usable:

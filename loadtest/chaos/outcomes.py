@@ -30,7 +30,8 @@ class Outcome:
 
     `status` is 0 without an answer; `reason` is the edge's, or empty. `cleared` says that the answer took a cookie
     away. `reused` says that the connection had carried requests before. `worker` is the process id of the one that has
-    the connection, where answers name it.
+    the connection, where answers name it. `device` is -1 for a client without jars; else `shown` is the number of the
+    cookies in its jar that it showed.
     """
 
     id: str
@@ -45,6 +46,8 @@ class Outcome:
     cleared: bool = False
     reused: bool = False
     worker: str = ""
+    device: int = -1
+    shown: int = 0
 
     @property
     def failed(self) -> bool:
@@ -65,7 +68,7 @@ class Outcome:
         """Return it as a line of the client's log, without its end."""
         flags = f"{self.retry_after:d}{self.cleared:d}{self.reused:d}"
         numbers = f"{self.due:.6f}\t{self.latency_ms:.3f}"
-        answer = (self.kind, str(self.status), self.reason, flags, self.worker)
+        answer = (self.kind, str(self.status), self.reason, flags, self.worker, str(self.device), str(self.shown))
         return "\t".join((self.id, self.stream, self.method, numbers, *answer))
 
 
@@ -105,7 +108,7 @@ def read_sightings(logs: Iterable[Path]) -> list[Sighting]:
 
 
 def _outcome(parts: Sequence[str]) -> Outcome:
-    name, stream, method, due, latency_ms, kind, status, reason, flags, worker = parts
+    name, stream, method, due, latency_ms, kind, status, reason, flags, worker, device, shown = parts
     retry_after, cleared, reused = (flag == "1" for flag in flags)
     return Outcome(
         id=name,
@@ -120,4 +123,6 @@ def _outcome(parts: Sequence[str]) -> Outcome:
         cleared=cleared,
         reused=reused,
         worker=worker,
+        device=int(device),
+        shown=int(shown),
     )

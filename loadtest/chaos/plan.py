@@ -39,7 +39,7 @@ class Stream:
 class Plan:
     """A client's whole work. `start_at` is of the machine's monotonic clock, which all its processes share.
     Ids count from `first_id`. `kept_connections` are opened before the start; a request that finds none
-    free opens another."""
+    free opens another. With `jars`, each line of `cookies` is a device's, which takes every cookie that it is given."""
 
     port: int
     start_at: float
@@ -53,6 +53,7 @@ class Plan:
     sources: tuple[str, ...] = SOURCES
     first_id: int = 0
     kept_connections: int = 0
+    jars: bool = False
 
     def write(self, file: Path) -> None:
         """Write it for the client's process."""

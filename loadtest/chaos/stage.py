@@ -75,6 +75,11 @@ class Stage:
         self._crowds: dict[str, tuple[Program, int]] = {}
 
     @property
+    def jars(self) -> bool:
+        """Whether clients take the cookies that they are given."""
+        return False
+
+    @property
     def settings(self) -> Settings:
         """The run's."""
         return self.base.settings
@@ -181,7 +186,7 @@ class Stage:
         started = time.monotonic() + START_AHEAD_S + kept * CONNECT_S
         plan = Plan(
             self.port, started, FOREVER_S, self.settings.seed, streams, str(self.base.cookies), str(log), ca,
-            kept_connections=kept, first_id=self._clients * IDS_PER_CLIENT,
+            kept_connections=kept, first_id=self._clients * IDS_PER_CLIENT, jars=self.jars,
         )  # fmt: skip
         plan.write(self.home / f"{name}.plan")
         command = [sys.executable, "-m", "loadtest.chaos.client", str(self.home / f"{name}.plan")]

@@ -12,10 +12,12 @@ from loadtest.chaos.scenarios import (
     origins,
     overload,
     reloads,
+    renewals,
     tls,
     workers,
 )
 from loadtest.chaos.setup import Setup
+from loadtest.chaos.token_stage import SUBSCRIBER, TokenStage, with_services
 
 DIRECT = Setup(through_proxy=False)
 SHORT_TIMEOUTS = Setup(
@@ -68,6 +70,15 @@ TLS_LISTENER = Setup(
         "listener.local_plain_http": False,
     },
 )
+TOKENS = Setup(addresses=1, through_proxy=False)
+COOKIE_FAULTS = {
+    "killed": "SIGKILL",
+    "black_hole": "drops every connect",
+    "slow": "takes 5 s longer",
+    "errors": "answers 500",
+    "garbage": "answers noise",
+    "half": "answers half",
+}
 
 SCENARIOS = (
     Scenario("worker_killed", "W1", "one worker SIGKILL", workers.worker_killed, DIRECT),
@@ -109,6 +120,17 @@ SCENARIOS = (
     Scenario("tls_faults", "T1", "origins whose certificates are no good", tls.tls_faults, TLS_ORIGINS),
     Scenario("bad_certificate", "T2", "the edge's certificate file cut in half", tls.bad_certificate, TLS_LISTENER),
     Scenario("random_mix", "Z1", "everything at random", mix.random_mix),
+    *(
+        Scenario(
+            f"cookie_{fault}", "S1", f"the cookie service: {text}", with_services(renewals.cookie_fails(fault)),
+            TOKENS, TokenStage,
+        )
+        for fault, text in COOKIE_FAULTS.items()
+    ),
+    Scenario(
+        "subscriber_killed", "S1", "the subscriber service: SIGKILL",
+        with_services(renewals.fails(SUBSCRIBER, "killed")), TOKENS, TokenStage,
+    ),
 )  # fmt: skip
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 # Where another proxy does the same work: origins that fail, workers that end, clients that are slow, many or greedy.
