@@ -170,6 +170,11 @@ class Downstream(asyncio.Protocol):
         """Whether the connection waits for a request of which nothing has come."""
         return self._handler is None and self._reader.idle and not self._held and not self._closing
 
+    @property
+    def answered_unswept(self) -> bool:
+        """Whether an answer has ended since the last sweep: `idle_at` is of before it."""
+        return not self._deadline
+
     # What the handler calls.
 
     def pause_reading(self) -> None:

@@ -75,7 +75,7 @@ class Admission:
     def _make_room(self) -> bool:
         """Close the connection that has been idle for longest; return whether there was one.
 
-        Those that turn out to be busy are let go of: they come back once they are idle again.
+        Those that turn out to be busy, or to have been of late, are let go of: they come back once they are idle again.
         """
         settled_at = self._clock() - SETTLED_S
         while self._idle:
@@ -83,7 +83,7 @@ class Admission:
             if connection.idle_at > settled_at:
                 break
             del self._idle[connection]
-            if connection.close_idle():
+            if not connection.answered_unswept and connection.close_idle():
                 self._dropped("idle_evicted")
                 return True
         return False

@@ -10,7 +10,7 @@ from operator import attrgetter
 import pytest
 
 from edge.relay.admission import SETTLED_S, connections_within
-from tests.edge.raw import RawClient, answering, connected, get, ok, raw_origin, request, until
+from tests.edge.raw import OriginConnection, RawClient, answering, connected, get, ok, raw_origin, request, until
 from tests.edge.running import RunningEdge, running_edge
 
 
@@ -98,12 +98,37 @@ async def test_m2_a_connection_whose_request_is_not_read_yet_makes_no_room() -> 
         clients = [await stack.enter_async_context(connected(edge.port)) for _ in range(2)]
         for client in clients:
             assert (await client.ask(get())).status == 200
-        await until(lambda: len(edge.engine._admission._idle) == 2)
+        await settled(edge)
         for client in clients:  # past this loop, which has no time to read it before the next line
             os.write(client.writer.get_extra_info("socket").fileno(), get())
         assert not edge.engine._admission._make_room()
         for client in clients:
             assert (await client.response()).status == 200
+
+
+async def test_m2_a_connection_that_has_just_been_answered_makes_no_room_for_others() -> None:
+    async def script(connection: OriginConnection) -> None:
+        while await connection.request() is not None:
+            await go.wait()
+            await connection.send(ok())
+
+    go = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        origin = await stack.enter_async_context(raw_origin(script))
+        edge = await stack.enter_async_context(running_edge(origin.address, "limits.max_connections=2"))
+        busy, idle = [await stack.enter_async_context(connected(edge.port)) for _ in range(2)]
+        await busy.send(get())
+        await until(lambda: origin.requests)
+        await settled(edge)
+        assert edge.engine._pulser is not None
+        edge.engine._pulser.cancel()  # no sweep sees it idle before there must be room
+        go.set()
+        assert (await busy.response()).status == 200
+        new = await stack.enter_async_context(connected(edge.port))
+        assert (await new.ask(get())).status == 200
+        assert (await busy.ask(get())).status == 200
+        assert await idle.rest() == b""
+        assert edge.metrics.dropped == {("idle_evicted",): 1}
 
 
 async def test_m2_a_connection_with_a_request_never_makes_room() -> None:
