@@ -107,7 +107,8 @@ class OriginPool:
         if not allowed:
             waiter.connection_failed(Reason.ORIGIN_CONNECT_FAILED)
             return
-        if self._to_connect(avoid) is None:
+        chosen = self._to_connect(avoid)
+        if chosen is None:
             for endpoint in allowed:
                 connection = None if fresh else self._take(endpoint)
                 if connection is not None:
@@ -118,7 +119,10 @@ class OriginPool:
                 return
             self._make_room(avoid, fresh=fresh)
         self._waiting.append((waiter, self._clock() + self._origin.wait_timeout_s, avoid, fresh))
-        self._connect_if_wanted()
+        if chosen is not None and avoid:  # what is under way may be to one of these, and hang
+            self._begin_connect(chosen, self._connect(chosen))
+        else:
+            self._connect_if_wanted()
 
     def cancel(self, waiter: Waiter) -> None:
         """Forget a waiter that needs no connection any more."""

@@ -11,7 +11,7 @@ import pytest
 
 from edge.contract.reasons import Reason
 from edge.control.values import parse_address
-from edge.net.upstream import Upstream
+from edge.net.upstream import Owner, Peer, Upstream
 from edge.upstream.ejection import Standing
 from edge.upstream.endpoint import Endpoint
 from edge.upstream.pool import OriginPool
@@ -179,6 +179,29 @@ async def test_who_waits_for_an_address_that_goes_is_not_given_one_that_it_avoid
         pool.set_addresses([avoided.address])
         assert waiting.reason is Reason.ORIGIN_CONNECT_FAILED
         assert not pool._waiting
+
+
+async def test_a_retry_waits_for_no_connect_to_the_address_that_it_avoids() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        first, second = await origins(stack, answering(ok()), answering(ok()))
+        edge = await stack.enter_async_context(running_edge(first.address, addresses(first, second)))
+        pool, avoided, opened = pool_of(edge), endpoint_of(edge, first), asyncio.Event()
+        open_now = pool._connector.open
+
+        async def open_late(peer: Peer, owner: Owner) -> Upstream | Reason:
+            if peer is avoided:
+                await opened.wait()
+            return await open_now(peer, owner)
+
+        pool._connector.open = open_late  # type: ignore[method-assign]
+        other, asking = Asking(), Asking()
+        pool.request(other, avoid=(endpoint_of(edge, second),))
+        pool.cancel(other)
+        pool.request(asking, avoid=(avoided,))
+        await until(lambda: asking.connection)
+        assert asking.connection is not None
+        assert asking.connection.address is not avoided
+        opened.set()
 
 
 # Addresses that fail.
