@@ -161,7 +161,7 @@ def build_filters(
     """
     settings, renewal, edge = snapshot.cookies, snapshot.renewal, snapshot.edge
     names = CookieNames(settings.insecure_name, settings.secure_name)
-    debug_key = b"" if snapshot.debug.key_file is None else read_token(snapshot.debug.key_file).encode()
+    debug_key = _debug_key(snapshot.debug.key_file)
     grants = {purpose: Grant.named(grant.parts, grant.actions) for purpose, grant in snapshot.grants.items()}
     attributes = CookieAttributes(
         names,
@@ -218,6 +218,20 @@ def build_filters(
         ScrubFilter: ScrubFilter(),
     }
     return [inbound[kind] for kind, _ in order.INBOUND], [outbound[kind] for kind, _ in order.OUTBOUND]
+
+
+def _debug_key(path: Path | None) -> bytes:
+    """Return the debug key; empty, which nobody can show, without one.
+
+    Who accepted the configuration has seen a key in the file. If it went since, no worker must fail to start for it.
+    """
+    if path is None:
+        return b""
+    try:
+        return read_token(path).encode()
+    except (OSError, ValueError) as problem:
+        _log.warning("debug_key_unusable", problem=str(problem), hint="nobody is told why the edge answers itself")
+        return b""
 
 
 def chains(

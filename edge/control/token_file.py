@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from edge.control.checks import Problem
 from edge.control.edge_file import EdgeFile
 from edge.control.errors import Place
+
+_SHORTEST_KEY: Final = 16
 
 
 def read_token(path: Path) -> str:
@@ -29,7 +32,7 @@ def check_token_files(file: EdgeFile) -> Iterator[Problem]:
     yield from _problems(("services", "kms", "token_file"), services.kms.token_file)
     yield from _problems(("services", "cookie", "token_file"), services.cookie.token_file)
     if key_file is not None:
-        yield from _problems(("debug", "key_file"), key_file, what="a key", hint="")
+        yield from _problems(("debug", "key_file"), key_file, what="a key", hint="", shortest=_SHORTEST_KEY)
     if services.renewals.redis_url is not None and find_spec("redis") is None:
         yield ("services", "renewals", "redis_url"), "needs the client of Redis: install edge-passport[redis]"
     if services.renewals.password_file is not None:
@@ -42,9 +45,11 @@ def _problems(
     path: Path,
     what: str = "the edge's token",
     hint: str = "; `edge up` makes secrets/edge.token in --var",
+    shortest: int = 1,
 ) -> Iterator[Problem]:
     try:
-        read_token(path)
+        if len(read_token(path)) < shortest:
+            yield place, f"{path} holds less than {shortest} characters, which can be guessed: write {what} into it"
     except FileNotFoundError:
         yield place, f"{path} is not there: put {what} there{hint}"
     except OSError as error:

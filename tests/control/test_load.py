@@ -111,7 +111,12 @@ def test_a_thousand_routes_load_in_no_time_worth_mention(directory: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("held", "problem"), [(None, "is not there: put a key there"), ("two words", "holds no token")]
+    ("held", "problem"),
+    [
+        (None, "is not there: put a key there"),
+        ("two words", "holds no token"),
+        ("fifteen-of-them", "holds less than 16 characters"),
+    ],
 )
 def test_a_debug_key_file_must_hold_a_key(held: str | None, problem: str, tmp_path: Path) -> None:
     key_file = tmp_path / "debug.key"
@@ -123,6 +128,7 @@ def test_a_debug_key_file_must_hold_a_key(held: str | None, problem: str, tmp_pa
     assert len(messages) == 1
     assert problem in messages[0]
     assert "two words" not in messages[0]
+    assert "fifteen" not in messages[0]
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,13 @@ async def test_a5_without_a_key_file_nothing_shown_is_the_key() -> None:
             assert (answer.status, answer.all(NAME)) == (401, [])
 
 
+async def test_a5_where_the_key_went_since_it_was_accepted_the_edge_starts_and_nobody_is_told(tmp_path: Path) -> None:
+    async with served(answering(ok()), tmp_path / "gone.key") as (_, _, client):
+        for shown in (SHOWN, b"X-Edge-Debug: "):
+            answer = await client.ask(get(b"/browse", shown))
+            assert (answer.status, answer.all(NAME)) == (401, [])
+
+
 async def test_a5_no_origin_sees_the_key_and_none_can_answer_with_the_field(key_file: Path) -> None:
     spoken = response(b"200 OK", b"Content-Length: 0", b"X-Edge-Debug: from the origin")
     async with served(answering(spoken), key_file) as (origin, _, client):
