@@ -21,7 +21,7 @@ from tests.edge_process.hostile_origin import PROFILE_ID, SESSION_ID, HostileOri
 from tests.edge_process.worker import Worker, running_worker
 from tests.processes import IDENTITIES, dialled, free_port
 from tests.services.cookie_calls import cookies_running
-from tests.services.kms_calls import PURPOSES, Kms, kms_running
+from tests.services.kms_calls import Kms, kms_running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -122,7 +122,7 @@ async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
     directory = tmp_path_factory.mktemp("secrets")
     nobody = f"http://127.0.0.1:{free_port()}"
     async with kms_running(directory) as kms, cookies_running(kms, nobody, directory) as cookies:
-        key_sets = (await kms.client("edge").key_sets(PURPOSES)).key_sets
+        key_sets = (await kms.client("auth").key_sets(["passport-auth"])).key_sets
         signer = PassportKeys.from_key_sets(key_sets).signer("passport-auth")
         assert signer is not None
         settings = (f"services.cookie.url={cookies.process.url}", "services.kms.refresh_s=0.3")
