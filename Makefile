@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SPREAD := -n logical --dist loadfile
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run demo test test-quick test-compiled fuzz check wheel bench chaos proto schema clean help
+.PHONY: run demo test test-quick test-compiled fuzz check wheel bench chaos simulate proto schema clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -62,6 +62,9 @@ bench: $(BENCH_STAMP) ## Measure the edge beside Envoy and nginx on this machine
 
 chaos: $(STAMP) ## Harm the edge under load and see what is lost; S=name for one scenario, A=--quick to be short, A=--reference=nginx
 	$(BIN)/python -m loadtest.chaos $(S) $(A)
+
+simulate: $(STAMP) ## Simulate outages for 100 million devices and draw the plots of docs/renewal.md: some minutes
+	$(BIN)/python -m loadtest.simulate $(A)
 
 clean: ## Remove the virtual environment and everything the embedded default stored
 	rm -rf $(VENV) var
