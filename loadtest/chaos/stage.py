@@ -175,18 +175,22 @@ class Stage:
     # Load.
 
     @asynccontextmanager
-    async def load(self, *streams: Stream, ca: str | None = None, kept: int = 0) -> AsyncIterator[Load]:
+    async def load(
+        self, *streams: Stream, ca: str | None = None, kept: int = 0, cookies: Path | None = None
+    ) -> AsyncIterator[Load]:
         """Run a client until the block ends; its outcomes are there afterwards.
 
-        `kept` connections are opened before it begins, the others as they are needed.
+        `kept` connections are opened before it begins, the others as they are needed. `cookies` is a file of header
+        fields to show in the place of the usual ones, whatever is given for them.
         """
         self._clients += 1
         name = f"client-{self._clients}"
         log = self.home / f"{name}.outcomes"
         started = time.monotonic() + START_AHEAD_S + kept * CONNECT_S
         plan = Plan(
-            self.port, started, FOREVER_S, self.settings.seed, streams, str(self.base.cookies), str(log), ca,
-            kept_connections=kept, first_id=self._clients * IDS_PER_CLIENT, jars=self.jars,
+            self.port, started, FOREVER_S, self.settings.seed, streams,
+            str(cookies or self.base.cookies), str(log), ca,
+            kept_connections=kept, first_id=self._clients * IDS_PER_CLIENT, jars=self.jars and cookies is None,
         )  # fmt: skip
         plan.write(self.home / f"{name}.plan")
         command = [sys.executable, "-m", "loadtest.chaos.client", str(self.home / f"{name}.plan")]

@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+import secrets
+import shutil
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import aiohttp
 import yaml
+from edgepb.kms.v1 import kms_pb2
 
 from loadtest.bench import edge
 from loadtest.bench.failure import BenchError
@@ -29,13 +32,15 @@ from loadtest.chaos.settings import Phases
 from loadtest.chaos.setup import Setup
 from loadtest.chaos.stage import Stage
 from passport.kms import KmsClient
-from tokens.cookie import PURPOSE, RESCHEDULED, CookieNames
+from tokens.cookie import PURPOSE, RESCHEDULED, Claims, CookieNames, open_insecure
 from tokens.keys.ring import KeyRing
 
 KMS, SUBSCRIBER, COOKIE = SERVICES = ("kms", "subscriber", "cookie")
 NAMES: Final = CookieNames(edge.INSECURE_COOKIE, edge.SECURE_COOKIE)
 COMMAND_S = 60.0
 SPARE = 64
+FORGED = 40
+SHARING_S = 0.25  # one call to Redis: on a busy machine the usual 50 ms are missed
 OVERLAP_S = 2  # how long a rescheduled token that was renewed is good
 UNUSED_S = 6  # a key that was used within this time is not destroyed
 # A cookie service with a part of one core does 50 to 150 renewals a second: more at a time would all be too late.
@@ -62,14 +67,18 @@ COURSES: Final = {
 class TokenStage(Stage):
     """A stage with a KMS, a subscriber service and a cookie service of its own, and an edge that calls them."""
 
+    courses: ClassVar[Mapping[str, Course]] = COURSES
+    cookie_settings: ClassVar[Mapping[str, object]] = {}
+
     def __init__(self, base: Base, setup: Setup, home: Path, stack: AsyncExitStack) -> None:
-        self.course = COURSES[base.settings.length]
+        self.course = self.courses[base.settings.length]
         self.ports = {name: free_port() for name in SERVICES}
         self.gates = {name: free_port() for name in SERVICES}
         self.rings: list[KeyRing] = []
+        self.starts_s: list[float] = []
         self._services: dict[str, Program] = {}
         self._service_control = free_port()
-        self._people = 0
+        self._people = self._primary_id = 0
         lives = self.course.lives
         overrides: Mapping[str, object] = {
             "services.cookie.url": f"http://127.0.0.1:{self.gates[COOKIE]}",
@@ -104,6 +113,12 @@ class TokenStage(Stage):
         await super().start()
         await self.learn_keys()
         self.sign_in(spread_ages(self.course.devices, self.course.lives, self.settings.seed))
+
+    async def start_edge(self) -> None:
+        """Start the edge, and keep how long that took."""
+        began = time.monotonic()
+        await super().start_edge()
+        self.starts_s.append(round(time.monotonic() - began, 2))
 
     # Services.
 
@@ -142,6 +157,8 @@ class TokenStage(Stage):
         async with aiohttp.ClientSession() as session:
             client = KmsClient(session, f"http://127.0.0.1:{self.ports[KMS]}", self.token(COOKIE))
             answer = await client.key_sets([PURPOSE, RESCHEDULED])
+        (cookie,) = [one for one in answer.key_sets if one.purpose == PURPOSE]
+        (self._primary_id,) = [version.key_id for version in cookie.versions if version.primary]
         self.rings.insert(0, KeyRing.from_key_sets(answer.key_sets, answer.revision))
 
     def token(self, identity: str) -> str:
@@ -164,6 +181,29 @@ class TokenStage(Stage):
             Person(self.port, one.customer_id, Jar(0, field.encode())) for one, field in zip(some, fields, strict=True)
         ]
 
+    def claims(self, person: Person) -> Claims | None:
+        """Return what somebody's cookie says, None where there is none."""
+        opened = open_insecure(self.rings[0], NAMES, edge.ENVIRONMENT, person.token, time.time())
+        return opened if isinstance(opened, Claims) else None
+
+    def forged(self) -> list[str]:
+        """Return header fields with expired pairs that no edge must take: each kind of them as often."""
+        lives, now, ring = self.course.lives, int(time.time()), self.rings[0]
+        other = [kms_pb2.KeyVersion(key_id=secrets.randbits(31), state=kms_pb2.ACTIVE, primary=True)]
+        found = []
+        for _ in range(FORGED):
+            other[0].key_id, other[0].material = secrets.randbits(31), secrets.token_bytes(32)
+            stranger = KeyRing.from_key_sets([kms_pb2.KeySet(purpose=PURPOSE, versions=other)], 1)
+            age_s = [lives.life_s + 1]
+            found += sealed_jars(stranger, NAMES, edge.ENVIRONMENT, age_s, lives, now)
+            found += sealed_jars(ring, NAMES, "elsewhere", age_s, lives, now)
+            (good,) = sealed_jars(ring, NAMES, edge.ENVIRONMENT, age_s, lives, now)
+            found += [good.replace("; ", "x; "), good.replace("; ", "; ", 1)[:-40].replace("; ", "AAAA; ")]
+            other[0].key_id = self._primary_id
+            impostor = KeyRing.from_key_sets([kms_pb2.KeySet(purpose=PURPOSE, versions=other)], 1)
+            found += sealed_jars(impostor, NAMES, edge.ENVIRONMENT, age_s, lives, now)
+        return found
+
     def sign_in(self, ages_s: list[int], lives: Lives | None = None) -> None:
         """Give each device cookies that are so old, and live as long as is usual or as `lives` says."""
         lives = lives or self.course.lives
@@ -172,8 +212,8 @@ class TokenStage(Stage):
         self.base.cookies.write_text("\n".join(fields))
 
     def read_jars(self) -> Jars:
-        """Return what the devices of the last client held."""
-        lines = Path(f"{self.home / f'client-{self._clients}'}.outcomes{JARS}").read_text().splitlines()
+        """Return what the devices of the first client held."""
+        lines = (self.home / f"client-1.outcomes{JARS}").read_text().splitlines()
         return read_jars(lines, self.rings, NAMES, edge.ENVIRONMENT, time.time())
 
     async def ask_service(
@@ -193,11 +233,11 @@ class TokenStage(Stage):
 
     # The edge.
 
-    async def calls(self) -> dict[str, int]:
-        """Return how many calls the edge made to the cookie service, by outcome."""
+    async def calls(self, service: str = COOKIE) -> dict[str, int]:
+        """Return how many calls the edge made to a service, by outcome."""
         counts: dict[str, int] = {}
         for name, value in (await self.metrics()).items():
-            if name.startswith("edge_remote_calls_total{") and f'service="{COOKIE}"' in name:
+            if name.startswith("edge_remote_calls_total{") and f'service="{service}"' in name:
                 counts[name.partition('outcome="')[2].partition('"')[0]] = int(value)
         return counts
 
@@ -221,7 +261,7 @@ class TokenStage(Stage):
             "life_s": lives.life_s,
             "renew_after_share": lives.due_s / lives.life_s,
             "kms_refresh_s": 1,
-            "rescheduled_renewals": {"overlap_s": OVERLAP_S},
+            **self.cookie_settings,
         }
         (self.home / "cookie.yaml").write_text(yaml.safe_dump({**shipped, **own}))
         keys = yaml.safe_load((self.settings.config / "kms.yaml").read_text())
@@ -231,6 +271,45 @@ class TokenStage(Stage):
             for one in visitors(self.course.devices + SPARE)
         ]
         (self.home / "seed.yaml").write_text(json.dumps(seed))
+
+
+class HoursStage(TokenStage):
+    """One whose cookies live as long as they do outside: for clocks that are a minute off."""
+
+    courses: ClassVar[Mapping[str, Course]] = {
+        name: replace(course, lives=Lives(14_400, 7_200, course.lives.rescheduled_s))
+        for name, course in COURSES.items()
+    }
+
+
+class ShortMemoryStage(TokenStage):
+    """One whose cookie service renews a rescheduled cookie again for a few seconds only."""
+
+    cookie_settings: ClassVar[Mapping[str, object]] = {"rescheduled_renewals": {"overlap_s": OVERLAP_S}}
+
+
+class SharingStage(TokenStage):
+    """One whose workers share renewals through a Redis; where there is no redis-server, the edge has one worker."""
+
+    def __init__(self, base: Base, setup: Setup, home: Path, stack: AsyncExitStack) -> None:
+        self._redis = shutil.which("redis-server")
+        self._redis_port = free_port()
+        if self._redis is None:
+            setup = replace(setup, workers=1)
+        else:
+            url = f"redis://127.0.0.1:{self._redis_port}/0"
+            sharing = {"services.renewals.redis_url": url, "services.renewals.timeout_s": SHARING_S}
+            setup = replace(setup, edge={**sharing, **setup.edge})
+        super().__init__(base, setup, home, stack)
+
+    async def start(self) -> None:
+        """Start the Redis, too."""
+        if self._redis is not None:
+            line = [self._redis, "--port", str(self._redis_port), "--bind", "127.0.0.1", "--save", ""]
+            core = self.base.cores.rest
+            program = await self._stack.enter_async_context(running("redis", core, line, self.home))
+            await wait_until_listening(program, self._redis_port)
+        await super().start()
 
 
 def with_services(run: Callable[[TokenStage], Awaitable[Result]]) -> Callable[[Stage], Awaitable[Result]]:

@@ -1,5 +1,6 @@
 """Devices that keep their cookies, and the figures that come of it."""
 
+import asyncio
 import stat
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from loadtest.chaos.devices import Held, Jars, Lives, Shown, per_second, read_ja
 from loadtest.chaos.figures import Window
 from loadtest.chaos.jar import Jar, write_jars
 from loadtest.chaos.outcomes import Ending, Outcome, read_outcomes
+from loadtest.chaos.person import Person
 from loadtest.chaos.plan import Stream
+from loadtest.chaos.scenarios.registry import SCENARIOS
 from loadtest.chaos.token_stage import COURSES, NAMES
 from tests.tokens.rings import both_rings
 from tokens.cookie import Claims
@@ -110,3 +113,30 @@ def test_a_skewed_clock_moves_the_wall_clock_and_no_timer() -> None:
     said = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60).stdout.split()
     assert 3600 <= float(said[0]) - before[0] < 3660
     assert 0 <= float(said[1]) - before[1] < 60
+
+
+async def test_a_person_takes_what_is_given_and_a_twin_shows_the_same() -> None:
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nset-cookie: A=9; Path=/\r\ncontent-length: 2\r\n\r\n")
+        writer.write(b"ok")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        person = Person(server.sockets[0].getsockname()[1], 1, Jar(0, FIELD))
+        assert await person.asks_at_once(3) == {200}
+        assert person.jar.field == FIELD
+        assert await person.ask() == 200
+        assert (person.jar.field, person.token) == (b"Cookie: A=9; B=2", b"9")
+        assert all(FIELD + b"\r\n" in head for head in asked)
+
+
+def test_every_scenario_of_token_services_has_its_place_and_is_described() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "renewal.md").read_text()
+    with_services = [one for one in SCENARIOS if one.make is not None]
+    assert len(with_services) == 16
+    assert [one.name for one in with_services if f"`{one.name}`" not in text] == []

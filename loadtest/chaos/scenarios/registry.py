@@ -14,10 +14,11 @@ from loadtest.chaos.scenarios import (
     reloads,
     renewals,
     tls,
+    tokens,
     workers,
 )
 from loadtest.chaos.setup import Setup
-from loadtest.chaos.token_stage import SUBSCRIBER, TokenStage, with_services
+from loadtest.chaos.token_stage import SUBSCRIBER, HoursStage, SharingStage, ShortMemoryStage, TokenStage, with_services
 
 DIRECT = Setup(through_proxy=False)
 SHORT_TIMEOUTS = Setup(
@@ -71,6 +72,7 @@ TLS_LISTENER = Setup(
     },
 )
 TOKENS = Setup(addresses=1, through_proxy=False)
+RARE_REFRESH = Setup(addresses=1, through_proxy=False, edge={"services.kms.refresh_s": 300})
 COOKIE_FAULTS = {
     "killed": "SIGKILL",
     "black_hole": "drops every connect",
@@ -130,6 +132,20 @@ SCENARIOS = (
     Scenario(
         "subscriber_killed", "S1", "the subscriber service: SIGKILL",
         with_services(renewals.fails(SUBSCRIBER, "killed")), TOKENS, TokenStage,
+    ),
+    *(
+        Scenario(name, row, text, with_services(run), RARE_REFRESH if run is tokens.forged_tokens else TOKENS, make)
+        for name, row, text, run, make in (
+            ("kms_down", "K1", "the KMS ended for good, workers and edge replaced", tokens.kms_down, TokenStage),
+            ("same_second", "S3", "all cookies expire in the same second", tokens.same_second, SharingStage),
+            ("one_cookie_200", "S4", "200 requests at once with one cookie", tokens.one_cookie_200, SharingStage),
+            ("key_rotation", "K4", "two rotations through all states", tokens.key_rotation, TokenStage),
+            ("revoked", "S5", "people signed out everywhere", tokens.revoked, TokenStage),
+            ("cancelled", "S5", "members who cancel", tokens.cancelled, TokenStage),
+            ("forged_tokens", "S6", "forged tokens in an outage", tokens.forged_tokens, TokenStage),
+            ("rescheduled_replay", "S7", "a rescheduled cookie again", tokens.rescheduled_replay, ShortMemoryStage),
+            ("skewed_service", "C2", "the cookie service a minute off", tokens.skewed_service, HoursStage),
+        )
     ),
 )  # fmt: skip
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
