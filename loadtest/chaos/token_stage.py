@@ -153,7 +153,7 @@ class TokenStage(Stage):
         await call(self._service_control, gate=SERVICES.index(name), **fault.command())
 
     async def learn_keys(self) -> None:
-        """Fetch the keys of today, to see what devices hold; those of before are kept."""
+        """Fetch the keys of today, to see what devices hold; those of before are kept, the newest first."""
         async with aiohttp.ClientSession() as session:
             client = KmsClient(session, f"http://127.0.0.1:{self.ports[KMS]}", self.token(COOKIE))
             answer = await client.key_sets([PURPOSE, RESCHEDULED])
@@ -214,7 +214,7 @@ class TokenStage(Stage):
     def read_jars(self) -> Jars:
         """Return what the devices of the first client held."""
         lines = (self.home / f"client-1.outcomes{JARS}").read_text().splitlines()
-        return read_jars(lines, self.rings, NAMES, edge.ENVIRONMENT, time.time())
+        return read_jars(lines, self.rings[::-1], NAMES, edge.ENVIRONMENT, time.time())
 
     async def ask_service(
         self, name: str, method: str, path: str, identity: str, body: bytes | Mapping[str, object] | None = None
