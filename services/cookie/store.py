@@ -45,7 +45,10 @@ _RENEWED_AT = select(RescheduledRenewalRow.renewed_at).where(
     RescheduledRenewalRow.session_id == bindparam("session_id"),
     RescheduledRenewalRow.generation == bindparam("generation"),
 )
-_REMEMBER = text("INSERT INTO rescheduled_renewals VALUES (:session_id, :generation, :now) ON CONFLICT DO NOTHING")
+_REMEMBER = text(
+    "INSERT INTO rescheduled_renewals VALUES (:session_id, :generation, :now) "
+    "ON CONFLICT (session_id, generation) DO UPDATE SET renewed_at = :now"
+)
 
 
 class Store:
@@ -76,12 +79,12 @@ class Store:
         return await self._calls.reading(lambda connection: self._page(connection, after))
 
     async def rescheduled_renewal(self, session_id: str, generation: int) -> int | None:
-        """Return when the rescheduled token of this session and generation was first renewed."""
+        """Return when the rescheduled token of this session and generation was last renewed."""
         wanted = {"session_id": session_id, "generation": generation}
         return await self._in_time(self._calls.reading(lambda connection: connection.scalar(_RENEWED_AT, wanted)))
 
     async def remember_rescheduled_renewal(self, session_id: str, generation: int) -> None:
-        """Remember that it was renewed now, unless an earlier time is known."""
+        """Remember that it was renewed now."""
         row: dict[str, str | int] = {"session_id": session_id, "generation": generation, "now": int(self._clock())}
         await self._in_time(self._remember(row))
 

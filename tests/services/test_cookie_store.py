@@ -156,14 +156,14 @@ async def test_rows_are_kept_as_long_as_configured_and_then_pruned(
     assert rows(database_url, "SELECT generation FROM rescheduled_renewals") == [(9999,)]
 
 
-async def test_the_first_renewal_of_a_rescheduled_token_is_remembered_for_each_generation(
+async def test_the_last_renewal_of_a_rescheduled_token_is_remembered_for_each_generation(
     store: Store, clock: Clock
 ) -> None:
     assert await store.rescheduled_renewal("session", 3) is None
     await asyncio.gather(*(store.remember_rescheduled_renewal("session", 3) for _ in range(10)))
     clock.now += 600
     await store.remember_rescheduled_renewal("session", 3)
-    assert await store.rescheduled_renewal("session", 3) == int(START)
+    assert await store.rescheduled_renewal("session", 3) == int(START) + 600
     assert await store.rescheduled_renewal("session", 4) is None
     assert await store.rescheduled_renewal("other", 3) is None
 
@@ -241,6 +241,14 @@ async def test_r5_rule_15_s7_a_stand_in_is_used_up_by_its_renewal_and_a_full_tok
         assert (await renewer.renew(old)).outcome == pb.RENEWED
     later = claims._replace(generation=5)
     assert (await renewer.renew(stand_in_of(later, clock.now))).outcome == pb.RENEWED
+
+
+async def test_s1_answers_that_come_too_late_for_an_hour_sign_nobody_out(store: Store, clock: Clock) -> None:
+    renewer = Renewer(ISSUER, KEYS, store, Members(), clock, overlap_s=600)
+    full = ISSUER.first(pb.CreateRequest(customer_id=1, esn="ESN", level=3), "session", START - 20_000, 0)
+    for _ in range(12):
+        assert (await renewer.renew(stand_in_of(full, clock.now))).outcome == pb.RENEWED
+        clock.now += 300
 
 
 async def test_rule_15_a_revocation_covers_what_was_rescheduled_after_it(store: Store, clock: Clock) -> None:
