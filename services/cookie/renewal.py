@@ -121,7 +121,7 @@ class Renewer:
             renewed_at = await self._memory.rescheduled_renewal(claims.session_id, claims.generation)
             if renewed_at is not None and now - renewed_at > self._overlap_s:
                 return Renewal(pb.REFUSED, "reused")
-            # Each time anew: where answers come too late for the edge, a device asks again, and must not be turned away.
+            # Each time anew: where answers come too late for the edge, a device asks again, and must not be refused.
             await self._memory.remember_rescheduled_renewal(claims.session_id, claims.generation)
         except DatabaseUnavailable as problem:
             return Renewal(pb.UNAVAILABLE, f"database: {problem}")

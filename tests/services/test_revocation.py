@@ -1,6 +1,7 @@
 """Revocation as its callers see it: what is revoked is not renewed, and the feed tells of it."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 
@@ -292,7 +293,7 @@ async def test_the_log_tells_of_a_revocation_and_names_nobody(cookies: Cookies, 
     output = await cookies.process.said('"reason": "device_removed"')
     assert '"by": "auth"' in output
     assert "ESN-CANARY" not in output
-    assert str(customer_id) not in output
+    assert not re.search(rf"\b{customer_id}\b", output)  # as a part of a time it may well be there
 
 
 async def test_a_service_that_ends_lets_its_followers_have_their_answer(
