@@ -1,8 +1,11 @@
 """The cookie service, as filters call it: protobuf over HTTP, under a deadline, a concurrency limit and a breaker.
 
-No failure of the service leaves this module as an exception: whoever waits gets UNAVAILABLE, or None.
+No failure of the service leaves this module as an exception: whoever waits gets UNAVAILABLE, or None. A renewal beyond
+the limit is UNAVAILABLE at once: its token is honoured all the same. A sign-in would fail, so sign-ins and sign-outs
+have as many places of their own, and wait for one.
 """
 
+import asyncio
 import re
 from typing import Final, TypeVar
 
@@ -59,11 +62,12 @@ class CookieServiceClient:
         self._timeout_s = timeout_s
         self._create_timeout_s = create_timeout_s
         self._free = concurrency
+        self._turns = asyncio.Semaphore(concurrency)
         self._breaker = breaker
         self._metrics = metrics
 
     def __repr__(self) -> str:
-        return f"CookieServiceClient({self._url}, {self._free} calls free)"
+        return f"CookieServiceClient({self._url}, {self._free} renewals free)"
 
     async def create(self, user: UserIdentity, device: DeviceIdentity | None) -> CookiePair | None:
         """Return a new pair for a user who has just signed in, or None when the service is unavailable."""
@@ -76,7 +80,7 @@ class CookieServiceClient:
             device_type=0 if device is None else device.device_type,
         )
         try:
-            answer = await self._call("/v1/create", request, pb.CreateResponse, self._create_timeout_s)
+            answer = await self._in_turn("/v1/create", request, pb.CreateResponse)
             pair = _good(_pair(answer.pair))
         except _Failed as failed:
             self._metrics.remote_call("cookie", failed.outcome)
@@ -88,8 +92,7 @@ class CookieServiceClient:
         """Renew the pair that the EdgeId value `insecure` belongs to."""
         try:
             request = pb.RenewRequest(insecure=insecure)
-            answer = await self._call("/v1/renew", request, pb.RenewResponse, self._timeout_s)
-            renewed = _good(read_renewal(answer))
+            renewed = _good(read_renewal(await self._at_once(request)))
         except _Failed as failed:
             self._metrics.remote_call("cookie", failed.outcome)
             return _UNAVAILABLE
@@ -100,20 +103,41 @@ class CookieServiceClient:
         """Revoke the session of a user who has signed out; tell whether that is done."""
         request = pb.RevokeRequest(reason=pb.LOGOUT, customer_id=user.customer_id, session_id=user.session_id)
         try:
-            await self._call("/v1/revocations", request, pb.RevokeResponse, self._create_timeout_s)
+            await self._in_turn("/v1/revocations", request, pb.RevokeResponse)
         except _Failed as failed:
             self._metrics.remote_call("cookie", failed.outcome)
             return False
         self._metrics.remote_call("cookie", "session_ended")
         return True
 
-    async def _call(self, path: str, request: Message, answer: type[Answer], timeout_s: float) -> Answer:
+    async def _at_once(self, request: pb.RenewRequest) -> pb.RenewResponse:
+        """Renew, if there is a place."""
         if self._free <= 0:
             raise _Failed("overloaded")
+        self._free -= 1
+        try:
+            return await self._call("/v1/renew", request, pb.RenewResponse, self._timeout_s)
+        finally:
+            self._free += 1
+
+    async def _in_turn(self, path: str, request: Message, answer: type[Answer]) -> Answer:
+        """Make a call of a sign-in or a sign-out, which may wait for a place for half of the time that it has."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._create_timeout_s
+        try:
+            async with asyncio.timeout(self._create_timeout_s / 2):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise _Failed("overloaded") from None
+        try:
+            return await self._call(path, request, answer, until - loop.time())
+        finally:
+            self._turns.release()
+
+    async def _call(self, path: str, request: Message, answer: type[Answer], timeout_s: float) -> Answer:
         permit = self._breaker.permit()
         if permit is None:
             raise _Failed("breaker_open")
-        self._free -= 1
         try:
             with permit:
                 return answer.FromString(await self._post(path, request.SerializeToString(), timeout_s, permit))
@@ -123,8 +147,6 @@ class CookieServiceClient:
             raise _Failed("timeout") from None
         except (aiohttp.ClientError, OSError):
             raise _Failed("unreachable") from None
-        finally:
-            self._free += 1
 
     async def _post(self, path: str, body: bytes, timeout_s: float, permit: Permit) -> bytes:
         async with self._session.post(

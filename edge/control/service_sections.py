@@ -50,7 +50,12 @@ class CookieClient(Section):
     tls: ServiceTls = ServiceTls()
     timeout_s: Annotated[Seconds, Field(description="One renewal; later it counts as unavailable.")] = 0.3
     create_timeout_s: Annotated[Seconds, Field(description="One creation after a login.")] = 2
-    concurrency: Annotated[Count, Field(description="Calls at a time, for each worker.")] = 64
+    concurrency: Annotated[
+        Count,
+        Field(
+            description="Renewals at a time, for each worker; sign-ins and sign-outs have as many places of their own."
+        ),
+    ] = 8
     breaker: CookieBreakerSection = CookieBreakerSection()
 
 

@@ -84,7 +84,7 @@ REMEDIES: Final = (
     Variant("lives that double", growth=2.0),
     Variant("twice as many processes", busy_share=BUSY_SHARE / 2),
     Variant("a service that turns away", turns_away_s=0.1),
-    Variant("8 calls a worker at a time", limit=8),
+    Variant("64 calls a worker at a time", limit=64),
 )
 
 

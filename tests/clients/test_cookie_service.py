@@ -130,6 +130,44 @@ async def test_one_call_more_than_the_limit_is_unavailable_at_once_and_the_place
         assert (await cookies.renew(b"other")).outcome is RenewalOutcome.NOT_A_MEMBER
 
 
+async def test_s3_a_sign_in_and_a_sign_out_have_a_place_whatever_renewals_take() -> None:
+    async with serving() as (service, session):
+        service.hang = True
+        service.body = pb.RenewResponse(outcome=pb.NOT_A_MEMBER).SerializeToString()
+        cookies, metrics = client(session, service.url, concurrency=1)
+        renewal = asyncio.create_task(cookies.renew(b"old"))
+        await service.asked.wait()
+        service.hang, service.body = False, pb.CreateResponse(pair=PAIR).SerializeToString()
+        assert await cookies.create(USER, None) is not None
+        service.body = b""
+        assert await cookies.end_session(USER)
+        service.released.set()
+        await renewal
+        assert ("cookie", "overloaded") not in metrics.remote_calls
+
+
+async def test_a_sign_in_waits_for_its_turn() -> None:
+    async with serving() as (service, session):
+        service.hang = True
+        service.body = pb.CreateResponse(pair=PAIR).SerializeToString()
+        cookies, metrics = client(session, service.url, concurrency=1)
+        many = [asyncio.create_task(cookies.create(USER, None)) for _ in range(3)]
+        await service.asked.wait()
+        assert len(service.requests) == 1
+        service.released.set()
+        assert all([await each for each in many])
+        assert metrics.remote_calls == {("cookie", "created"): 3}
+
+
+async def test_a_sign_in_that_has_no_turn_in_time_fails_and_is_no_failure_of_the_service() -> None:
+    async with serving() as (service, session):
+        service.hang = True
+        service.body = pb.CreateResponse(pair=PAIR).SerializeToString()
+        cookies, metrics = client(session, service.url, timeout_s=0.05, concurrency=1)
+        assert await asyncio.gather(*(cookies.create(USER, None) for _ in range(20))) == [None] * 20
+        assert metrics.remote_calls == {("cookie", "timeout"): 1, ("cookie", "overloaded"): 19}
+
+
 @pytest.mark.parametrize("how", ["status", "garbage", "hang", "gone"])
 async def test_s1_a_service_that_keeps_failing_is_left_alone_and_costs_nothing(how: str) -> None:
     async with serving() as (service, session):
@@ -189,7 +227,7 @@ async def test_a_cancelled_call_gives_its_place_back() -> None:
         await service.asked.wait()
         first.cancel()
         await asyncio.wait({first})
-        assert "1 calls free" in repr(cookies)
+        assert "1 renewals free" in repr(cookies)
 
 
 async def test_the_repr_shows_no_token() -> None:
