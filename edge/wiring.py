@@ -76,7 +76,15 @@ def key_rings(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: Worke
     breaker = _breaker("kms", kms.breaker, metrics)
     sealer = SnapshotSealer(token, _IDENTITY, snapshot.edge.environment)
     file = SnapshotFile(snapshot.var / f"keys.{_IDENTITY}.snapshot", sealer, max_age_s) if max_age_s else None
-    return KeyRings(client, kms.purposes, refresh_s=kms.refresh_s, breaker=breaker, metrics=metrics, file=file)
+    return KeyRings(
+        client,
+        kms.purposes,
+        refresh_s=kms.refresh_s,
+        stale_after_s=snapshot.keys.stale_after_s,
+        breaker=breaker,
+        metrics=metrics,
+        file=file,
+    )
 
 
 def cookie_service(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: WorkerMetrics) -> CookieServiceClient:
@@ -185,6 +193,7 @@ def build_filters(
             settings.cache_entries,
             revocations=revocations,
             on_unknown_key=keys.refresh_soon,
+            keys_stale=keys.stale,
         ),
         RenewFilter: RenewFilter(
             cookies,

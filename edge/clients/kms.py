@@ -43,15 +43,21 @@ class KeyRings:
         purposes: Sequence[str],
         *,
         refresh_s: float,
+        stale_after_s: float,
         breaker: Breaker,
         metrics: WorkerMetrics,
         file: SnapshotFile | None = None,
     ) -> None:
-        """Keep the keys of `purposes`, and remember them in `file` if there is one."""
+        """Keep the keys of `purposes`, and remember them in `file` if there is one.
+
+        The KMS lets no key protect that a live holder lacks; `stale_after_s` without a word it takes one for gone.
+        """
         self._sets = KeySets(client, purposes, file)
         self._sets.on_saved = self._saved
         self._breaker = breaker
         self._refresh_s = refresh_s
+        self._stale_after_s = stale_after_s
+        self._fresh_until = float("-inf")  # on the monotonic clock: no step of the other one makes keys fresh
         self._metrics = metrics
         self._refreshing: asyncio.Task[None] | None = None
         self._asked_refresh: asyncio.Task[None] | None = None
@@ -91,6 +97,10 @@ class KeyRings:
             self._next_asked_refresh = now + _UNKNOWN_KEY_REST_S
             self._asked_refresh = asyncio.create_task(self._refresh_quietly(), name="key-refresh-asked")
 
+    def stale(self) -> bool:
+        """Tell whether the KMS may have given out keys that these lack, so that an unknown key proves nothing."""
+        return time.monotonic() >= self._fresh_until
+
     async def close(self) -> None:
         """Stop refreshing."""
         for task in (self._refreshing, self._asked_refresh):
@@ -103,11 +113,13 @@ class KeyRings:
     async def refresh(self) -> None:
         """Fetch once; raises as `start` does and then keeps the keys as they were."""
         async with self._fetching:
+            asked = time.monotonic()
             try:
                 self._take(await self._ask(), KMS)
             except (KmsUnavailable, KmsRefused, ValueError) as error:
                 self._metrics.remote_call("kms", _outcome(error))
                 raise
+            self._fresh_until = asked + self._stale_after_s
             self._metrics.remote_call("kms", "ok")
 
     async def _start_with(self, remembered: KeySnapshot) -> None:

@@ -48,6 +48,7 @@ class Reason(StrEnum):
     FILTER_TIMEOUT = "filter_timeout", "The request could not be checked in time."
     FILTER_OVERLOADED = "filter_overloaded", "Too many requests are being checked."
     KEYS_UNAVAILABLE = "keys_unavailable", "The edge has no keys yet."
+    KEYS_STALE = "keys_stale", "The token could not be checked: try again later."
     # Origins and services.
     ORIGIN_CONNECT_FAILED = "origin_connect_failed", "The origin cannot be reached."
     ORIGIN_CONNECT_TIMEOUT = "origin_connect_timeout", "The origin did not accept in time."

@@ -40,6 +40,10 @@ class Keys(Section):
             description="How old the sealed snapshot of the keys may be to start from. 0: none is written or used.",
         ),
     ] = 604800
+    stale_after_s: Annotated[
+        Seconds,
+        Field(description="How long after the KMS's last answer an unknown key makes a token bad: its holder_live_s."),
+    ] = 300
 
 
 class CookieClient(Section):

@@ -131,6 +131,8 @@ def _reauth_cause(exchange: Exchange) -> str:
     """Say why a user who may well be signed in was turned away, or nothing if that was the request's own fault."""
     if exchange.reason == Reason.KEYS_UNAVAILABLE:
         return "no_keys"
+    if exchange.reason == Reason.KEYS_STALE:
+        return "stale_keys"
     if exchange.reason == Reason.TOKEN_REFUSED and exchange.bad_token == _UNKNOWN_KEY:
         return "unknown_key"
     if exchange.reason == Reason.LEVEL_TOO_LOW and exchange.rescheduled_count:

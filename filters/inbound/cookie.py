@@ -26,6 +26,7 @@ _EXPIRED: Final[tuple[str, ...]] = ("cookie", "expired", "local")
 _REVOKED: Final[tuple[str, ...]] = ("cookie", "revoked", "local")
 _RESCHEDULED: Final[tuple[str, ...]] = ("cookie", "rescheduled", "local")
 _REFUSED: Final[tuple[str, ...]] = ("cookie", "refused", "local")
+_STALE_KEYS: Final = "keys_stale"
 
 
 class _NothingRevoked:
@@ -112,6 +113,7 @@ class CookieFilter:
         *,
         revocations: Revocations | None = None,
         on_unknown_key: Callable[[], None] | None = None,
+        keys_stale: Callable[[], bool] | None = None,
     ) -> None:
         """Make the filter.
 
@@ -122,11 +124,13 @@ class CookieFilter:
             cache_entries: the newest tokens kept verified; at most twice as many are held. 0 keeps none.
             revocations: what is revoked; None asks nobody.
             on_unknown_key: told when a token names a key that the ring lacks; may fetch a newer ring, not too often.
+            keys_stale: tells whether there may be keys that the ring lacks, and good tokens under them; None: never.
         """
         self._rings = rings
         self._names = names
         self._environment = environment
         self._on_unknown_key = on_unknown_key
+        self._keys_stale = keys_stale
         self._revocations: Revocations = NOTHING_REVOKED if revocations is None else revocations
         self._scanner = CookieScanner((names.insecure, names.secure))
         self._ring: KeyRing = rings.ring
@@ -237,6 +241,8 @@ class CookieFilter:
                 self._on_unknown_key()
             if not self._ring.has_keys(PURPOSE):
                 return Refuse(503, Reason.KEYS_UNAVAILABLE, refusal)
+            if self._keys_stale is not None and self._keys_stale():
+                return _not_checked(exchange)
         return refuse_token(exchange, refusal)
 
 
@@ -253,6 +259,17 @@ def refuse_token(exchange: Exchange, detail: str) -> Verdict:
         exchange.reason_detail = detail
         return CONTINUE
     return Refuse(401, Reason.TOKEN_REFUSED, detail)
+
+
+def _not_checked(exchange: Exchange) -> Verdict:
+    """Let nobody be asked to sign in again for a token that newer keys than ours may well open.
+
+    Only where the route asks for nobody and takes bad tokens for nobody's does the request go on.
+    """
+    policy = exchange.route.auth
+    if policy.on_bad_token is OnBadToken.ANONYMOUS and not policy.user and not policy.device:
+        return refuse_token(exchange, _STALE_KEYS)
+    return Refuse(503, Reason.KEYS_STALE, Refusal.UNKNOWN_KEY)
 
 
 def identities(claims: Claims, *, high: bool) -> tuple[UserIdentity | None, DeviceIdentity | None]:

@@ -48,6 +48,7 @@ def rings(
     var: Path | None = None,
     metrics: WorkerMetrics | None = None,
     environment: str = "live",
+    stale_after_s: float = 300.0,
 ) -> KeyRings:
     """Return rings that are not started; with `var`, their snapshot is there."""
     metrics = metrics or WorkerMetrics()
@@ -56,7 +57,15 @@ def rings(
         sealer = SnapshotSealer("token-canary", "edge", environment)
         file = SnapshotFile(var / "keys.edge.snapshot", sealer, max_age_s=3600)
     client = KmsClient(session, service.url, "token-canary", timeout_s=20.0)
-    return KeyRings(client, PURPOSES, refresh_s=refresh_s, breaker=breaker(metrics), metrics=metrics, file=file)
+    return KeyRings(
+        client,
+        PURPOSES,
+        refresh_s=refresh_s,
+        stale_after_s=stale_after_s,
+        breaker=breaker(metrics),
+        metrics=metrics,
+        file=file,
+    )
 
 
 async def saved(service: Service, session: aiohttp.ClientSession, var: Path, revision: int = 1) -> KeyRings:
@@ -173,9 +182,7 @@ async def test_key_sets_that_contradict_themselves_change_nothing() -> None:
 async def test_fetches_are_counted_and_the_ring_has_an_age() -> None:
     async with serving() as (service, session):
         metrics = WorkerMetrics()
-        keys = KeyRings(
-            KmsClient(session, service.url, "t"), PURPOSES, refresh_s=60.0, breaker=breaker(metrics), metrics=metrics
-        )
+        keys = rings(service, session, metrics=metrics)
         service.body = answer(5)
         await keys.refresh()
         service.status = 500
@@ -214,6 +221,37 @@ async def test_k5_d1_rule_2_a_flood_of_unknown_key_ids_asks_the_kms_once() -> No
         assert (keys.ring.revision, len(service.requests)) == (2, 2)
 
 
+async def test_k1_s6_keys_are_stale_until_the_kms_has_answered_and_some_time_after_its_last_answer(
+    tmp_path: Path,
+) -> None:
+    async with serving() as (service, session):
+        await saved(service, session, tmp_path)
+        service.status = 503
+        keys = rings(service, session, var=tmp_path, refresh_s=3600.0, stale_after_s=3600.0)
+        assert keys.stale()
+        await keys.start(patience_s=30.0)
+        assert keys.stale(), "from the snapshot, whatever its age"
+        service.status = 200
+        await keys.refresh()
+        assert not keys.stale()
+        service.status = 503
+        with pytest.raises(KmsUnavailable):
+            await keys.refresh()
+        assert not keys.stale(), "the KMS waits with new keys for those that were there a moment ago"
+        await keys.close()
+
+        service.status = 200
+        keys = rings(service, session, refresh_s=3600.0, stale_after_s=0.01)
+        await keys.start(patience_s=30.0)
+        service.status = 503
+
+        async def stale() -> bool:
+            return keys.stale()
+
+        await eventually(stale, "the last answer is too long ago")
+        await keys.close()
+
+
 async def test_a_late_older_answer_never_replaces_a_newer_one() -> None:
     async with serving() as (service, session):
         service.body, service.hang = answer(1), True
@@ -233,7 +271,8 @@ async def test_k3_a_kms_that_keeps_failing_is_left_alone_and_the_keys_stay() -> 
         service.body = answer(1)
         metrics = WorkerMetrics()
         client = KmsClient(session, service.url, "t")
-        keys = KeyRings(client, PURPOSES, refresh_s=60.0, breaker=breaker(metrics, open_s=3600.0), metrics=metrics)
+        left_alone = breaker(metrics, open_s=3600.0)
+        keys = KeyRings(client, PURPOSES, refresh_s=60.0, stale_after_s=300.0, breaker=left_alone, metrics=metrics)
         await keys.refresh()
         ring = keys.ring
         service.status = 500

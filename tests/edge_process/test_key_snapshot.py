@@ -1,8 +1,10 @@
 """Edges and workers that start while the KMS is down: from the sealed snapshot, or not at all."""
 
+import json
 import os
 import signal
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import aiohttp
@@ -27,9 +29,14 @@ def mode(path: Path) -> int | None:
 
 async def status(edge: Edge, cookies: str) -> int:
     """Ask, as somebody who is known, for what nobody else gets."""
+    return (await answered(edge, cookies))[0]
+
+
+async def answered(edge: Edge, cookies: str) -> tuple[int, str, Mapping[str, str]]:
+    """The same, with the body and the fields."""
     url = f"http://{edge.address[0]}:{edge.address[1]}/account"
     async with aiohttp.ClientSession() as session, session.get(url, headers={"Cookie": cookies}) as response:
-        return response.status
+        return response.status, await response.text(), response.headers
 
 
 async def keys_from(edge: Edge, source: str) -> None:
@@ -55,11 +62,17 @@ async def test_k1_with_the_kms_down_an_edge_starts_and_replaces_workers_from_the
                 return mode(var / "keys.edge.snapshot") == 0o600
 
             await eventually(written, "the snapshot is written")
+        assert await kms.move(await kms.add("cookie"), "ACTIVE", force=True) == 200
+        newer = await cookie_header(kms)
         await kms.process.kill()
 
         async with running_edge(kms, tmp_path, origin.address, ALONE, PATIENT, workers=1, var=var) as edge:
             assert await status(edge, cookies) == 200
             await keys_from(edge, "snapshot")
+            code, body, fields = await answered(edge, newer)
+            assert (code, json.loads(body)["reason"]) == (503, "keys_stale")
+            assert "Retry-After" in fields
+            assert "Set-Cookie" not in fields
             pids = await edge.pids()
             os.kill(pids[0], signal.SIGKILL)
 
@@ -74,6 +87,7 @@ async def test_k1_with_the_kms_down_an_edge_starts_and_replaces_workers_from_the
             async with kms_running(tmp_path / "kms", listen=kms.process.address):
                 await keys_from(edge, "kms")
                 assert await status(edge, cookies) == 200
+                assert await status(edge, newer) == 200
 
 
 @pytest.mark.parametrize(("content", "why"), [(None, "missing"), (b"EPKS\x01 not a snapshot", "damaged")])

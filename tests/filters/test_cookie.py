@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from edge.contract.exchange import Exchange, TokenKind
 from edge.contract.filters import CONTINUE, NOT_MINE, Refuse
 from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
+from edge.contract.on_bad_token import OnBadToken
 from edge.contract.reasons import Reason
+from edge.contract.route import AuthPolicy
 from filters.inbound.cookie import CookieFilter, Resolved
 from tests.filters.cookies import ANONYMOUS_ON_BAD, Rings, asking, pair_of
 from tests.filters.exchanges import an_exchange, headers_of
@@ -264,6 +266,52 @@ def test_k5_an_unknown_key_is_reported_so_that_a_newer_ring_can_be_fetched() -> 
 def test_without_any_key_a_token_is_a_503_and_not_a_sign_out() -> None:
     cookie = a_filter(Rings(KeyRing.from_key_sets([], 0)))
     assert cookie.inbound(asking(*PAIR)) == Refuse(503, Reason.KEYS_UNAVAILABLE, "unknown_key")
+
+
+def of_unknown_key() -> tuple[bytes, bytes]:
+    return pair_of(claims(), ring_of(version(9)))
+
+
+def with_stale_keys() -> CookieFilter:
+    return CookieFilter(Rings(), NAMES, ENVIRONMENT, 10, keys_stale=lambda: True)
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        AuthPolicy(Level.LOW, Level.UNSPECIFIED),
+        AuthPolicy(Level.UNSPECIFIED, Level.UNSPECIFIED),
+        AuthPolicy(Level.LOW, Level.UNSPECIFIED, OnBadToken.ANONYMOUS),
+        AuthPolicy(Level.UNSPECIFIED, Level.LOW, OnBadToken.ANONYMOUS),
+    ],
+)
+def test_k1_an_unknown_key_while_ours_are_stale_is_a_503_that_clears_nothing_and_identifies_nobody(
+    auth: AuthPolicy,
+) -> None:
+    exchange = asking(*of_unknown_key(), auth=auth)
+    assert with_stale_keys().inbound(exchange) == Refuse(503, Reason.KEYS_STALE, "unknown_key")
+    assert exchange.user is None
+    assert exchange.device is None
+    assert not exchange.user_cleared
+
+
+def test_k1_where_a_bad_token_is_nobodys_and_nobody_is_asked_for_stale_keys_refuse_nothing() -> None:
+    exchange = asking(*of_unknown_key(), auth=ANONYMOUS_ON_BAD)
+    assert with_stale_keys().inbound(exchange) is CONTINUE
+    assert exchange.user is None
+    assert exchange.bad_token == "keys_stale"
+    assert not exchange.user_cleared
+
+
+def test_k1_stale_keys_change_nothing_for_tokens_that_they_open_or_that_are_bad() -> None:
+    cookie = with_stale_keys()
+    assert cookie.inbound(asking(*PAIR)) is CONTINUE
+    assert cookie.inbound(asking(PAIR[0], OTHER_USER[1])) == Refuse(401, Reason.TOKEN_REFUSED, "pair_mismatch")
+
+
+def test_s6_k5_an_unknown_key_is_a_401_while_ours_are_the_newest() -> None:
+    cookie = CookieFilter(Rings(), NAMES, ENVIRONMENT, 10, keys_stale=lambda: False)
+    assert cookie.inbound(asking(*of_unknown_key())) == Refuse(401, Reason.TOKEN_REFUSED, "unknown_key")
 
 
 def test_rule_24_no_repr_shows_a_token_or_a_user() -> None:
