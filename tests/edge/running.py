@@ -57,6 +57,10 @@ class Keys:
     def refresh_soon(self) -> None:
         """Do nothing: these keys never change."""
 
+    def stale(self) -> bool:
+        """Tell that they are the newest."""
+        return False
+
     def cookies(
         self,
         customer_id: int = 7,
