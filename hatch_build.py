@@ -32,7 +32,7 @@ class CompileHook(BuildHookInterface[Any]):
         self._directory = TemporaryDirectory(prefix="edge-compile-")
         sources, out = Path(self._directory.name, "sources"), Path(self._directory.name, "out")
         modules = self.config["modules"]
-        for package in ("edge", "filters", "passport", "proto", "tokens"):
+        for package in ("edge", "filters", "passport", "proto", "resilience", "tokens"):
             shutil.copytree(Path(self.root, package), sources / package)
         (sources / "setup.py").write_text(SETUP.format(arguments=["--follow-imports=silent", *modules]))
         self.app.display_info(f"Compiling {len(modules)} modules takes about two minutes")

@@ -25,7 +25,6 @@ from edge.contract.ports import CookiePair, CookieService, Revocations, SharedRe
 from edge.control.guards import BreakerSection
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
-from edge.guard.breaker import Breaker
 from edge.guard.revoked import RevokedTokens
 from edge.guard.shedding import PARTS
 from edge.net.certificate_watch import CertificateFiles, CertificateWatch
@@ -54,6 +53,7 @@ from filters.renewals import Renewals
 from passport.key_snapshot import SnapshotFile, SnapshotSealer
 from passport.kms import KmsClient
 from passport.returned import Grant
+from resilience.breaker import Breaker
 from tokens.cookie import Claims, CookieNames, open_pair
 from tokens.set_cookie import CookieAttributes
 

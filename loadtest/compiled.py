@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("edge", "filters", "tokens", "passport", "services", "origins_stub", "loadtest", "proto")
+SOURCES = ("edge", "filters", "tokens", "passport", "resilience", "services", "origins_stub", "loadtest", "proto")
 
 
 class CompileError(Exception):

@@ -15,8 +15,8 @@ from google.protobuf.message import DecodeError, Message
 
 from edge.contract.identity import DeviceIdentity, UserIdentity
 from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie
-from edge.guard.breaker import Breaker, Permit
 from edge.telemetry.metrics import WorkerMetrics
+from resilience.breaker import Breaker, Permit
 
 _MEDIA_TYPE: Final = "application/x-protobuf"
 _MAX_ANSWER_BYTES: Final = 16 * 1024

@@ -13,12 +13,12 @@ from typing import Final
 
 import structlog
 
-from edge.guard.breaker import Breaker
 from edge.telemetry.metrics import WorkerMetrics, count
 from passport.key_sets import KeySets
 from passport.key_snapshot import KeySnapshot, SnapshotFile, Unusable
 from passport.keys import PassportKeys
 from passport.kms import KmsClient, KmsRefused, KmsUnavailable
+from resilience.breaker import Breaker
 from tokens.keys.ring import KeyRing
 
 KMS: Final = "kms"

@@ -30,8 +30,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from edge.clients.cookie_service import read_renewal, write_renewal
 from edge.clients.redis_pipeline import RedisPipeline
 from edge.contract.ports import Renew, RenewalOutcome, RenewedCookie
-from edge.guard.breaker import Breaker
 from edge.telemetry.metrics import WorkerMetrics
+from resilience.breaker import Breaker
 
 _NONCE_BYTES: Final = 12
 _MAX_RESULT_BYTES: Final = 16 * 1024

@@ -5,9 +5,9 @@ from typing import Annotated, TypeAlias
 from pydantic import Field, ValidationInfo, field_validator
 
 from edge.control.values import Count, Seconds, Section
-from edge.guard.breaker import BreakerSettings
 from edge.guard.concurrency_limit import ConcurrencySettings
 from edge.guard.retry_budget import RetryBudgetSettings
+from resilience.breaker import BreakerSettings
 
 Share: TypeAlias = Annotated[float, Field(strict=True, gt=0, le=1)]
 

@@ -13,9 +13,9 @@ from edge.control.routes import RouteTable
 from edge.control.service_sections import Keys, Services
 from edge.control.tls import OriginTlsRow
 from edge.control.values import Address
-from edge.guard.breaker import BreakerSettings
 from edge.guard.concurrency_limit import ConcurrencySettings
 from edge.guard.retry_budget import RetryBudgetSettings
+from resilience.breaker import BreakerSettings
 
 
 class FilterOverride(NamedTuple):

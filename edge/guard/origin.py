@@ -8,9 +8,9 @@ others out. `sent` gives it its place. A long poll never has one: the origin wor
 
 from typing import Final
 
-from edge.guard.breaker import LONG, Breaker
 from edge.guard.concurrency_limit import ConcurrencyLimit
 from edge.guard.retry_budget import RetryBudget
+from resilience.breaker import LONG, Breaker
 
 UNAVAILABLE: Final = 0
 """No permit: the breaker lets nothing through now."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from edge.control.snapshot import Origin
-from edge.guard.breaker import Breaker
 from edge.guard.concurrency_limit import ConcurrencyLimit
 from edge.guard.origin import OriginGuard
 from edge.guard.retry_budget import RetryBudget
 from edge.telemetry.metrics import WorkerMetrics
+from resilience.breaker import Breaker
 
 
 def origin_guard(

@@ -7,9 +7,9 @@ another object keeps anyway (open connections, key ring) are read by `sources` w
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from edge.guard.breaker import State
 from edge.telemetry.catalogue import BUCKET_BOUNDS_S
 from edge.telemetry.snapshot import Labels, Snapshot
+from resilience.breaker import State
 
 MAX_SERIES: Final = 500
 """Label sets per metric and worker; what comes after is counted as `other`. Details are named by code, so this is a

@@ -1,6 +1,6 @@
-"""The edge's circuit breaker, decision for decision: load tests may not import the edge's own.
+"""The edge's circuit breaker, decision for decision, for simulated time.
 
-A test drives both with the same calls and compares. What is said in edge/guard/breaker.py about how it works holds
+A test drives both with the same calls and compares. What is said in resilience/breaker.py about how it works holds
 here; time comes in as an argument, and results always count for the state the call began in.
 """
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 import aiohttp
 from aiohttp import web
 
-from edge.guard.breaker import Breaker, BreakerSettings
 from edge.telemetry.metrics import WorkerMetrics
+from resilience.breaker import Breaker, BreakerSettings
 
 BREAKER = BreakerSettings(
     window_s=60.0,

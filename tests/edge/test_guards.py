@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from edge.contract.reasons import Reason
-from edge.guard.breaker import State
 from edge.telemetry.catalogue import METRICS
+from resilience.breaker import State
 from tests.edge.raw import (
     OriginConnection,
     RawClient,

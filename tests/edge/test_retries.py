@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from edge.control.values import parse_address
-from edge.guard.breaker import State
+from resilience.breaker import State
 from tests.edge.raw import (
     OriginConnection,
     RawOrigin,

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from edge.guard.breaker import LONG, Breaker, BreakerSettings, State
+from resilience.breaker import LONG, Breaker, BreakerSettings, State
 from tests.guard.clock import Clock
 
 SETTINGS = BreakerSettings(

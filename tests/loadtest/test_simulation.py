@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from edge.control.guards import CookieBreakerSection
 from edge.control.routing_files import AuthRow
 from edge.control.service_sections import CookieClient
-from edge.guard.breaker import Breaker as EdgeBreaker
-from edge.guard.breaker import BreakerSettings as EdgeBreakerSettings
 from filters import rescheduling
 from filters.inbound.renew import RenewalLimits
 from loadtest.simulation.breaker import CLOSED, HALF_OPEN, OPEN, Breaker
@@ -28,6 +26,8 @@ from loadtest.simulation.service import OVERLOADED, RENEWED, UNAVAILABLE, Asked,
 from loadtest.simulation.study import AS_BUILT, VARIANTS, Scenario, Study, Variant
 from loadtest.simulation.tables import place
 from loadtest.simulation.tokens import FULL, GONE, RESCHEDULED, Tokens
+from resilience.breaker import Breaker as EdgeBreaker
+from resilience.breaker import BreakerSettings as EdgeBreakerSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STALENESS = Staleness(DAY_S, 0.005)
