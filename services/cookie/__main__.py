@@ -41,7 +41,8 @@ async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
     kms = KmsClient(session, options.kms, token, config.kms_timeout_s)
     file = config.keys.file(options.var, token, _IDENTITY, config.environment)
     keys = await stack.enter_async_context(fresh_ring(kms, [PURPOSE, RESCHEDULED], config.kms_refresh_s, file))
-    subscribers = SubscriberClient(session, options.subscriber, token, config.subscriber_timeout_s)
+    breaker = config.subscriber_breaker.breaker("subscriber")
+    subscribers = SubscriberClient(session, options.subscriber, token, config.subscriber_timeout_s, breaker)
     following = await stack.enter_async_context(feed(store))
     await stack.enter_async_context(pruning(store, config.rescheduled_renewals.keep_s))
     issuer = config.issuer()
@@ -51,6 +52,7 @@ async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
         callers=callers,
         issuer=issuer,
         keys=keys,
+        subscribers=subscribers,
         renewer=renewer,
         store=store,
         feed=following,

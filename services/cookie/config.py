@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.cookie.issuing import Issuer
+from services.kit.breaker import BreakerConfig
 from services.kit.database import DatabaseConfig
 from services.kit.keys import KeysConfig
 from tokens.cookie import MAX_LIFE_S, CookieNames
@@ -77,6 +78,7 @@ class CookieConfig(BaseModel):
     life_s: Annotated[int, Field(ge=2, le=MAX_LIFE_S)] = 14_400
     renew_after_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     subscriber_timeout_s: Annotated[float, Field(gt=0, le=5)] = 0.2
+    subscriber_breaker: BreakerConfig = BreakerConfig()
     kms_timeout_s: Annotated[float, Field(gt=0, le=10)] = 2.0
     kms_refresh_s: Annotated[float, Field(ge=0.1, le=3600)] = 30.0
     identities: Annotated[Mapping[IdentityName, frozenset[Right]], Field(min_length=1)]

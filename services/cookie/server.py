@@ -33,6 +33,14 @@ class ServedKeys(Keys, Protocol):
         ...
 
 
+class AskedSubscribers(Protocol):
+    """A subscriber service that can be told of."""
+
+    def health(self) -> str:
+        """Return whether it is asked."""
+        ...
+
+
 class CookieServer:
     """Handlers over one issuer, one renewer, one store and its feed. `clock` gives epoch seconds."""
 
@@ -43,6 +51,7 @@ class CookieServer:
         callers: Callers,
         issuer: Issuer,
         keys: ServedKeys,
+        subscribers: AskedSubscribers,
         renewer: Renewer,
         store: Store,
         feed: Feed,
@@ -52,6 +61,7 @@ class CookieServer:
         self._callers = callers
         self._issuer = issuer
         self._keys = keys
+        self._subscribers = subscribers
         self._renewer = renewer
         self._store = store
         self._feed = feed
@@ -69,8 +79,10 @@ class CookieServer:
         return application
 
     async def health(self, _: web.Request) -> web.Response:
-        """Answer `GET /health`: the process serves, with which keys."""
-        return web.json_response({"status": "ok", "keys": self._keys.health()})
+        """Answer `GET /health`: the process serves, with which keys, and whether the subscriber service is asked."""
+        return web.json_response(
+            {"status": "ok", "keys": self._keys.health(), "subscriber_breaker": self._subscribers.health()}
+        )
 
     async def create(self, request: web.Request) -> web.Response:
         """Answer CreateRequest with a pair of a new session."""

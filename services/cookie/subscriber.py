@@ -2,6 +2,9 @@
 
 Only a whole, readable answer about this very user is one. Everything else, a 404 included, is UNKNOWN: a wrong URL or
 a service that has lost its table must not sign anybody out.
+
+A service that keeps failing is left alone by a breaker, so that a renewal then waits for nothing. What it says of one
+user or of this caller, with a status of 300 to 499, is no failure of it.
 """
 
 from dataclasses import dataclass
@@ -10,6 +13,8 @@ from typing import Annotated
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from resilience.breaker import Breaker
 
 _MAX_ANSWER_BYTES = 16 * 1024
 
@@ -40,35 +45,63 @@ class _Subscriber(BaseModel):
     member: bool
 
 
-class SubscriberClient:
-    """Calls `GET /v1/subscribers/{customer_id}` under a deadline. Never raises for a failing service."""
+class _NoAnswer(Exception):  # noqa: N818 - never leaves this module; a failure to the breaker
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, token: str, timeout_s: float) -> None:
+
+class SubscriberClient:
+    """Calls `GET /v1/subscribers/{customer_id}` under a deadline and a breaker. Never raises for a failing service."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, token: str, timeout_s: float, breaker: Breaker
+    ) -> None:
         self._session = session
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"}
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._breaker = breaker
 
     async def membership(self, customer_id: int) -> Membership:
         """Return what is known about the user."""
+        permit = self._breaker.permit()
+        if permit is None:
+            return _unknown("breaker open")
         try:
-            async with self._session.get(
-                f"{self._url}/v1/subscribers/{customer_id}",
-                headers=self._headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-            ) as response:
-                if response.status != 200:
-                    return _unknown(f"status {response.status}")
-                body = await _body(response.content)
-                return _unknown("answer too long") if body is None else read_membership(body, customer_id)
+            with permit:
+                return await self._ask(customer_id)
+        except _NoAnswer as failure:
+            return _unknown(failure.problem)
         except TimeoutError:
             return _unknown("timeout")
         except aiohttp.ClientError as error:
             return _unknown(type(error).__name__)
 
+    def health(self) -> str:
+        """Return whether the subscriber service is asked: `closed`, `open` or `half_open`."""
+        return self._breaker.state.value
+
+    async def _ask(self, customer_id: int) -> Membership:
+        """Return what an answer says; raise for what a service does that is out of order."""
+        async with self._session.get(
+            f"{self._url}/v1/subscribers/{customer_id}",
+            headers=self._headers,
+            timeout=self._timeout,
+            allow_redirects=False,
+        ) as response:
+            if response.status >= 500:
+                raise _NoAnswer(f"status {response.status}")
+            if response.status != 200:
+                return _unknown(f"status {response.status}")
+            body = await _body(response.content)
+        membership = _unknown("answer too long") if body is None else read_membership(body, customer_id)
+        if membership.standing is Standing.UNKNOWN:
+            raise _NoAnswer(membership.problem)
+        return membership
+
     def __repr__(self) -> str:
-        return f"SubscriberClient({self._url})"
+        return f"SubscriberClient({self._url}, {self._breaker!r})"
 
 
 def read_membership(body: bytes, customer_id: int) -> Membership:

@@ -210,6 +210,17 @@ async def test_r9_s2_one_probe_at_a_time_finds_out_that_the_service_is_back() ->
         assert metrics.breaker_states == {"service:test": 0}
 
 
+async def test_s2_a_service_that_cannot_find_out_is_not_out_of_order_and_goes_on_signing_in() -> None:
+    async with serving() as (service, session):
+        service.body = pb.RenewResponse(outcome=pb.UNAVAILABLE).SerializeToString()
+        cookies, metrics = client(session, service.url, open_s=3600.0)
+        for _ in range(20):
+            assert (await cookies.renew(b"old")).outcome is RenewalOutcome.UNAVAILABLE
+        assert metrics.remote_calls == {("cookie", "unavailable"): 20}
+        service.body = pb.CreateResponse(pair=PAIR).SerializeToString()
+        assert await cookies.create(USER, None) is not None
+
+
 async def test_a_service_that_refuses_this_edge_is_not_out_of_order() -> None:
     async with serving() as (service, session):
         service.status = 403

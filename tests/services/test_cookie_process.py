@@ -36,6 +36,20 @@ async def test_a_running_service_keeps_its_keys_while_kms_and_subscriber_service
         # Not known to be forged: with newer keys it might open.
         unknown = pair.insecure[:2] + (b"AAAA" if pair.insecure[2:6] != b"AAAA" else b"BBBB") + pair.insecure[6:]
         assert (await cookies.renew(unknown)).outcome == pb.UNAVAILABLE
+
+        async def many() -> None:
+            answers = await asyncio.gather(*(cookies.renew(pair.insecure) for _ in range(25)))
+            assert {answer.outcome for answer in answers} == {pb.UNAVAILABLE}
+
+        async def left_alone() -> bool:
+            await many()
+            async with kms.session.get(cookies.process.url + "/health") as response:
+                return bool((await response.json())["subscriber_breaker"] == "open")
+
+        await eventually(left_alone, "the subscriber service is left alone")
+        await many()  # one of them may be a probe
+        await cookies.process.said('"detail": "subscriber: breaker open"')
+        assert '"of": "subscriber", "was": "closed", "state": "open"' in cookies.process.output()
         assert await cookies.process.stop() == 0
 
 
@@ -59,6 +73,7 @@ async def test_k1_with_the_kms_down_a_service_starts_from_the_snapshot_of_the_on
             async with kms.session.get(cookies.process.url + "/health") as response:
                 health = await response.json()
             assert health["keys"]["source"] == "snapshot"
+            assert health["subscriber_breaker"] == "closed"
             assert 0 <= health["keys"]["age_s"] < 60
 
 

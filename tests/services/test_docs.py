@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from services.cookie.config import CookieConfig, Names, RescheduledRenewals, Revocations
+from services.kit.breaker import BreakerConfig
 from services.kit.database import DatabaseConfig
 from services.kit.keys import KeysConfig
 from services.kms.access import STATUS
@@ -17,6 +18,8 @@ from tests.processes import REPOSITORY
 KEYS = (REPOSITORY / "docs" / "keys.md").read_text()
 SERVICES = (REPOSITORY / "docs" / "services.md").read_text()
 
+OF_COOKIE = {"names", "revocations", "rescheduled_renewals", "subscriber_breaker", "keys", "database"}
+
 
 @pytest.mark.parametrize(
     ("page", "model", "prefix", "nested"),
@@ -26,7 +29,8 @@ SERVICES = (REPOSITORY / "docs" / "services.md").read_text()
         (KEYS, Identity, "identities.<name>.", set()),
         (KEYS, Rotation, "rotation.<key set>.", set()),
         (KEYS, AwsKms, "aws_kms.", set()),
-        (SERVICES, CookieConfig, "", {"names", "revocations", "rescheduled_renewals", "keys", "database"}),
+        (SERVICES, CookieConfig, "", OF_COOKIE),
+        (SERVICES, BreakerConfig, "subscriber_breaker.", set()),
         (SERVICES, Revocations, "revocations.", set()),
         (SERVICES, RescheduledRenewals, "rescheduled_renewals.", set()),
         (SERVICES, KeysConfig, "keys.", set()),
