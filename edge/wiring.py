@@ -281,7 +281,7 @@ def build_engine(
         into.max_connections = engine.max_connections
         into.connections["device"] = len(engine.connections)
         into.connections["origin"] = engine.origin_connections
-        shedding = engine.load.shedding
+        shedding = engine.rejections.load.shedding
         into.load = {"overall": shedding.score, **dict(zip(PARTS, shedding.parts, strict=True))}
         engine.observe_origins(into)
         into.concurrency = {name: (guard.limit.limit, guard.limit.in_flight) for name, guard in engine.guards.items()}

@@ -65,9 +65,13 @@ class Worker(Protocol):
     min_response_bytes_per_s: int
     write_buffer_bytes: int
     draining: bool
-    rejecting: bool
     clock: Callable[[], float]
     connections: set["Downstream"]
+
+    @property
+    def rejecting(self) -> bool:
+        """Whether `reject` is to be asked before anything is read."""
+        ...
 
     def admit(self, connection: "Downstream", peername: object, session: object) -> bool:
         """Name the peer of a new connection, by its TLS session too, if it has one; return whether it may stay."""
@@ -86,7 +90,7 @@ class Worker(Protocol):
         ...
 
     def reject(self, connection: "Downstream", data: bytes) -> bytes:
-        """While `rejecting`: return the answer to what came, if it is one request that is shed; else nothing."""
+        """Return the answer to what came, if it is one request that is shed; else nothing."""
         ...
 
     def soon(self, callback: Callable[[], None]) -> None:

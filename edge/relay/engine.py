@@ -12,13 +12,12 @@ from weakref import WeakSet
 
 from edge.contract.exchange import Exchange, Request
 from edge.contract.reasons import Reason
-from edge.contract.route import Priority, Route
+from edge.contract.route import Route
 from edge.control.snapshot import Snapshot
-from edge.guard.shedding import NOTHING_SHED
 from edge.http1 import write
 from edge.http1.errors import BadRequestError
 from edge.http1.limits import HeadLimits
-from edge.http1.request import RequestHead, RequestReader, plain_request
+from edge.http1.request import RequestHead
 from edge.http1.target import Target
 from edge.net.client_certificate import client_certificate
 from edge.net.downstream import Downstream
@@ -33,8 +32,10 @@ from edge.relay.load import Load
 from edge.relay.origins import Guards, Origins, Pools
 from edge.relay.problem import problem_response, whole
 from edge.relay.refusal import EarlyRefusal
+from edge.relay.rejections import Rejections
 from edge.relay.relay import Relay
-from edge.relay.shed import ORIGIN_OVERLOADED, OVERLOADED, TOO_MANY, Prepared, Shed
+from edge.relay.shed import Shed
+from edge.relay.sweep import Sweep
 from edge.relay.upgrade import UpgradeRelay
 from edge.telemetry.metrics import WorkerMetrics, count
 from edge.telemetry.telemetry import Telemetry
@@ -50,10 +51,6 @@ _ID_BYTES: Final = 16
 _IDS_AT_ONCE: Final = 64
 _MAX_KNOWN_TARGETS = 4096
 _MAX_KNOWN_TARGET_BYTES = 256
-_MAX_SHEDDABLE = 1024
-_LATE_S = 0.01
-_REJECTING: Final = 3  # one in so many requests
-_PRIORITY_NAMES = tuple(priority.name.lower() for priority in Priority)
 
 
 class Engine:
@@ -88,18 +85,10 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self.arriving: WeakSet[object] = WeakSet()
         self._emptied = asyncio.Event()
-        self._close_after_idle_s = self._arrived_by = inf  # once the door is closed
+        self._arrived_by = inf  # once the door is closed
         self._pulser: asyncio.TimerHandle | None = None
-        self._unswept: list[Downstream] = []  # by the sweep that is under way
-        self._to_sweep = 0  # how many they were when it began
-        self._due = clock() + SWEEP_INTERVAL_S  # of the next pulse: what comes later finds the loop late
-        self._seen_at = 0.0
-        self.load = Load(clock)
-        self._shed = 0
-        self._let_in = False
-        self.shedding = False  # something, or may be: ask for each request
-        self.rejecting = False  # so much that each is looked at before it is read
-        self._asked = self._rejected = 0  # since the last pulse
+        self._sweep = Sweep(self.connections, report)
+        self.rejections = Rejections(Load(clock), telemetry, clock() + SWEEP_INTERVAL_S)
         self._ids: list[bytes] = []  # of requests to come
         self.take_more: Callable[[], None] | None = None
         """Takes connections that wait; called where the loop is late, which takes one itself in each turn."""
@@ -142,14 +131,10 @@ class Engine:
         self._routes = snapshot.routes
         self._known_targets: dict[tuple[bytes, bytes, bytes], tuple[Target, Route]] = {}
         self._plain_is_secure = snapshot.listener.local_plain_http
-        self._sheddable: dict[tuple[bytes, bytes], Route | None] = {}
-        self._limits_requests = self._counts_requests = snapshot.limits.max_requests_per_client_per_s is not None
         self._admission.limit(snapshot, self._connections_within(snapshot))
-        self._sheds = snapshot.shedding.enabled
-        self._shed_from: int = NOTHING_SHED  # until the next pulse
-        self.load.limit(snapshot.shedding)
         # Read by connections; those that are open keep the limits that they began with.
         self.limits = _head_limits(snapshot)
+        self.rejections.serve(context, snapshot, self.limits)
         self.head_read_s = snapshot.timeouts.head_read_s
         self.keep_alive_idle_s = snapshot.timeouts.keep_alive_idle_s
         self.idle_s = snapshot.timeouts.idle_s
@@ -255,10 +240,11 @@ class Engine:
             error = BadRequestError(400, Reason.BAD_HOST, "absolute-form differs from Host")
             return EarlyRefusal(self, connection, head, error)
         now = self.clock()
-        if now > self._due or self._counts_requests:
-            rejection = self._rejection(connection, head, route, now)
-            if rejection is not None:
-                return rejection
+        rejections = self.rejections
+        if now > rejections.due or rejections.asks:
+            answer = rejections.of(connection, route, now)
+            if answer is not None:
+                return Shed(connection, head, answer, draining=self.draining)
         request = Request(
             head.method,
             target.origin_form,
@@ -281,83 +267,14 @@ class Engine:
                     )
         return Relay(self._context, connection, head, exchange, now)
 
+    @property
+    def rejecting(self) -> bool:
+        """Whether so many requests are rejected that each is to be looked at before it is read."""
+        return self.rejections.rejecting
+
     def reject(self, connection: Downstream, data: bytes) -> bytes:
-        """While `rejecting`: return the answer to what came, if it is one request that is shed; else nothing.
-
-        What a rejection costs decides how much is served, so it is recognised by what precedes the query and by its
-        field section, without parsing either. A request that is served pays for it with half as much as it saves.
-        """
-        self._let_in = False
-        key = None if self.draining or self._limits_requests else plain_request(data, self.limits.max_target_bytes)
-        if key is None:
-            return b""
-        try:
-            route = self._sheddable[key]
-        except KeyError:
-            route = self._learn(key)
-        if route is None:
-            return b""
-        answer = self._refusal(connection, route, self.clock())
-        if answer is None:
-            self._let_in = True
-            return b""
-        return answer.whole
-
-    def _learn(self, key: tuple[bytes, bytes]) -> Route | None:
-        """Return the route of all requests like this one; None for those that are to be read, whatever the load."""
-        route = None
-        with contextlib.suppress(BadRequestError):
-            read = RequestReader(self.limits).feed(b"%b HTTP/1.1\r\nhost: %b\r\n\r\n" % key)
-            if read is not None and read[0].method != b"HEAD" and b"://" not in key[0]:
-                found = find_route(self._routes, read[0])
-                route = None if isinstance(found, BadRequestError) else found[1]
-        if len(self._sheddable) >= _MAX_SHEDDABLE:
-            self._sheddable.clear()
-        self._sheddable[key] = route
-        return route
-
-    def _rejection(self, connection: Downstream, head: RequestHead, route: Route, now: float) -> Shed | None:
-        """Count a request of the connection's client; return the answer if it is too much, of this client or of all."""
-        if self._let_in:
-            self._let_in = False
-            return None
-        client = connection.client
-        if self._limits_requests and client is not None and client.left <= 0:
-            client.left -= 1
-            self._telemetry.too_many_requests(route.id)
-            return Shed(connection, head, TOO_MANY, draining=self.draining)
-        answer = self._refusal(connection, route, now)
-        return None if answer is None else Shed(connection, head, answer, draining=self.draining)
-
-    def _refusal(self, connection: Downstream, route: Route, now: float) -> Prepared | None:
-        """Count a request as one of its client; return the answer if it is not to be served.
-
-        A client that takes more than its share of an overloaded worker is served as if what it asks for were bulk.
-        """
-        priority, client, late_s = route.priority, connection.client, now - self._due
-        if client is not None:
-            client.left -= 1
-            if client.left < 0:
-                priority = Priority.BULK
-        self._asked += 1
-        if late_s > 0.0:
-            self._seen_at = now  # the loop does turn
-            self._counts_requests = self.shedding = self._sheds or self._counts_requests  # until the next pulse
-        asked = self._sheds and (late_s > 0.0 or priority >= self._shed_from)
-        if asked and self.load.shedding.rejects(priority, late_s):
-            self._shed += 1
-            self._telemetry.shed(route.id, _PRIORITY_NAMES[route.priority], noisy=priority is not route.priority)
-            self._note_rejection()
-            return OVERLOADED[self._shed % len(OVERLOADED)]
-        if self._context.origin_full and not self._context.guards[route.origin].limit.has_room(priority):
-            self._telemetry.origin_full(route.id, route.origin)
-            self._note_rejection()
-            return ORIGIN_OVERLOADED
-        return None
-
-    def _note_rejection(self) -> None:
-        self._rejected += 1
-        self.rejecting = self._rejected * _REJECTING >= self._asked
+        """While `rejecting`: return the answer to what came, if it is one request that is shed; else nothing."""
+        return b"" if self.draining else self.rejections.unread(connection, data, self.clock())
 
     def refuse(self, connection: Downstream, error: BadRequestError) -> None:
         """Answer something that is not a request, and close: nothing after it can be trusted (THREATS S4)."""
@@ -408,49 +325,30 @@ class Engine:
     def start(self) -> None:
         """Start the sweep that keeps every deadline, and the watch over origins."""
         self._origins.start()
-        self._seen_at = self.clock()
-        self.load.start()
+        self.rejections.seen_at = self.clock()
+        self.rejections.load.start()
         self._pulse_again()
 
     def _pulse_again(self) -> None:
-        pulse_s = SHEDDING_PULSE_S if self.shedding else PULSE_S
-        self._due = self.clock() + pulse_s
+        pulse_s = SHEDDING_PULSE_S if self.rejections.shedding else PULSE_S
+        self.rejections.due = self.clock() + pulse_s
         self._pulser = self._loop.call_later(pulse_s, self._pulse)
 
     def _pulse(self) -> None:
-        now = self._seen_at = self.clock()
+        rejections = self.rejections
+        now = rejections.seen_at = self.clock()
         try:
-            self.load.pulse(now, self._due)
+            rejections.load.pulse(now, rejections.due)
             self._keep_deadlines(now)
-            self._shed_from = self.load.shed_from
-            context = self._context
-            context.late = now - self._due > _LATE_S
-            if context.late and self.take_more is not None:
+            rejections.pulse(now)
+            if self._context.late and self.take_more is not None:
                 self.take_more()
-            if context.origin_full:
-                context.origin_full = any(not each.limit.has_room(Priority.BULK) for each in context.guards.values())
-            self.shedding = self._shed_from < NOTHING_SHED or context.origin_full
-            self._counts_requests = self.shedding or self._limits_requests
-            self.rejecting = self.rejecting and self.shedding and self._rejected * _REJECTING >= self._asked
-            self._asked = self._rejected = 0
         finally:
             self._pulse_again()
 
     def _keep_deadlines(self, now: float) -> None:
-        """Sweep as many connections as their share of the interval that has passed, lest thousands stop the loop."""
-        passed = (now - self.load.swept_at) / SWEEP_INTERVAL_S
-        left = max(int(self._to_sweep * (1.0 - passed)), 0)
-        while len(self._unswept) > left:
-            connection = self._unswept.pop()
-            if connection not in self.connections:
-                continue
-            try:
-                connection.sweep(now)
-                if now - connection.idle_at >= self._close_after_idle_s:
-                    connection.close_idle(linger=True)
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others' deadlines are kept
-                self._report("sweep", error)
-                connection.reset()
+        passed = (now - self.rejections.load.swept_at) / SWEEP_INTERVAL_S
+        self._sweep.go_on(now, passed)
         if passed >= 1.0:
             self._end_sweep(now)
 
@@ -460,17 +358,17 @@ class Engine:
         if self.draining:
             self._note_emptied()  # what was arriving may have gone without a word
         self._telemetry.sweep()
-        self.load.sweep(now, sum(context.waiting for context in self._contexts))
-        self._admission.sweep(SWEEP_INTERVAL_S, overloaded=self.load.shed_from < NOTHING_SHED)
+        load = self.rejections.load
+        load.sweep(now, sum(context.waiting for context in self._contexts))
+        self._admission.sweep(SWEEP_INTERVAL_S, overloaded=load.overloaded)
         for context in self._contexts:
             context.waiting = 0
-        self._unswept = list(self.connections)
-        self._to_sweep = len(self._unswept)
+        self._sweep.begin()
 
     @property
     def turn(self) -> float:
         """What changes as long as the loop turns, for the watchdog's thread to see."""
-        return self._seen_at
+        return self.rejections.seen_at
 
     @property
     def running_filter(self) -> str:
@@ -508,7 +406,7 @@ class Engine:
         await self._emptied_within(grace_s)
         if close_door is not None:
             await close_door()
-        self._close_after_idle_s, self._arrived_by = grace_s, self.clock() + grace_s  # the next sweep sees to it
+        self._sweep.close_idle_after_s, self._arrived_by = grace_s, self.clock() + grace_s  # the next sweep sees to it
         await self._emptied_within(ends_at - self.clock())
 
     def _note_emptied(self) -> None:

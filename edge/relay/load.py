@@ -61,3 +61,8 @@ class Load:
     def shed_from(self) -> int:
         """The most important priority of which anything is shed now."""
         return self.shedding.shed_from if self._enabled else NOTHING_SHED
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether anything is shed now."""
+        return self.shed_from < NOTHING_SHED

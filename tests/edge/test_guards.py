@@ -559,8 +559,8 @@ async def test_long_polls_take_no_place_and_are_neither_slow_nor_load(poll: byte
         await until(lambda: origin_script.polls == 8)
         assert held(edge) == 0
         assert (await client.ask(get())).body == b"news"
-        swept = edge.engine.load.swept_at
-        await until(lambda: edge.engine.load.swept_at > swept)
+        swept = edge.engine.rejections.load.swept_at
+        await until(lambda: edge.engine.rejections.load.swept_at > swept)
         assert edge.engine._context.waiting == 0
         origin_script.happened.set()
         for each in polling:

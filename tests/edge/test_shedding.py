@@ -54,7 +54,7 @@ async def overloaded(*overrides: str, requests: int = 10) -> AsyncIterator[tuple
         for _ in range(requests):
             client = await stack.enter_async_context(connected(edge.port))
             await client.send(get(b"/slow"))
-        await until(lambda: edge.engine.load.shedding.parts[PARTS.index("in_flight")] > 0.97)
+        await until(lambda: edge.engine.rejections.load.shedding.parts[PARTS.index("in_flight")] > 0.97)
         yield edge, gate
 
 
@@ -69,7 +69,7 @@ async def test_l1_what_was_shed_is_served_again_after_the_overload() -> None:
     async with overloaded() as (edge, gate), connected(edge.port) as client:
         assert (await client.ask(get(BULK))).status == 503
         gate.opened.set()
-        await until(lambda: edge.engine.load.shedding.shed_from == NOTHING_SHED)
+        await until(lambda: edge.engine.rejections.load.shedding.shed_from == NOTHING_SHED)
         assert (await client.ask(get(BULK))).status == 200
 
 
@@ -166,7 +166,7 @@ async def test_l1_what_waits_behind_a_long_turn_of_the_loop_is_shed_at_once() ->
         targets = (b"/account?slow", BULK, BEST_EFFORT, DEGRADED, CRITICAL)
         for client, target in zip(clients, targets, strict=True):
             client.writer.write(get(target))  # all in one turn of the loop
-        assert edge.engine.load.shedding.shed_from == NOTHING_SHED
+        assert edge.engine.rejections.load.shedding.shed_from == NOTHING_SHED
         assert [(await client.response()).status for client in clients] == [200, 503, 503, 200, 200]
 
 
@@ -175,7 +175,7 @@ async def test_l1_what_an_overloaded_origin_has_no_place_for_is_refused_on_its_h
     async with overloaded("shedding.enabled=false", *ten, requests=9) as (edge, gate), connected(edge.port) as client:
         before = edge.metrics.requests.get(("echo", 503, "shed"), 0)
         assert (await client.ask(get(BULK))).status == 503  # after the chain has run
-        await until(lambda: edge.engine.shedding)
+        await until(lambda: edge.engine.rejections.shedding)
         for number in range(5):
             answer = await client.ask(get(b"/echo?number=%d" % number))
             assert (answer.status, json.loads(answer.body)["reason"]) == (503, "origin_overloaded")
@@ -183,14 +183,14 @@ async def test_l1_what_an_overloaded_origin_has_no_place_for_is_refused_on_its_h
         assert edge.metrics.requests["echo", 503, "shed"] == before + 5
         assert (await client.ask(get(CRITICAL))).status == 200
         gate.opened.set()
-        await until(lambda: not edge.engine.shedding)
+        await until(lambda: not edge.engine.rejections.shedding)
         assert (await client.ask(get(BULK))).status == 200
 
 
 async def test_l1_requests_are_looked_at_before_they_are_read_only_while_many_are_rejected() -> None:
     async with overloaded() as (edge, gate), connected(edge.port) as client:
-        edge.engine.load.shedding._random = lambda: 0.95  # nothing critical is shed by chance
-        assert edge.engine.shedding
+        edge.engine.rejections.load.shedding._random = lambda: 0.95  # nothing critical is shed by chance
+        assert edge.engine.rejections.shedding
         for _ in range(5):
             assert (await client.ask(get(CRITICAL))).status == 200
             assert not edge.engine.rejecting
@@ -198,7 +198,7 @@ async def test_l1_requests_are_looked_at_before_they_are_read_only_while_many_ar
             assert (await client.ask(get(BULK))).status == 503
         assert edge.engine.rejecting
         gate.opened.set()
-        await until(lambda: not edge.engine.shedding)
+        await until(lambda: not edge.engine.rejections.shedding)
         assert not edge.engine.rejecting
 
 
@@ -208,7 +208,7 @@ async def test_l1_requests_of_all_devices_for_one_path_are_recognised_as_the_sam
             asked = get(b"/echo?by=%d" % device, b"X-Device: %d" % device)
             for _ in range(3):
                 assert (await client.ask(asked)).status == 503
-        assert len(edge.engine._sheddable) == 1
+        assert len(edge.engine.rejections._sheddable) == 1
 
 
 async def test_what_was_shed_is_counted_by_priority_and_route() -> None:
@@ -250,10 +250,10 @@ async def test_m1_uploads_that_are_slow_to_come_shed_nobody_else() -> None:
             client = await stack.enter_async_context(connected(edge.port))
             await client.send(request(b"POST", b"/upload", b"Content-Length: 10", body=b"half"))
         for _ in range(6):
-            swept_at = edge.engine.load.swept_at
-            await until(lambda before=swept_at: edge.engine.load.swept_at > before)  # type: ignore[misc]
+            swept_at = edge.engine.rejections.load.swept_at
+            await until(lambda before=swept_at: edge.engine.rejections.load.swept_at > before)  # type: ignore[misc]
         assert len(edge.engine.connections) == 8
-        assert edge.engine.load.shedding.parts[PARTS.index("in_flight")] == 0
+        assert edge.engine.rejections.load.shedding.parts[PARTS.index("in_flight")] == 0
 
 
 def test_time_in_which_others_had_the_processor_counts_as_busy() -> None:

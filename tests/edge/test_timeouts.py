@@ -318,7 +318,7 @@ async def test_m2_thousands_of_connections_are_swept_a_few_at_a_time_and_all_wit
         running_edge(origin.address, "limits.max_connections_per_client=2000") as edge,
     ):
         engine = edge.engine
-        await until(lambda: engine.load.swept_at)
+        await until(lambda: engine.rejections.load.swept_at)
         assert engine._pulser is not None
         engine._pulser.cancel()  # the pulses are ours
         crowd = [engine.accept() for _ in range(1000)]
@@ -336,6 +336,6 @@ async def test_m2_thousands_of_connections_are_swept_a_few_at_a_time_and_all_wit
         engine._end_sweep(begun)
         assert [pulse(passed) for passed in (0.0, 0.1, 0.5, 0.99)] == pytest.approx([0, 100, 500, 990], abs=2)
         assert pulse(1.0) == 1000
-        begun = engine.load.swept_at
+        begun = engine.rejections.load.swept_at
         assert pulse(0.1) == pytest.approx(100, abs=2)
         assert pulse(7.0) == 1000, "a loop that was late has no time to lose"
