@@ -27,7 +27,7 @@ class Rescheduling:
     random: Callable[[], float]
 
     def stand_in(self, claims: Claims, now: float) -> StandIn | None:
-        """Return the pair that stands in for an expired one, or None while there is no key to seal it with.
+        """Return the pair that stands in for an expired one; None while there is no key to seal it with, or no time.
 
         Its renewal is due at a random time of its life, lest a service that is back be met by everyone at once.
         """
@@ -36,6 +36,6 @@ class Rescheduling:
         nonces = os.urandom(NONCE_BYTES), os.urandom(NONCE_BYTES)
         try:
             insecure, secure = seal_pair(self.rings.ring, self.names, self.environment, made, nonces)
-        except NoSealingKeyError:
+        except (NoSealingKeyError, ValueError):  # the latter for times that a clock which jumped has made
             return None
         return StandIn(CookiePair(insecure, secure, made.expires_at, made.generation), made.renew_after)

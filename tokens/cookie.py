@@ -92,14 +92,15 @@ class Claims(NamedTuple):
             expires_at=issued_at + int(life_s),
             stale_key=False,
             rescheduled_count=self.rescheduled_count + 1,
-            rescheduled_since=self.rescheduled_since or issued_at,
-            original_expires_at=self.full_until,
+            # No later than now, though the clock that said so may have been ahead.
+            rescheduled_since=min(self.rescheduled_since or issued_at, issued_at),
+            original_expires_at=min(self.full_until, issued_at + SKEW_S),
             original_issued_at=self.vouched_at,
         )
 
     def expired(self, now: float) -> bool:
-        """Tell whether the cookie's life is over."""
-        return now >= self.expires_at
+        """Tell whether the cookie's life is over, or was said by a clock that was ahead."""
+        return now >= self.expires_at or now < self.issued_at - SKEW_S
 
     def due(self, now: float) -> bool:
         """Tell whether the cookie is to be renewed: its time has come, or its key is on the way out."""
@@ -237,7 +238,8 @@ def _problem(claims: Claims, now: float) -> Refusal | None:
             return Refusal.BAD_CLAIMS
     if not (0 < claims.issued_at <= claims.renew_after <= claims.expires_at <= claims.issued_at + max_life_s):
         return Refusal.BAD_TIMES
-    if claims.expires_at == claims.issued_at or claims.issued_at > now + SKEW_S:
+    # A rescheduled one may be of an edge whose clock was ahead: it counts as expired, and dates from the full one.
+    if claims.expires_at == claims.issued_at or claims.vouched_at > now + SKEW_S:
         return Refusal.BAD_TIMES
     if claims.customer_id < 0 or claims.generation < 0 or not claims.session_id or not 0 <= claims.level <= _TOP_LEVEL:
         return Refusal.BAD_CLAIMS

@@ -310,7 +310,7 @@ def _judge_times(exchange: Exchange, resolved: Resolved) -> None:
     exchange.expires_at = resolved.expires_at
     exchange.full_until = resolved.full_until
     exchange.rescheduled_count = resolved.rescheduled_count
-    if exchange.now >= resolved.expires_at:
+    if exchange.now >= resolved.expires_at or exchange.now < resolved.not_before:
         exchange.expired = True
         exchange.user, exchange.device = at_low(resolved.user, resolved.device)
         exchange.resolution = _EXPIRED

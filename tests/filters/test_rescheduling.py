@@ -77,6 +77,28 @@ async def test_an_expired_token_is_honoured_at_its_level_and_replaced_for_a_shor
     assert (given.renew_after, given.expires_at) == (SOON + 150, SOON + 300)
 
 
+@pytest.mark.parametrize("ahead_s", [86_400, 3600, 61])
+async def test_c10_a_stand_in_of_a_clock_that_was_ahead_signs_nobody_out(ahead_s: int) -> None:
+    """A full token from the future is refused; what an edge gave in an outage of its own clock is renewed first."""
+    edge = Edge()
+    _, given = await edge.run(FULL, SOON + ahead_s)
+    assert given is not None
+    stand_in = pair_of(given, RING)
+    for worker in (edge, Edge()):
+        exchange, again = await worker.run(stand_in, SOON)  # the clock is right again, and the service still away
+        assert exchange.user is not None
+        assert exchange.resolution == ("cookie", "unavailable", "remote")
+        assert again is not None
+        assert (again.issued_at, again.rescheduled_count) == (SOON, 2)
+        worker.service.outcome = RenewalOutcome.RENEWED
+        fresh = Edge()
+        fresh.service.outcome = RenewalOutcome.RENEWED
+        exchange, full = await fresh.run(stand_in, SOON)
+        assert exchange.resolution == ("cookie", "renewed", "remote")
+        assert full is not None
+        assert (full.rescheduled_count, full.generation) == (0, claims().generation + 1)
+
+
 @pytest.mark.parametrize(("chance", "life_s"), [(0.0, 240), (1.0, 360)])
 async def test_its_life_has_jitter_and_its_renewal_is_due_at_any_time_of_it(chance: float, life_s: int) -> None:
     _, given = await Edge(chance).run(FULL, SOON)

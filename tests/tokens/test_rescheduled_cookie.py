@@ -96,6 +96,24 @@ def test_what_no_stand_in_says_is_refused(change: dict[str, Any], refusal: Refus
     assert opened(text) is refusal
 
 
+def test_rule_17_one_of_an_edge_whose_clock_was_ahead_is_authentic_and_counts_as_expired() -> None:
+    pair = seal_pair(RING, NAMES, ENVIRONMENT, STAND_IN, NONCES)
+    for ahead_s, expired in ((60, False), (61, True), (LATER - NOW, True)):
+        made = open_pair(RING, NAMES, ENVIRONMENT, pair, LATER - ahead_s)
+        assert isinstance(made, Claims)
+        assert made.expired(LATER - ahead_s) is expired
+    assert open_pair(RING, NAMES, ENVIRONMENT, pair, NOW - 61) is Refusal.BAD_TIMES  # before there was a full one
+
+
+@pytest.mark.parametrize("now", [NOW + 60, NOW + 7200, LATER - 61])
+def test_rule_17_what_stands_in_for_it_is_dated_by_the_clock_of_now(now: int) -> None:
+    made = STAND_IN.rescheduled(now, 300, 100)
+    pair = seal_pair(RING, NAMES, ENVIRONMENT, made, NONCES)
+    assert open_pair(RING, NAMES, ENVIRONMENT, pair, now) == made
+    assert (made.issued_at, made.rescheduled_since, made.rescheduled_count) == (now, now, 2)
+    assert made.full_until == min(claims().expires_at, now + 60)
+
+
 def test_a_full_half_beside_a_rescheduled_one_counts_as_rescheduled() -> None:
     full = seal_pair(RING, NAMES, ENVIRONMENT, claims(), NONCES)
     stand_in = seal_pair(RING, NAMES, ENVIRONMENT, STAND_IN, NONCES)
