@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,7 +209,10 @@ class Stage:
 
     def sightings_of(self, outcomes: Iterable[Outcome]) -> list[Sighting]:
         """Return what origins have seen of these requests; a crowd's are left out."""
-        asked = {one.id for one in outcomes}
+        return self.sightings_by_id({one.id for one in outcomes})
+
+    def sightings_by_id(self, asked: Container[str]) -> list[Sighting]:
+        """Return what origins have seen of the requests with these ids."""
         found = read_sightings([self.origin_log(number) for number in range(len(self.origin_ports))])
         return [one for one in found if one.id in asked]
 
