@@ -50,7 +50,11 @@ def settings_from(arguments: Sequence[str] | None) -> Settings:
     """Read the command line."""
     usual = Settings()
     parser = argparse.ArgumentParser(prog="python -m loadtest.chaos", description="Harm the edge and see what is lost.")
-    parser.add_argument("only", nargs="*", metavar="NAME", choices=[[], *BY_NAME], help=", ".join(BY_NAME))
+    rows = sorted({scenario.row[0] for scenario in SCENARIOS})
+    parser.add_argument(
+        "only", nargs="*", metavar="NAME", choices=[[], *BY_NAME, *rows],
+        help=f"scenarios ({', '.join(BY_NAME)}), or the letter of a group ({', '.join(rows)})",
+    )  # fmt: skip
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--quick", dest="length", action="store_const", const="quick", help="short phases: does it run?"
@@ -64,7 +68,8 @@ def settings_from(arguments: Sequence[str] | None) -> Settings:
     parser.add_argument("--config", type=Path, default=usual.config, help="the configuration (%(default)s)")
     parser.add_argument("--var", type=Path, default=usual.var, help="where latest.json goes (%(default)s)")
     read = vars(parser.parse_args(arguments))
-    return Settings(**{**read, "only": tuple(read["only"]), "length": read["length"] or usual.length})
+    only = tuple(one.name for one in SCENARIOS if {one.name, one.row[0]} & set(read["only"]))
+    return Settings(**{**read, "only": only, "length": read["length"] or usual.length})
 
 
 async def _run(settings: Settings, packages: Path | None, console: Console) -> tuple[list[Result], int]:
@@ -76,7 +81,7 @@ async def _run(settings: Settings, packages: Path | None, console: Console) -> t
     console.print(
         f"{settings.rate} requests/s, open loop, 8 source addresses; {settings.workers} workers on core {cores.edge}, "
         f"everything else on core {cores.rest}; normal {phases.normal_s:g} s, fault {phases.fault_s:g} s, "
-        f"recovery {phases.recovery_s:g} s",
+        f"recovery {phases.recovery_s:g} s, unless the scenario has devices",
         highlight=False,
     )
     chosen = [scenario for scenario in SCENARIOS if not settings.only or scenario.name in settings.only]

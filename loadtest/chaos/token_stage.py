@@ -23,6 +23,7 @@ from loadtest.bench.visitors import visitors
 from loadtest.chaos.base import Base
 from loadtest.chaos.control import call
 from loadtest.chaos.devices import Jars, Lives, read_jars, sealed_jars, spread_ages
+from loadtest.chaos.faketime import SEEN_WITHIN_S, environment, set_clock
 from loadtest.chaos.faults import Fault, Kind
 from loadtest.chaos.jar import JARS, Jar
 from loadtest.chaos.person import Person
@@ -38,13 +39,11 @@ from tokens.keys.ring import KeyRing
 KMS, SUBSCRIBER, COOKIE = SERVICES = ("kms", "subscriber", "cookie")
 NAMES: Final = CookieNames(edge.INSECURE_COOKIE, edge.SECURE_COOKIE)
 COMMAND_S = 60.0
-SPARE = 64
+SPARE = 128
 FORGED = 40
 SHARING_S = 0.25  # one call to Redis: on a busy machine the usual 50 ms are missed
 OVERLAP_S = 2  # how long a rescheduled token that was renewed is good
 UNUSED_S = 6  # a key that was used within this time is not destroyed
-# A cookie service with a part of one core does 50 to 150 renewals a second: more at a time would all be too late.
-CALLS_AT_A_TIME = 8
 
 
 @dataclass(slots=True, frozen=True)
@@ -84,7 +83,6 @@ class TokenStage(Stage):
             "services.cookie.url": f"http://127.0.0.1:{self.gates[COOKIE]}",
             "cookies.cache_entries": 4 * self.course.devices,
             "renewal.reschedule_life_s": lives.rescheduled_s,
-            "services.cookie.concurrency": CALLS_AT_A_TIME,
             "services.kms.refresh_s": 1,
             **setup.edge,
         }
@@ -282,14 +280,34 @@ class HoursStage(TokenStage):
     }
 
 
+class ClockStage(HoursStage):
+    """One whose edge has a wall clock of its own."""
+
+    def __init__(self, base: Base, setup: Setup, home: Path, stack: AsyncExitStack) -> None:
+        super().__init__(base, setup, home, stack)
+        self._clock = home / "clock"
+        set_clock(self._clock, 0.0)
+
+    async def set_edge_clock(self, skew_s: float) -> None:
+        """Let the edge's clock be so many seconds ahead, or behind; return when all its processes go by that."""
+        set_clock(self._clock, skew_s)
+        await asyncio.sleep(SEEN_WITHIN_S)
+
+    def _edge_environment(self) -> dict[str, str]:
+        return {**super()._edge_environment(), **environment(self._clock)}
+
+
 class ShortMemoryStage(TokenStage):
     """One whose cookie service renews a rescheduled cookie again for a few seconds only."""
 
     cookie_settings: ClassVar[Mapping[str, object]] = {"rescheduled_renewals": {"overlap_s": OVERLAP_S}}
 
 
-class SharingStage(TokenStage):
-    """One whose workers share renewals through a Redis; where there is no redis-server, the edge has one worker."""
+class SharingStage(HoursStage):
+    """One whose workers share renewals through a Redis; where there is no redis-server, the edge has one worker.
+
+    What was renewed is not due again for as long as anything is seen of it.
+    """
 
     def __init__(self, base: Base, setup: Setup, home: Path, stack: AsyncExitStack) -> None:
         self._redis = shutil.which("redis-server")

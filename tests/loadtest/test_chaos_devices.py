@@ -138,5 +138,5 @@ async def test_a_person_takes_what_is_given_and_a_twin_shows_the_same() -> None:
 def test_every_scenario_of_token_services_has_its_place_and_is_described() -> None:
     text = (Path(__file__).parents[2] / "docs" / "renewal.md").read_text()
     with_services = [one for one in SCENARIOS if one.make is not None]
-    assert len(with_services) == 16
+    assert len(with_services) == 17
     assert [one.name for one in with_services if f"`{one.name}`" not in text] == []

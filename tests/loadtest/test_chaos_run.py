@@ -153,6 +153,8 @@ def test_the_command_line_knows_lengths_and_names() -> None:
     assert settings_from(["--quick", "origins_down"]).only == ("origins_down",)
     assert settings_from(["--quick"]).quick
     assert settings_from([]).only == ()
+    assert settings_from(["C"]).only == ("skewed_service", "edge_clock")
+    assert {BY_NAME[name].row[0] for name in settings_from(["K", "S", "flapping"]).only} == {"K", "S", "B"}
     with pytest.raises(SystemExit):
         settings_from(["no_such_scenario"])
 

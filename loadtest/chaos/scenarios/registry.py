@@ -6,6 +6,8 @@ from loadtest.chaos.scenarios import (
     answers,
     bugs,
     clients,
+    clocks,
+    filters,
     logs,
     mix,
     names,
@@ -18,7 +20,15 @@ from loadtest.chaos.scenarios import (
     workers,
 )
 from loadtest.chaos.setup import Setup
-from loadtest.chaos.token_stage import SUBSCRIBER, HoursStage, SharingStage, ShortMemoryStage, TokenStage, with_services
+from loadtest.chaos.token_stage import (
+    SUBSCRIBER,
+    ClockStage,
+    HoursStage,
+    SharingStage,
+    ShortMemoryStage,
+    TokenStage,
+    with_services,
+)
 
 DIRECT = Setup(through_proxy=False)
 SHORT_TIMEOUTS = Setup(
@@ -47,6 +57,7 @@ NAMED = Setup(through_proxy=False, dns=True)
 # Longer than the filter blocks: the supervisor would end the worker, which is another scenario.
 BLOCKING = Setup(through_proxy=False, more_routes=bugs.ROUTES, bugs=True, edge={"edge.worker_silence_s": 15})
 LEAKING = Setup(more_routes=bugs.ROUTES, bugs=True)
+FAILING = Setup(through_proxy=False, more_routes=filters.ROUTES, bugs=True, edge=filters.LIMITS)
 CERTIFICATES = "{home}/certificates"
 TLS_ORIGINS = Setup(
     addresses=len(tls.NAMES),
@@ -73,6 +84,7 @@ TLS_LISTENER = Setup(
 )
 TOKENS = Setup(addresses=1, through_proxy=False)
 RARE_REFRESH = Setup(addresses=1, through_proxy=False, edge={"services.kms.refresh_s": 300})
+OFF_THE_CLOCK = Setup(addresses=1, through_proxy=False, routes={"response_head_timeout_s": clocks.HEAD_TIMEOUT_S})
 COOKIE_FAULTS = {
     "killed": "SIGKILL",
     "black_hole": "drops every connect",
@@ -121,6 +133,7 @@ SCENARIOS = (
     Scenario("dns_faults", "N1", "a name server that fails in every way", names.dns_faults, NAMED),
     Scenario("tls_faults", "T1", "origins whose certificates are no good", tls.tls_faults, TLS_ORIGINS),
     Scenario("bad_certificate", "T2", "the edge's certificate file cut in half", tls.bad_certificate, TLS_LISTENER),
+    Scenario("filters_fail", "S8", "every filter of a request, in every way", filters.filters_fail, FAILING),
     Scenario("random_mix", "Z1", "everything at random", mix.random_mix),
     *(
         Scenario(
@@ -146,6 +159,10 @@ SCENARIOS = (
             ("rescheduled_replay", "S7", "a rescheduled cookie again", tokens.rescheduled_replay, ShortMemoryStage),
             ("skewed_service", "C2", "the cookie service a minute off", tokens.skewed_service, HoursStage),
         )
+    ),
+    Scenario(
+        "edge_clock", "C1", "the edge's clock a minute to a day off", with_services(clocks.edge_clock),
+        OFF_THE_CLOCK, ClockStage,
     ),
 )  # fmt: skip
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

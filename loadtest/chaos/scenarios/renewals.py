@@ -16,6 +16,7 @@ from loadtest.chaos.token_stage import COOKIE, TokenStage
 from loadtest.chaos.trial import Seen, Step, nothing, observe, with_bars
 
 HEALED_S = 30.0
+RESCHEDULED_LIVES, HEALED_AFTER_S = 1.2, 10.0  # the longest life; a breaker's pause, and until a device asks again
 STORM = 3.0
 # `renewal.wait_s`, `renewal.wait_beside_s`, and what a request may take besides.
 WAIT_MS, BESIDE_MS, GRACE_MS = 300.0, 100.0, 20.0
@@ -40,6 +41,12 @@ class DevicesSeen:
     jars: Jars
     calls: dict[str, int]
     to_epoch_s: float
+    rescheduled_s: int  # the life of rescheduled cookies, give or take a fifth
+
+    @property
+    def healing_s(self) -> float:
+        """How long it may take until nobody has a rescheduled cookie."""
+        return max(HEALED_S, RESCHEDULED_LIVES * self.rescheduled_s + HEALED_AFTER_S)
 
     def renewed_a_s(self, window: Window) -> float:
         """Return how many devices a second were given a full pair."""
@@ -108,7 +115,8 @@ class DevicesSeen:
         if healing:
             own += [
                 at_most("renewals_a_s_peak_after", self.peak_a_s(), round(STORM * normal_a_s, 1)),
-                at_most("healed_s", self.healed_s(), HEALED_S, " s"),
+                at_most("healed_s", self.healed_s(), self.healing_s, " s"),
+                at_most("recovery_s", usual.recovery_s, HEALED_S, " s"),
                 at_most("left_rescheduled", self.left(), 0),
             ]
         result = replace(
@@ -126,7 +134,8 @@ async def observe_devices(
     seen = await observe(stage, inject, heal, *load, fault_s=fault_s)
     after = await stage.calls()
     calls = {name: count - before.get(name, 0) for name, count in after.items() if count != before.get(name, 0)}
-    return DevicesSeen(seen, stage.read_jars(), calls, time.time() - time.monotonic())
+    to_epoch_s = time.time() - time.monotonic()
+    return DevicesSeen(seen, stage.read_jars(), calls, to_epoch_s, stage.course.lives.rescheduled_s)
 
 
 async def service_fault(stage: TokenStage, *, service: str, fault: str) -> Result:

@@ -22,7 +22,6 @@ from loadtest.chaos.token_stage import COOKIE, KMS, OVERLAP_S, SUBSCRIBER, Token
 from tokens.cookie import PURPOSE
 
 START_S, MORE_S = 3.0, 1.0
-BEFORE_DUE_S = 4
 PATIENCE_S = 120.0
 PARALLEL, ROUNDS = 200, 6
 HELD_UP = Fault(Kind.LATENCY, delay_s=0.1)
@@ -67,25 +66,20 @@ async def same_second(stage: TokenStage) -> Result:
     ahead_s = START_AHEAD_S + phases.warm_up_s + phases.normal_s + 1.0
     late = Lives(lives.life_s, lives.life_s - 1, lives.rescheduled_s)
     stage.sign_in([int(lives.life_s - ahead_s)] * stage.course.devices, late)
-    counted: list[dict[str, int]] = []
-
-    async def count() -> None:
-        counted.append(await stage.calls())
-
-    # Counted before anybody is due for the second time.
-    seen = await observe_devices(stage, _nothing, count, fault_s=lives.due_s - BEFORE_DUE_S)
-    renewals = counted[0].get("renewed", 0)
+    seen = await observe_devices(stage, _nothing)
+    renewed = seen.calls.get("renewed", 0)
     return seen.result(
         healing=False,
         slower=2.0,
         extra={
-            "first_renewals": renewals,
-            "late": counted[0].get("timeout", 0),
+            "renewed": renewed,
+            "late": seen.calls.get("timeout", 0),
             "workers": stage.workers,
             "sharing": await stage.calls("renewals"),
         },
         bars=[
-            at_most("first_renewals", renewals, stage.course.devices),
+            at_most("renewed", renewed, stage.course.devices),
+            at_most("healed_s", seen.healed_s(), seen.healing_s, " s"),
             at_most("left_rescheduled", seen.left(), 0),
             is_true("devices_renewed", all(one.claims.generation > 1 for one in seen.jars.last()), "all"),
         ],
@@ -94,7 +88,7 @@ async def same_second(stage: TokenStage) -> Result:
 
 async def one_cookie_200(stage: TokenStage) -> Result:
     """Ask 200 times at once with one expired cookie; in every other round somebody asks first, and hangs up."""
-    stage.sign_in([0] * stage.course.devices)  # nobody else is due for as long as this takes
+    stage.sign_in([0] * stage.course.devices)  # nobody else is due
     lives = stage.course.lives
     rounds = 2 if stage.settings.quick else ROUNDS
     statuses: set[int] = set()
@@ -242,9 +236,9 @@ async def forged_tokens(stage: TokenStage) -> Result:
     file.write_text("\n".join(lines))
     shown: list[Outcome] = []
     kms_calls: list[int] = []
+    showing: list[asyncio.Task[None]] = []
 
     async def show() -> None:
-        await stage.service_fault(COOKIE, Fault(Kind.REFUSE))
         before = await stage.calls(KMS)
         async with stage.load(Stream("forged", stage.settings.rate / 2, f"/{CALM}"), cookies=file) as load:
             await load.phase(stage.phases.fault_s / 2)
@@ -252,7 +246,15 @@ async def forged_tokens(stage: TokenStage) -> Result:
         after = await stage.calls(KMS)
         kms_calls.append(sum(after.values()) - sum(before.values()))
 
-    seen = await observe_devices(stage, show, lambda: stage.service_fault(COOKIE, Fault()))
+    async def strike() -> None:
+        await stage.service_fault(COOKIE, Fault(Kind.REFUSE))
+        showing.append(asyncio.create_task(show()))  # while the fault lasts, which is then no longer for it
+
+    async def heal() -> None:
+        await asyncio.gather(*showing)
+        await stage.service_fault(COOKIE, Fault())
+
+    seen = await observe_devices(stage, strike, heal)
     accepted = sum(one.status != 401 for one in shown)
     return seen.result(
         extra={"forged": len(shown), "forged_accepted": accepted, "kms_calls": kms_calls[0]},
