@@ -76,7 +76,11 @@ class Asked:
 async def filters_fail(stage: Stage) -> Result:
     """Let every filter on a request's way raise, be cancelled, come too late, have no place left."""
     cookie = stage.base.cookies.read_text().splitlines()[0].partition(": ")[2]
-    askers: tuple[dict[str, str], ...] = ({"Cookie": cookie}, {}, {"Cookie": "EdgeId=forged; SecureEdgeId=forged", **FORGED})
+    askers: tuple[dict[str, str], ...] = (
+        {"Cookie": cookie},
+        {},
+        {"Cookie": "EdgeId=forged; SecureEdgeId=forged", **FORGED},
+    )
     crowds: dict[str, Counter[int]] = {}
     asked: list[Asked] = []
 
