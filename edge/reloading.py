@@ -19,7 +19,6 @@ from edge.contract.ports import Revocations, SharedRenewals
 from edge.control.errors import ConfigErrors
 from edge.control.service_sections import CookieClient
 from edge.control.snapshot import Snapshot
-from edge.control.token_file import read_token
 from edge.relay.context import Context
 from edge.relay.engine import Engine
 from edge.telemetry.telemetry import Telemetry
@@ -32,7 +31,7 @@ class Reloading:
 
     def __init__(
         self,
-        load: Callable[[Mapping[str, str] | None], Snapshot | ConfigErrors],
+        load: Callable[[Mapping[str, str]], Snapshot | ConfigErrors],
         session: aiohttp.ClientSession,
         keys: KeyRings,
         recorder: Telemetry,
@@ -98,7 +97,7 @@ class Reloading:
 
     def _cookie_service(self, snapshot: Snapshot) -> CookieServiceClient:
         settings = snapshot.services.cookie
-        token = read_token(settings.token_file)
+        token = wiring.service_token(snapshot, settings.token_file, self._recorder.metrics)
         if self._cookies is None or self._cookies[:2] != (settings, token):
             self._cookies = settings, token, wiring.cookie_service(snapshot, self._session, self._recorder.metrics)
         return self._cookies[2]

@@ -68,10 +68,30 @@ def _breaker(service: str, settings: BreakerSection, metrics: WorkerMetrics) -> 
     return Breaker(settings.settings(), time.monotonic, random.random, metrics.breaker(f"service:{service}"))
 
 
+def service_token(snapshot: Snapshot, path: Path, metrics: WorkerMetrics) -> str:
+    """Return the token in a file by now or, where the file cannot be used, the one that was there when it was checked.
+
+    A worker that starts in the place of another must not fail for a file that went. Raises OSError and ValueError where
+    nothing is known of the file either.
+    """
+    try:
+        token = read_token(path)
+    except (OSError, ValueError) as problem:
+        held = snapshot.tokens.get(path)
+        if held is None:
+            raise
+        if str(path) not in metrics.token_files_unusable:
+            metrics.token_files_unusable.add(str(path))
+            _log.error("token_file_unusable", problem=str(problem), hint="what it held before is used: put it back")
+        return held
+    metrics.token_files_unusable.discard(str(path))
+    return token
+
+
 def key_rings(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: WorkerMetrics) -> KeyRings:
     """Return the holder of this worker's keys, not yet started."""
     kms, max_age_s = snapshot.services.kms, snapshot.keys.snapshot_max_age_s
-    token = read_token(kms.token_file)
+    token = service_token(snapshot, kms.token_file, metrics)
     client = KmsClient(session, str(kms.url), token, kms.timeout_s)
     breaker = _breaker("kms", kms.breaker, metrics)
     sealer = SnapshotSealer(token, _IDENTITY, snapshot.edge.environment)
@@ -93,7 +113,7 @@ def cookie_service(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: 
     return CookieServiceClient(
         session,
         str(settings.url),
-        read_token(settings.token_file),
+        service_token(snapshot, settings.token_file, metrics),
         timeout_s=settings.timeout_s,
         create_timeout_s=settings.create_timeout_s,
         concurrency=settings.concurrency,
@@ -111,9 +131,8 @@ def revocation_feed(snapshot: Snapshot, session: aiohttp.ClientSession, metrics:
         into.revocations, into.revocations_forgotten = len(revoked), revoked.forgotten_early
 
     metrics.sources.append(gauges)
-    return RevocationFeed(
-        session, str(service.url), read_token(service.token_file), revoked, wait_s=settings.wait_s, metrics=metrics
-    )
+    token = service_token(snapshot, service.token_file, metrics)
+    return RevocationFeed(session, str(service.url), token, revoked, wait_s=settings.wait_s, metrics=metrics)
 
 
 def shared_renewals(snapshot: Snapshot, tls: ssl.SSLContext | None, metrics: WorkerMetrics) -> "RedisRenewals | None":
@@ -130,7 +149,8 @@ def shared_renewals(snapshot: Snapshot, tls: ssl.SSLContext | None, metrics: Wor
         from edge.clients.renewals import RedisRenewals  # noqa: PLC0415
     except ModuleNotFoundError:
         raise ValueError("Redis needs its client: install edge-passport[redis]") from None
-    password = None if settings.password_file is None else read_token(settings.password_file)
+    file = settings.password_file
+    password = None if file is None else service_token(snapshot, file, metrics)
     return RedisRenewals(
         redis_pipeline(settings, password, tls),
         snapshot.edge.environment,
@@ -151,7 +171,7 @@ def telemetry(snapshot: Snapshot, metrics: WorkerMetrics) -> Telemetry:
     if target == "off":
         return Telemetry(metrics, None)
     # The hash key must agree between workers and mean nothing outside: it is derived from the edge's own token.
-    token = read_token(snapshot.services.kms.token_file).encode()
+    token = service_token(snapshot, snapshot.services.kms.token_file, metrics).encode()
     key = hashlib.blake2b(token, digest_size=32, person=b"edge-access-log").digest()
     return Telemetry(metrics, AccessLog(STDOUT if target == "stdout" else Path(target)), LineWriter(key))
 

@@ -28,6 +28,7 @@ from edge.clients.tls import service_session, service_tls
 from edge.control.errors import ConfigErrors, render_errors
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
+from edge.control.token_file import HeldTokens
 from edge.net.last_call import HANDSHAKES_S, last_call
 from edge.net.listening import listen, take_queued
 from edge.net.tls_listener import ListenerCertificates
@@ -84,10 +85,10 @@ async def _serve(
 ) -> int:
     files = channel.files.result()
 
-    def load(texts: Mapping[str, str] | None) -> Snapshot | ConfigErrors:
-        return load_config(arguments.config, arguments.set, var=arguments.var, texts=texts)
+    def load(texts: Mapping[str, str] | None, tokens: HeldTokens | None = None) -> Snapshot | ConfigErrors:
+        return load_config(arguments.config, arguments.set, var=arguments.var, texts=texts, tokens=tokens)
 
-    snapshot = load(files.texts)
+    snapshot = load(files.texts, HeldTokens(files.tokens))
     if isinstance(snapshot, ConfigErrors):
         print(render_errors(snapshot), file=event_stream(), flush=True)
         return 2

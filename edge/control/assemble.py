@@ -9,6 +9,7 @@ from edge.control.origins_file import OriginRow, OriginsFile
 from edge.control.routes import Entry, RouteTable
 from edge.control.routing_files import LEVELS, DeviceTypesFile, GrantsFile, RouteRow, RoutesFile
 from edge.control.snapshot import AccessLogTarget, FilterOverride, Grant, MadeOf, Origin, Snapshot
+from edge.control.token_file import HeldTokens
 
 
 def assemble(
@@ -20,6 +21,7 @@ def assemble(
     *,
     var: Path,
     made_of: MadeOf,
+    tokens: HeldTokens,
 ) -> Snapshot:
     """Build the snapshot of models that have passed every check."""
     return Snapshot(
@@ -46,6 +48,7 @@ def assemble(
         device_types=MappingProxyType(dict(device_types.device_types)),
         var=var,
         made_of=made_of,
+        tokens=tokens,
     )
 
 

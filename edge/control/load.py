@@ -16,7 +16,7 @@ from edge.control.overrides import apply_override, parse_override
 from edge.control.routing_files import DeviceTypesFile, GrantsFile, RoutesFile
 from edge.control.snapshot import MadeOf, Snapshot
 from edge.control.source import M, Source, unknown_key
-from edge.control.token_file import check_token_files
+from edge.control.token_file import HeldTokens, check_token_files, held_tokens
 
 _AnySource: TypeAlias = (
     Source[EdgeFile] | Source[RoutesFile] | Source[OriginsFile] | Source[GrantsFile] | Source[DeviceTypesFile]
@@ -43,12 +43,14 @@ def load_config(
     var: str | os.PathLike[str] = "var",
     token_files: bool = False,
     texts: Mapping[str, str] | None = None,
+    tokens: HeldTokens | None = None,
 ) -> Snapshot | ConfigErrors:
     """Read, override, check and freeze the configuration in `directory`.
 
     `overrides` are KEY=VALUE texts (`edge.control.overrides`). Relative paths of secrets and state are put under `var`.
-    With `token_files`, those that the configuration names must hold tokens, and its certificate files certificates.
-    With `texts`, the files are those, by name, and not what the disk holds by now.
+    With `token_files`, those that the configuration names must hold tokens, and its certificate files certificates; the
+    snapshot keeps the tokens. With `texts`, the files are those, by name, and not what the disk holds by now; the
+    snapshot then keeps `tokens`.
     Never raises for what is in the files: all errors come back together, each with its place.
     """
     base = Path(directory)
@@ -65,11 +67,18 @@ def load_config(
     unread = {id(source) for source in sources.all() if _noted(source.read(texts), errors)}
     _override(sources, overrides, errors)
     made_of = MadeOf({source.path.name: source.text for source in sources.all()}, tuple(overrides))
-    return _check(sources, unread, Path(var).absolute(), made_of, errors, token_files=token_files)
+    return _check(sources, unread, Path(var).absolute(), made_of, errors, token_files=token_files, tokens=tokens)
 
 
 def _check(
-    sources: _Sources, unread: set[int], var: Path, made_of: MadeOf, errors: list[ConfigError], *, token_files: bool
+    sources: _Sources,
+    unread: set[int],
+    var: Path,
+    made_of: MadeOf,
+    errors: list[ConfigError],
+    *,
+    token_files: bool,
+    tokens: HeldTokens | None,
 ) -> Snapshot | ConfigErrors:
     def checked(source: Source[M]) -> M | None:
         if id(source) in unread:
@@ -99,7 +108,8 @@ def _check(
         _collect(sources.device_types, check_device_types(device_types), errors)
     if errors or not (edge and routes and origins and grants and device_types):
         return ConfigErrors(tuple(errors))
-    return assemble(edge, routes, origins, grants, device_types, var=var, made_of=made_of)
+    held = held_tokens(edge) if token_files else tokens or HeldTokens()
+    return assemble(edge, routes, origins, grants, device_types, var=var, made_of=made_of, tokens=held)
 
 
 def _override(sources: _Sources, overrides: Sequence[str], errors: list[ConfigError]) -> None:

@@ -12,6 +12,7 @@ from edge.control.origins_file import DnsDiscovery, Ejection, FileDiscovery, Hea
 from edge.control.routes import RouteTable
 from edge.control.service_sections import Keys, Services
 from edge.control.tls import OriginTlsRow
+from edge.control.token_file import HeldTokens
 from edge.control.values import Address
 from edge.guard.concurrency_limit import ConcurrencySettings
 from edge.guard.retry_budget import RetryBudgetSettings
@@ -84,7 +85,7 @@ class MadeOf(NamedTuple):
 
 @dataclass(slots=True, frozen=True)
 class Snapshot:
-    """A whole, valid configuration. `var` is the directory of state and secrets."""
+    """A whole, valid configuration. `var` is the directory of state and secrets, `tokens` what is held of these."""
 
     edge: Edge
     listener: Listener
@@ -107,3 +108,4 @@ class Snapshot:
     device_types: Mapping[int, str]
     var: Path
     made_of: MadeOf
+    tokens: HeldTokens

@@ -1,6 +1,10 @@
-"""The files with the edge's bearer tokens and its debug key: read by every worker, checked before any starts."""
+"""The files with the edge's bearer tokens and its debug key: read by every worker, checked before any starts.
 
-from collections.abc import Iterator
+What they held then is handed down to the workers: one that takes another's place must not fail for a file that went.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -24,6 +28,36 @@ def read_token(path: Path) -> str:
     if not token or not token.isprintable() or " " in token:
         raise ValueError(f"{path} holds no token: one line of printable ASCII without blanks is expected")
     return token
+
+
+class HeldTokens:
+    """What token files held when the configuration was accepted, by path. Shows no token."""
+
+    __slots__ = ("_tokens",)
+
+    def __init__(self, tokens: Mapping[str, str] | None = None) -> None:
+        self._tokens = dict(tokens or {})
+
+    def get(self, path: Path) -> str | None:
+        """Return what a file held, None where that is not known."""
+        return self._tokens.get(str(path))
+
+    def for_a_worker(self) -> Mapping[str, str]:
+        """Return all of them, for the channel to a worker and nothing else."""
+        return dict(self._tokens)
+
+    def __repr__(self) -> str:
+        return f"HeldTokens({', '.join(self._tokens)})"
+
+
+def held_tokens(file: EdgeFile) -> HeldTokens:
+    """Return what the token files hold that a worker cannot start without; reads them."""
+    services, tokens = file.services, {}
+    for path in (services.kms.token_file, services.cookie.token_file, services.renewals.password_file):
+        if path is not None:
+            with contextlib.suppress(OSError, ValueError):
+                tokens[str(path)] = read_token(path)
+    return HeldTokens(tokens)
 
 
 def check_token_files(file: EdgeFile) -> Iterator[Problem]:

@@ -16,8 +16,12 @@ class Config:
     revision: int
 
     def message(self, kind: str) -> Message:
-        """Return a control message with the texts of the files: a worker reads no file of its own."""
+        """Return a control message with the texts of the files: a worker reads no config file of its own."""
         return {"type": kind, "revision": self.revision, "texts": dict(self.snapshot.made_of.texts)}
+
+    def first_message(self) -> Message:
+        """Return that of a process that starts, with what the token files held, should it find one unusable."""
+        return {**self.message("load"), "tokens": self.snapshot.tokens.for_a_worker()}
 
 
 class Result(IntEnum):

@@ -91,7 +91,7 @@ class WorkerProcess:
             undo.pop_all()
         self.pid = self._process.pid
         asyncio.get_running_loop().add_reader(self._beats, self._beat)
-        self._channel.send(self.config.message("load"))
+        self._channel.send(self.config.first_message())
         self.ended = asyncio.create_task(self._watch(), name=f"worker-{self.pid}")
 
     def silent_for(self, now: float) -> float:

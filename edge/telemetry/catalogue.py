@@ -299,6 +299,13 @@ METRICS: Final = (
         "Events that workers could not write to standard error.",
     ),
     Metric(
+        "edge_token_files_unusable",
+        Kind.GAUGE,
+        (),
+        "Token files that a worker could not use when it read them last, so that it works with what they held before.",
+        Merge.MAX,
+    ),
+    Metric(
         "edge_loop_blocked_total",
         Kind.COUNTER,
         ("filter",),

@@ -2,7 +2,8 @@
 
 Supervisor to worker:
 
-- `{"type": "load", "revision": N, "texts": {…}}`: make everything ready to serve these config files, by name;
+- `{"type": "load", "revision": N, "texts": {…}, "tokens": {…}}`: make everything ready to serve these config files, by
+  name; and what their token files held, by path;
 - `{"type": "serve", "slot": N}`: take this slot, once they are loaded;
 - `{"type": "report", "id": N}`: send metrics now;
 - `{"type": "prepare", "revision": N, "texts": {…}, "id": N}`: build what would serve these files beside what serves;
@@ -20,7 +21,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
 import orjson
@@ -147,10 +148,11 @@ class Reloadable(Protocol):
 
 @dataclass(slots=True, frozen=True)
 class Files:
-    """The config files that a worker is to serve, by name; `texts` None: those on disk."""
+    """The config files that a worker is to serve, by name; `texts` None: those on disk. `tokens` by path."""
 
     revision: int
     texts: Mapping[str, str] | None
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class WorkerChannel:
@@ -217,7 +219,8 @@ class WorkerChannel:
         elif message["type"] == "report":
             self.report(message.get("id", 0))
         elif message["type"] == "load" and not self.files.done():
-            self.files.set_result(Files(_int(message, "revision"), _texts(message)))
+            revision, texts = _int(message, "revision"), _by_name(message, "texts")
+            self.files.set_result(Files(revision, texts, _by_name(message, "tokens")))
         elif message["type"] == "serve" and not self.slot.done():
             self.slot.set_result(_int(message, "slot"))
         elif message["type"] == "prepare":
@@ -231,7 +234,7 @@ class WorkerChannel:
         if self.reloading is None:
             self._answer(message, "it does not serve yet")
         else:
-            self._answer(message, await self.reloading.prepare(_int(message, "revision"), _texts(message)))
+            self._answer(message, await self.reloading.prepare(_int(message, "revision"), _by_name(message, "texts")))
 
     def _answer(self, question: Message, problem: str) -> None:
         if self._channel is not None:
@@ -248,6 +251,6 @@ def _int(message: Message, key: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _texts(message: Message) -> Mapping[str, str]:
-    texts = message.get("texts")
-    return texts if isinstance(texts, dict) else {}
+def _by_name(message: Message, key: str) -> Mapping[str, str]:
+    found = message.get(key)
+    return found if isinstance(found, dict) else {}

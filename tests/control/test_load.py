@@ -14,9 +14,11 @@ from edge.control.edge_file import Filters
 from edge.control.errors import ConfigErrors
 from edge.control.load import load_config
 from edge.control.snapshot import Grant, Snapshot
+from edge.control.token_file import HeldTokens
 from edge.control.values import Address
 from filters.order import INBOUND, OUTBOUND
 from tests.control.conftest import SHIPPED
+from tests.processes import write_secret
 
 
 def loaded(directory: Path, *overrides: str) -> Snapshot:
@@ -160,3 +162,18 @@ def test_the_certificates_shown_to_redis_are_checked_before_anything_starts(tmp_
     assert isinstance(found, ConfigErrors)
     (message,) = [error.message for error in found.errors if error.place == "services.renewals.tls"]
     assert "nowhere.crt" in message
+
+
+def test_rule_24_a_snapshot_keeps_what_its_token_files_held_and_does_not_show_it(tmp_path: Path) -> None:
+    write_secret(tmp_path / "one.token", "token-canary")
+    files = tuple(f"services.{service}.token_file=one.token" for service in ("kms", "cookie"))
+    checked = load_config(SHIPPED, files, var=tmp_path, token_files=True)
+    assert isinstance(checked, Snapshot)
+    (tmp_path / "one.token").unlink()
+    assert checked.tokens.get(tmp_path / "one.token") == "token-canary"
+    assert checked.tokens.get(tmp_path / "other.token") is None
+    handed_down = load_config(SHIPPED, files, var=tmp_path, tokens=HeldTokens(checked.tokens.for_a_worker()))
+    assert isinstance(handed_down, Snapshot)
+    assert handed_down.tokens.get(tmp_path / "one.token") == "token-canary"
+    assert "token-canary" not in repr(checked)
+    assert handed_down.made_of.hash == checked.made_of.hash

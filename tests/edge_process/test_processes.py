@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from edge.supervisor.config import Result
 from tests.edge_process.edge import Edge, Load, asked, running_edge
 from tests.edge_process.origin import Origin
-from tests.processes import beside, dialled, eventually
+from tests.processes import beside, dialled, eventually, write_secret
 from tests.services.kms_calls import Kms, kms_running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -77,6 +78,34 @@ async def test_w1_a_worker_that_dies_while_the_kms_is_away_is_replaced_by_the_on
         os.kill(pid, signal.SIGKILL)
         await replaced(edge, pid)
         assert b" 200 " in await asked(edge.address)
+
+
+@pytest.mark.parametrize("content", [None, "two words\n"])
+async def test_w1_a_worker_that_dies_is_replaced_also_without_its_token_files(
+    kms: Kms, origin: Origin, tmp_path: Path, content: str | None
+) -> None:
+    token = tmp_path / "edge.token"
+    write_secret(token, kms.token("edge"))
+    files = (f"services.{service}.token_file={token}" for service in ("kms", "cookie"))
+    async with running_edge(kms, tmp_path, origin.address, *files, "edge.standby=false", workers=1) as edge:
+        (pid,) = await edge.pids()
+        assert await edge.metric("edge_token_files_unusable") == 0
+        token.unlink()
+        if content is not None:
+            write_secret(token, content)
+        os.kill(pid, signal.SIGKILL)
+        await replaced(edge, pid)
+        assert b" 200 " in await asked(edge.address)
+        assert (await edge.health())["keys"]["source"] == "kms"
+        assert await edge.metric("edge_token_files_unusable") == 1
+        assert edge.process.output().count("token_file_unusable") == 1
+        assert kms.token("edge") not in edge.process.output()
+        refused = await edge.reload()
+        assert (refused.result, str(token) in refused.text) == (Result.INVALID, True)
+        token.unlink(missing_ok=True)
+        write_secret(token, kms.token("edge"))
+        assert (await edge.reload()).result is Result.APPLIED
+        assert await edge.metric("edge_token_files_unusable") == 0
 
 
 class Held:
