@@ -5,6 +5,7 @@ cannot be logged is not done and not answered.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 from edgepb.kms.v1 import kms_pb2
+from sqlalchemy.exc import SQLAlchemyError
 
 from services.kit.callers import Callers
 from services.kit.wire import health, message_response, read_message
@@ -28,6 +30,7 @@ from services.kms.answers import (
     version_json,
 )
 from services.kms.config import KmsConfig
+from services.kms.metrics import CONTENT_TYPE, Counts, exposition
 from services.kms.requests import KeyRequest, audit_page, audit_place, key_request, move_request
 from services.kms.rotation import Wait
 from services.kms.store import Store
@@ -53,12 +56,14 @@ class KmsServer:
         self._callers = callers
         self._store = store
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._failed = 0
 
     def application(self, max_body_bytes: int) -> web.Application:
         """Return the application to serve."""
         application = web.Application(client_max_size=max_body_bytes)
         add = application.router.add_route
         add("GET", "/health", health)
+        add("GET", "/metrics", self.metrics)
         add("POST", "/v1/key-sets", self.get_key_sets)
         add("GET", "/v1/key-sets", self._operator(Action.LIST_VERSIONS, self._list))
         add("POST", "/v1/key-sets/{purpose}/versions", self._operator(Action.ADD_VERSION, self._add))
@@ -75,6 +80,15 @@ class KmsServer:
     async def rotate(self) -> Sequence[Wait]:
         """Make the moves that are due by age; return those that must wait."""
         return await self._run(lambda: self._store.rotate(self._config.rotation, time.time()))
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """Answer `GET /metrics`; without what the store says while it cannot be read."""
+        standings = None
+        with contextlib.suppress(SQLAlchemyError):
+            standings = await self._run(lambda: self._store.standings(time.time()))
+        counts = Counts(dict(self._store.accesses), self._failed)
+        body = exposition(counts, standings, self._config.key_sets)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def get_key_sets(self, request: web.Request) -> web.Response:
         """Answer GetKeySetsRequest with the key sets, material included, or with an Error."""
@@ -150,7 +164,11 @@ class KmsServer:
         await self._run(lambda: self._store.record(caller.access(time.time(), action, subject, outcome)))
 
     async def _run(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        except SQLAlchemyError:
+            self._failed += 1
+            raise
 
 
 def _caller(request: web.Request, identity: str | None) -> Caller:

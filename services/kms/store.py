@@ -8,13 +8,14 @@ at a time.
 
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from services.kit.database import Database
@@ -23,10 +24,11 @@ from services.kms.access import Access, Action, Caller, Outcome
 from services.kms.audit import AuditLog, Check, Entry, Place, log_entry
 from services.kms.config import Rotation
 from services.kms.holders import Holder, Report, lagging
+from services.kms.metrics import Standings
 from services.kms.rotation import Standing, Version, Wait, due, obstacle
 from services.kms.sealing import Sealer
 from services.kms.states import State, may_move
-from services.kms.tables import RevisionRow, VersionRow
+from services.kms.tables import HolderRow, RevisionRow, VersionRow
 
 MATERIAL_LENGTH = 32
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -93,6 +95,7 @@ class Store:
         self._patience = patience
         self._database = database
         self._unerased = False
+        self.accesses: Counter[tuple[str, str]] = Counter()  # rows of the audit log, by action and outcome
         upgrade(database)
         with self._database.exclusive() as session:
             if session.get(RevisionRow, 1) is None:
@@ -189,6 +192,21 @@ class Store:
             work.record(caller.access(now, Action.CHECK_AUDIT, f"to {check.place.id}", outcome))
             return check
 
+    def standings(self, now: float) -> Standings:
+        """Return what may be said of the keys to anybody. It is no access: no row tells of it."""
+        with self._database.reading() as connection:
+            counted = select(VersionRow.purpose, VersionRow.state, func.count()).group_by(
+                VersionRow.purpose, VersionRow.state
+            )
+            since = func.coalesce(VersionRow.state_since, VersionRow.created)
+            primaries = select(VersionRow.purpose, since).where(VersionRow.is_primary)
+            seen = select(func.count()).where(HolderRow.seen >= int(now) - self._patience.live_s)
+            return Standings(
+                {(purpose, state): count for purpose, state, count in connection.execute(counted)},
+                {purpose: max(0.0, now - active_since) for purpose, active_since in connection.execute(primaries)},
+                connection.scalar(seen) or 0,
+            )
+
     def erase_traces(self) -> None:
         """Leave nothing of destroyed material in the database's files, if any was destroyed since this was done."""
         if self._unerased:
@@ -206,6 +224,7 @@ class Store:
             yield work
         for entry in work.entries:
             log_entry(entry)
+            self.accesses[entry.access.action, entry.access.outcome] += 1
 
     def _rotate(
         self, work: _Work, purpose: str, policy: Rotation, live: Sequence[Holder], now: float

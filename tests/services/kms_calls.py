@@ -38,6 +38,13 @@ class Kms:
         (primary,) = [version for version in await self.key_set(purpose) if version.primary]
         return primary
 
+    async def metrics(self) -> Mapping[str, float]:
+        """Return what /metrics says, by series as it is written there."""
+        async with self.session.get(self.process.url + "/metrics") as response:
+            assert response.status == 200
+            lines = (await response.text()).splitlines()
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
     async def operate(
         self, path: str, body: object = None, identity: str = "operator", method: str = "POST"
     ) -> tuple[int, Mapping[str, object]]:

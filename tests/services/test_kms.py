@@ -76,6 +76,24 @@ async def test_a_body_that_is_no_request_for_keys_is_refused_with_400(kms: Kms) 
             assert kms_pb2.Error.FromString(await response.read()).reason == "bad_request"
 
 
+async def test_metrics_tell_accesses_and_keys_by_state_and_age_and_name_no_key(kms: Kms) -> None:
+    granted = 'kms_accesses_total{action="get_key_sets",outcome="granted"}'
+    held, before = await kms.key_set("cookie"), await kms.metrics()
+    await kms.key_set("cookie")
+    with pytest.raises(KmsRefused, match="401"):
+        await KmsClient(kms.session, kms.process.url, "x" * 43).key_sets(["cookie"])
+    after = await kms.metrics()
+    assert after[granted] == before[granted] + 1
+    assert after['kms_accesses_total{action="get_key_sets",outcome="unknown_identity"}'] >= 1
+    for state in ("PRE_ACTIVE", "ACTIVE", "DEACTIVATED"):
+        count = sum(kms_pb2.KeyState.Name(version.state) == state for version in held)
+        assert after[f'kms_key_versions{{key_set="cookie",state="{state}"}}'] == count
+    assert 0 <= after['kms_primary_age_seconds{key_set="cookie"}'] < 600
+    assert after["kms_failed_calls_total"] == 0
+    assert after["kms_holders"] >= 0
+    assert not any(f"{version.key_id:08x}" in series for series in after for version in held)
+
+
 async def test_every_access_leaves_a_row_and_a_log_line_without_secrets(kms: Kms) -> None:
     before = rows(kms.database_url, "SELECT coalesce(max(id), 0) FROM audit_log")[0][0]
     lines_before = kms.process.output().count('"event": "access"')

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientSession
 from edgepb.kms.v1 import kms_pb2
 
-from passport.kms import KmsClient, KmsRefused
+from passport.kms import KmsClient, KmsRefused, KmsUnavailable
 from services.kit.callers import Callers, read_token
 from services.kit.config import read_config
 from services.kit.database import Database, DatabaseConfig
@@ -20,6 +20,7 @@ from services.kms.sealing import Sealer, Unsealable
 from services.kms.states import NEXT, State, may_move
 from services.kms.store import Store
 from tests.processes import make_secrets, process, started, write_secret
+from tests.services.databases import run
 from tests.services.kms_calls import CONFIG, PURPOSES, kms_arguments, kms_running
 
 
@@ -43,6 +44,16 @@ async def test_a_killed_service_comes_back_with_the_same_keys_and_revision(tmp_p
         after = await kms.client("edge").key_sets(PURPOSES)
     assert after == before
     assert int(added, 16) in {version.key_id for version in after.key_sets[0].versions}
+
+
+async def test_calls_that_the_store_fails_are_counted_and_metrics_go_on_without_it(tmp_path: Path) -> None:
+    async with kms_running(tmp_path) as kms:
+        run(kms.database_url, "ALTER TABLE key_versions RENAME TO gone")
+        with pytest.raises(KmsUnavailable, match="500"):
+            await kms.client("edge").key_sets(PURPOSES)
+        metrics = await kms.metrics()
+        assert metrics["kms_failed_calls_total"] >= 1
+        assert not any(series.startswith("kms_key_versions") for series in metrics)
 
 
 async def test_a_service_says_where_it_listens_answers_health_and_ends_with_0_on_sigterm(tmp_path: Path) -> None:
