@@ -14,12 +14,13 @@ import secrets as random
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
+
+from tests.nursery import Born, bear
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 T = TypeVar("T")
@@ -31,7 +32,7 @@ _STOP_S = 15.0
 class Process:
     """A running service. `address` is `HOST:PORT` as the process reported it."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], log: BinaryIO) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes] | Born, log: BinaryIO) -> None:
         self._popen = popen
         self._log = log
         self.address = ""
@@ -80,7 +81,10 @@ class Process:
 
 @asynccontextmanager
 async def process(module: str, *arguments: str, listen: str = "127.0.0.1:0") -> AsyncIterator[Process]:
-    """Run `python -m module --listen … --ready-fd … arguments` until the block ends; wait until it is ready."""
+    """Run `python -m module --listen … --ready-fd … arguments` until the block ends; wait until it is ready.
+
+    A nursery starts it, which has loaded the module for all tests of this pytest worker.
+    """
     async with started(module, *arguments, listen=listen) as (running, ready):
         running.address = await _address(running, ready, module)
         yield running
@@ -94,14 +98,28 @@ async def started(module: str, *arguments: str, listen: str = "127.0.0.1:0") -> 
     """
     readable, writable = os.pipe()
     with tempfile.TemporaryFile() as log:
-        command = [sys.executable, "-m", module, "--listen", listen, "--ready-fd", str(writable), *arguments]
-        popen = _spawn(command, log, writable)
+        line = ["--listen", listen, "--ready-fd", str(writable), *arguments]
+        try:
+            popen = bear(module, line, log.fileno(), log.fileno(), [writable])
+        finally:
+            os.close(writable)
         running = Process(popen, log)
         try:
             yield running, readable
         finally:
             os.close(readable)
             await _end(running, popen)
+
+
+async def ran(module: str, *arguments: str, timeout_s: float = 60.0) -> tuple[int, str]:
+    """Run `python -m module arguments` to its end; return its exit code and all that it said."""
+    with tempfile.TemporaryFile() as log:
+        running = Process(bear(module, arguments, log.fileno(), log.fileno()), log)
+        try:
+            return await running.wait(timeout_s), running.output()
+        except subprocess.TimeoutExpired:
+            await running.kill()
+            raise AssertionError(f"{module} did not end in {timeout_s} s:\n{running.output()}") from None
 
 
 @asynccontextmanager
@@ -161,13 +179,6 @@ def free_port() -> int:
         return port
 
 
-def _spawn(command: list[str], log: BinaryIO, ready_fd: int) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[ready_fd], cwd=REPOSITORY)
-    finally:
-        os.close(ready_fd)
-
-
 async def _address(running: Process, ready: int, module: str) -> str:
     try:
         line = await asyncio.wait_for(asyncio.to_thread(os.read, ready, 256), _START_S)
@@ -181,7 +192,7 @@ async def _address(running: Process, ready: int, module: str) -> str:
     return line.decode("ascii").strip()
 
 
-async def _end(running: Process, popen: subprocess.Popen[bytes]) -> None:
+async def _end(running: Process, popen: Born) -> None:
     if popen.poll() is not None:
         return
     try:

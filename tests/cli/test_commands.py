@@ -23,7 +23,7 @@ from passport.builder import PassportBuilder
 from passport.keys import PassportKeys
 from passport.kms import KmsClient
 from passport.parts import NO_DEVICE, NO_USER
-from tests.processes import REPOSITORY, Process, make_secrets, process
+from tests.processes import REPOSITORY, Process, make_secrets, process, ran
 
 CONFIG = str(REPOSITORY / "config")
 runner = CliRunner()
@@ -33,6 +33,14 @@ runner = CliRunner()
 def directory(tmp_path: Path) -> Path:
     """Return a copy of the shipped configuration that a test may spoil."""
     return Path(shutil.copytree(CONFIG, tmp_path / "config"))
+
+
+@pytest.fixture
+def alone(directory: Path) -> str:
+    """Return such a copy without the files of services, which each service checks in a process of its own."""
+    (directory / "cookie.yaml").unlink()
+    (directory / "kms.yaml").unlink()
+    return str(directory)
 
 
 def replace(file: Path, old: str, new: str) -> None:
@@ -54,22 +62,22 @@ def test_check_config_says_that_the_shipped_config_is_valid(tmp_path: Path) -> N
     assert result.output == f"{CONFIG} is valid: 10 routes to 1 origins.\n"
 
 
-def test_check_config_says_every_error_with_its_place() -> None:
+def test_check_config_says_every_error_with_its_place(alone: str) -> None:
     sets = ["--set", "timeouts.connect_s=soon", "--set", "nonsense.key=1"]
-    result = runner.invoke(app, ["check-config", "--config", CONFIG, *sets])
+    result = runner.invoke(app, ["check-config", "--config", alone, *sets])
     assert result.exit_code == 2
     assert "timeouts.connect_s" in result.output
     assert "nonsense" in result.output
     assert "2 errors" in result.output
 
 
-def test_check_config_warns_of_token_files_that_are_not_there_yet(tmp_path: Path) -> None:
-    result = runner.invoke(app, ["check-config", "--config", CONFIG, "--var", str(tmp_path)])
+def test_check_config_warns_of_token_files_that_are_not_there_yet(tmp_path: Path, alone: str) -> None:
+    result = runner.invoke(app, ["check-config", "--config", alone, "--var", str(tmp_path)])
     assert result.exit_code == 0
     kms, cookie, valid = result.output.splitlines()
     missing = f"{tmp_path}/secrets/edge.token is not there: put the edge's token there; `edge up` makes"
-    assert re.match(rf"warning: {CONFIG}/edge\.yaml:\d+: services\.kms\.token_file: {re.escape(missing)}", kms)
-    assert re.match(rf"warning: {CONFIG}/edge\.yaml:\d+: services\.cookie\.token_file: {re.escape(missing)}", cookie)
+    assert re.match(rf"warning: {alone}/edge\.yaml:\d+: services\.kms\.token_file: {re.escape(missing)}", kms)
+    assert re.match(rf"warning: {alone}/edge\.yaml:\d+: services\.cookie\.token_file: {re.escape(missing)}", cookie)
     assert "is valid" in valid
 
 
@@ -105,10 +113,8 @@ def test_check_config_says_that_a_services_file_cannot_be_read(directory: Path) 
     assert "2 errors" in result.output
 
 
-def test_check_config_does_without_the_files_of_services_that_run_elsewhere(directory: Path) -> None:
-    (directory / "cookie.yaml").unlink()
-    (directory / "kms.yaml").unlink()
-    assert runner.invoke(app, ["check-config", "--config", str(directory)]).exit_code == 0
+def test_check_config_does_without_the_files_of_services_that_run_elsewhere(alone: str) -> None:
+    assert runner.invoke(app, ["check-config", "--config", alone]).exit_code == 0
 
 
 @pytest.mark.parametrize("token", ["", "\n", "first-part\nsecond-part", "first-part second-part", "geheimnisträger"])
@@ -265,18 +271,9 @@ def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "edge.cli", *arguments]
 
 
-async def _edge(*arguments: str) -> tuple[int | None, str]:
+async def _edge(*arguments: str) -> tuple[int, str]:
     """Run the command to its end; return its exit code and all that it said."""
-    edge = await asyncio.create_subprocess_exec(
-        *_command(*arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    try:
-        async with asyncio.timeout(30):
-            said, _ = await edge.communicate()
-    finally:
-        if edge.returncode is None:
-            edge.terminate()
-    return edge.returncode, said.decode()
+    return await ran("edge.cli", *arguments)
 
 
 def _lines(fd: int) -> list[str]:

@@ -10,21 +10,21 @@ import asyncio
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import aiohttp
 import psutil
 
 from edge.supervisor.config import Outcome
 from edge.supervisor.control_socket import ask
-from tests.processes import REPOSITORY, Process, dialled, eventually, free_port
+from tests.nursery import bear
+from tests.processes import REPOSITORY, Process, dialled, eventually, free_port, ran
 from tests.services.kms_calls import Kms
 
 _START_S = 40.0
@@ -78,9 +78,7 @@ class Edge:
 
     async def command(self, name: str) -> tuple[int, str]:
         """Run `edge reload` or `edge restart`; return the exit code and what it printed."""
-        line = [sys.executable, "-m", "edge.cli", name, "--var", str(self.var)]
-        ran = await asyncio.to_thread(subprocess.run, line, capture_output=True, text=True, timeout=60, cwd=REPOSITORY)
-        return ran.returncode, ran.stdout + ran.stderr
+        return await ran("edge.cli", name, "--var", str(self.var))
 
     async def reload(self) -> Outcome:
         """Reload as the command does, without the time that a process takes to start."""
@@ -121,11 +119,14 @@ async def running_edge(
         f"edge.workers={workers}",
         *overrides,
     )
-    line = [sys.executable, "-m", "edge.cli", "run", "--config", str(config), "--var", str(var)]
-    line += [word for setting in settings for word in ("--set", setting)]
     readable, writable = os.pipe()
+    line = ["run", "--config", str(config), "--var", str(var), "--ready-fd", str(writable)]
+    line += [word for setting in settings for word in ("--set", setting)]
     with (var / "log").open("w+b") as log:
-        popen = _spawn([*line, "--ready-fd", str(writable)], log, writable)
+        try:
+            popen = bear("edge.cli", line, log.fileno(), log.fileno(), [writable])
+        finally:
+            os.close(writable)
         process = Process(popen, log)
         try:
             with os.fdopen(readable) as ready:
@@ -136,13 +137,6 @@ async def running_edge(
         finally:
             if popen.poll() is None:
                 await _end(process)
-
-
-def _spawn(line: list[str], log: BinaryIO, ready_fd: int) -> "subprocess.Popen[bytes]":
-    try:
-        return subprocess.Popen(line, stdout=log, stderr=log, pass_fds=(ready_fd,), cwd=REPOSITORY)
-    finally:
-        os.close(ready_fd)
 
 
 async def _end(process: Process) -> None:

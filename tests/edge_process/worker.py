@@ -23,6 +23,7 @@ import psutil
 
 from edge.telemetry.control_channel import ControlChannel, Message, open_channel
 from edge.telemetry.snapshot import Merged, read_snapshot
+from tests.nursery import Born, bear
 from tests.processes import REPOSITORY, Process, eventually, free_port
 from tests.services.kms_calls import Kms
 
@@ -153,13 +154,14 @@ def _spawn(
     *,
     stdout: int | None,
     redirect: str,
-) -> subprocess.Popen[bytes]:
+) -> subprocess.Popen[bytes] | Born:
     fds = (listening.fileno(), control.fileno())
-    command = [sys.executable, "-m", "edge.worker", "--listen-fd", str(fds[0]), "--control-fd", str(fds[1])]
-    if redirect:
-        command = ["sh", "-c", f'exec "$@" {redirect}', "sh", *command]
+    arguments = ["--listen-fd", str(fds[0]), "--control-fd", str(fds[1]), *arguments]
     out = log.fileno() if stdout is None else stdout
-    return subprocess.Popen([*command, *arguments], stdout=out, stderr=log, pass_fds=fds, cwd=REPOSITORY)
+    if not redirect:
+        return bear("edge.worker", arguments, out, log.fileno(), fds)
+    command = ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-m", "edge.worker", *arguments]
+    return subprocess.Popen(command, stdout=out, stderr=log, pass_fds=fds, cwd=REPOSITORY)
 
 
 @asynccontextmanager
