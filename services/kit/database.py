@@ -11,10 +11,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -26,7 +22,8 @@ from services.kit.process import StartError
 
 _POSTGRESQL: Final = "postgresql+psycopg"
 _SQLITE: Final = "sqlite"
-_ENVIRONMENT: Final = Path(__file__).parent / "migrations"
+VERSION_TABLE: Final = "alembic_version"
+_NEWEST: Final = "head"
 # The sort of a transaction, as an execution option that its beginning looks at.
 _KIND: Final = "edge_transaction"
 _WRITING: Final = "writing"
@@ -50,6 +47,10 @@ def _checked(text: str) -> str:
     if url.password is not None or "password" in url.query:
         raise ValueError("must not hold a password: name a file with ?passfile=FILE")
     return text
+
+
+class SchemaError(Exception):
+    """The schema is of a version that is not known here; the text says which."""
 
 
 class DatabaseConfig(BaseModel):
@@ -93,16 +94,21 @@ class Database:
         with Session(self._exclusive) as session, session.begin():
             yield session
 
-    def upgrade(self, migrations: Path, adopt: str = "", to: str = "head") -> None:
+    def upgrade(self, migrations: Path, adopt: str = "", to: str = _NEWEST) -> None:
         """Bring the schema to the newest of `migrations`, or `to` one, in one transaction; other instances wait.
 
         A database that has the table `adopt` but no record of its schema was made by a version before migrations: it
-        has the first one. Raises CommandError when the schema is of a later version than these.
+        has the first one. Raises SchemaError when the schema is of a later version than these.
         """
         if not self._postgresql:
             _make_file(Path(str(self._url.database)))
         with self._engine.execution_options(**{_KIND: _MIGRATION}).begin() as connection:
-            _upgrade(connection, migrations, adopt, to)
+            if to == _NEWEST and _version(connection) == newest(migrations):
+                return
+            # Here, because few starts need Alembic, and each would wait for it to load.
+            from services.kit.migrate import migrate  # noqa: PLC0415
+
+            migrate(connection, migrations, adopt, to)
 
     def erase_traces(self, table: str) -> None:
         """Leave nothing in the files of `table` of what was overwritten in it.
@@ -203,16 +209,15 @@ def _execute(connection: DBAPIConnection, *statements: str) -> None:
     cursor.close()
 
 
-def _upgrade(connection: Connection, migrations: Path, adopt: str, to: str) -> None:
-    config = Config()
-    config.attributes["connection"] = connection
-    for option, path in (("script_location", _ENVIRONMENT), ("version_locations", migrations)):
-        config.set_main_option(option, str(path).replace("%", "%%"))
-    config.set_main_option("path_separator", "newline")
-    tables = inspect(connection).get_table_names()
-    if adopt in tables and "alembic_version" not in tables:
-        command.stamp(config, ScriptDirectory.from_config(config).get_base() or "base")
-    command.upgrade(config, to)
+def newest(migrations: Path) -> str:
+    """Return the version that the last of `migrations` makes: their files are named `VERSION_what_it_does.py`."""
+    return max(path.stem for path in migrations.glob("*[0-9]_*.py")).partition("_")[0]
+
+
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    return connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608 - a constant
 
 
 @contextmanager
@@ -220,5 +225,5 @@ def usable(database: Database) -> Iterator[None]:
     """Make whatever is wrong with the database in this block a StartError that names it."""
     try:
         yield
-    except (OSError, SQLAlchemyError, CommandError) as error:
+    except (OSError, SQLAlchemyError, SchemaError) as error:
         raise StartError(f"{database} cannot be used: {' '.join(str(error).split())}") from None
