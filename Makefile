@@ -3,10 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SPREAD := -n logical --dist loadfile
+SPREAD := -n logical --dist loadfile --no-loadscope-reorder
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run demo test test-quick test-compiled fuzz check wheel bench chaos simulate proto schema clean help
+.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated wheel bench chaos simulate proto schema clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -29,8 +29,13 @@ run: $(STAMP) ## Start the edge and everything behind it on loopback
 demo: $(STAMP) ## Drive the login story through a stack of its own and show each step
 	$(BIN)/edge demo
 
-test: check ## Lint, types, import rules, then all tests
-	$(BIN)/python -m pytest $(SPREAD)
+# What is checked and the tests run beside each other, all to their ends, so that the cores have work at any time.
+test: $(STAMP) ## Lint, types, import rules, and all tests
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target all-tests check
+
+# The +: what it says is shown as it comes, not held back by --output-sync.
+all-tests: $(STAMP)
+	+$(BIN)/python -m pytest $(SPREAD)
 
 test-quick: $(STAMP) ## The tests without the slow ones
 	$(BIN)/python -m pytest -m "not slow" $(SPREAD)
@@ -41,11 +46,19 @@ test-compiled: $(STAMP) ## All tests against the compiled packages; needs a C co
 fuzz: $(STAMP) ## Fuzz the framing for longer than `make test` does: half an hour
 	$(BIN)/python -m pytest tests/http1 tests/edge/test_foreign.py --hypothesis-profile=deep --timeout=7200
 
-check: $(STAMP) ## Lint, types, import rules, generated code in sync
+check: lint types rules generated ## Lint, types, import rules, generated code in sync
+
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(STAMP)
 	$(BIN)/mypy
+
+rules: $(STAMP)
 	$(BIN)/lint-imports
+
+generated: $(STAMP)
 	$(BIN)/python proto/generate.py --check
 
 proto: $(STAMP) ## Regenerate the protobuf code
