@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from edge.supervisor.config import Config
 from edge.telemetry.control_channel import ControlChannel, Message, open_channel
-from edge.telemetry.snapshot import WorkerValues, read_snapshot
+from edge.telemetry.snapshot import WorkerValues
+from edge.telemetry.snapshot_message import read_snapshot
 
 FIRST_WORD_S: Final = 30.0
 """For a process to start and say anything at all; afterwards it is heard each second."""

@@ -2,9 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
-
-from pydantic import TypeAdapter
 
 from edge.telemetry.catalogue import BY_NAME, Kind, Merge
 
@@ -20,14 +17,6 @@ class Snapshot:
 
     values: dict[str, list[tuple[Labels, float]]]
     histograms: dict[str, list[tuple[Labels, list[float]]]]
-
-
-_SNAPSHOT: Final = TypeAdapter(Snapshot)
-
-
-def read_snapshot(message: object) -> Snapshot:
-    """Return the snapshot in a decoded control message; pydantic's ValidationError when it is none."""
-    return _SNAPSHOT.validate_python(message)
 
 
 class Merged:

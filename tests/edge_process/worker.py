@@ -22,7 +22,8 @@ from typing import BinaryIO
 import psutil
 
 from edge.telemetry.control_channel import ControlChannel, Message, open_channel
-from edge.telemetry.snapshot import Merged, read_snapshot
+from edge.telemetry.snapshot import Merged
+from edge.telemetry.snapshot_message import read_snapshot
 from tests.nursery import Born, bear
 from tests.processes import REPOSITORY, Process, eventually, free_port
 from tests.services.kms_calls import Kms

@@ -17,7 +17,7 @@ from edge.telemetry.control_channel import (
     open_channel,
 )
 from edge.telemetry.metrics import WorkerMetrics
-from edge.telemetry.snapshot import read_snapshot
+from edge.telemetry.snapshot_message import read_snapshot
 
 MESSAGES: list[Message] = [{"type": "ready"}, {"type": "metrics", "snapshot": {"a": [1, 2.5, "ü"]}}, {"type": "drain"}]
 

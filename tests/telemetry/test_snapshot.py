@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from edge.telemetry.metrics import WorkerMetrics
-from edge.telemetry.snapshot import Snapshot, WorkerValues, read_snapshot
+from edge.telemetry.snapshot import Snapshot, WorkerValues
+from edge.telemetry.snapshot_message import read_snapshot
 from edge.telemetry.telemetry import Telemetry
 from tests.telemetry.exchanges import exchange
 
