@@ -28,6 +28,8 @@ from tests.processes import REPOSITORY, Process, dialled, eventually, free_port,
 from tests.services.kms_calls import Kms
 
 _START_S = 40.0
+ALONE = "edge.standby=false"
+"""No process stands by: who takes a dead worker's place has to start first. For tests that need none, it is quicker."""
 _HELD_UP_S = 1.0
 """A client that the machine holds up for so long may find its idle connection closed by an edge that drains."""
 

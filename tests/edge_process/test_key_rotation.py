@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
 
-from tests.edge_process.edge import Edge, running_edge
+from tests.edge_process.edge import ALONE, Edge, running_edge
 from tests.edge_process.origin import origin_running
 from tests.processes import beside, eventually
 from tests.services.cookie_calls import NAMES, Cookies, cookies_running
@@ -82,7 +82,7 @@ async def sealed_under_another(cookies: Cookies, key_id: str) -> pb.CookiePair:
 
 @pytest.mark.timeout(180)  # three services and an edge: a busy machine takes its time
 async def test_k4_two_rotations_under_load_refuse_nobody_but_the_tokens_of_destroyed_keys(tmp_path: Path) -> None:
-    settings = ("services.kms.refresh_s=0.3", "edge.standby=false")
+    settings = ("services.kms.refresh_s=0.3", ALONE)
     async with (
         origin_running() as origin,
         kms_running(tmp_path) as kms,

@@ -11,14 +11,13 @@ import aiohttp
 import pytest
 
 from tests.edge_process.cookies import cookie_header
-from tests.edge_process.edge import Edge, running_edge
+from tests.edge_process.edge import ALONE, Edge, running_edge
 from tests.edge_process.origin import origin_running
 from tests.edge_process.test_worker import ends_unserved
 from tests.edge_process.worker import started_worker
 from tests.processes import eventually, free_port, make_secrets
 from tests.services.kms_calls import kms_running
 
-ALONE = "edge.standby=false"  # so that who takes a dead worker's place has to start first
 PATIENT = "services.kms.start_patience_s=3600"  # who waits for the KMS is not there in time
 
 

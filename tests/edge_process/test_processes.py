@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from edge.supervisor.config import Result
-from tests.edge_process.edge import Edge, Load, asked, running_edge
+from tests.edge_process.edge import ALONE, Edge, Load, asked, running_edge
 from tests.edge_process.origin import Origin
 from tests.processes import beside, dialled, eventually, write_secret
 from tests.services.kms_calls import Kms, kms_running
@@ -174,7 +174,7 @@ async def test_w2_sigterm_under_load_ends_long_polls_and_uploads_and_loses_nothi
 async def test_w2_what_does_not_end_holds_the_edge_for_the_drain_time_only(kms: Kms, tmp_path: Path) -> None:
     async with (
         held_origin() as origin,
-        running_edge(kms, tmp_path, origin.address, "timeouts.drain_s=2") as edge,
+        running_edge(kms, tmp_path, origin.address, ALONE, "timeouts.drain_s=2", workers=1) as edge,
         beside(asked(edge.address, b"/slow", close=False)) as poll,
     ):
 

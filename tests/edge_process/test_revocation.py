@@ -10,7 +10,7 @@ import pytest_asyncio
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
 
 from tests.edge_process.cookies import cookie_header
-from tests.edge_process.edge import Edge, running_edge
+from tests.edge_process.edge import ALONE, Edge, running_edge
 from tests.edge_process.origin import Origin
 from tests.processes import eventually
 from tests.services.cookie_calls import Cookies, cookies_running
@@ -32,7 +32,7 @@ async def edge(
     kms: Kms, cookies: Cookies, origin: Origin, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Edge]:
     home = tmp_path_factory.mktemp("edge")
-    async with running_edge(kms, home, origin.address, f"services.cookie.url={cookies.process.url}") as running:
+    async with running_edge(kms, home, origin.address, ALONE, f"services.cookie.url={cookies.process.url}") as running:
         yield running
 
 

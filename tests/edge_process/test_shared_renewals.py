@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.edge_process.cookies import cookie_header
-from tests.edge_process.edge import running_edge
+from tests.edge_process.edge import ALONE, running_edge
 from tests.edge_process.origin import Origin
 from tests.edge_process.renewing import Renewing, renewing
 from tests.edge_process.worker import Worker, running_worker
@@ -101,7 +101,7 @@ async def test_r1_s4_two_workers_of_one_edge_renew_once_also_when_the_first_clie
     kms: Kms, origin: Origin, service: Renewing, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     settings = (f"services.cookie.url={service.url}", f"services.renewals.redis_url={redis_url}", *PATIENCE)
-    async with running_edge(kms, tmp_path_factory.mktemp("edge"), origin.address, *settings) as edge:
+    async with running_edge(kms, tmp_path_factory.mktemp("edge"), origin.address, ALONE, *settings) as edge:
         service.gate.clear()
         cookie = await cookie_header(kms, 8, age_s=EXPIRED_S)
         first = asyncio.ensure_future(ask(edge.address, cookie))
@@ -188,7 +188,7 @@ async def test_d8_a_reload_in_the_middle_of_a_renewal_makes_no_second_one(
     kms: Kms, origin: Origin, service: Renewing, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     settings = (f"services.cookie.url={service.url}", *PATIENCE[:2])
-    async with running_edge(kms, tmp_path_factory.mktemp("edge"), origin.address, *settings, workers=1) as edge:
+    async with running_edge(kms, tmp_path_factory.mktemp("edge"), origin.address, ALONE, *settings, workers=1) as edge:
         service.gate.clear()
         cookie = await cookie_header(kms, 12, age_s=EXPIRED_S)
         before = [asyncio.ensure_future(ask(edge.address, cookie)) for _ in range(5)]

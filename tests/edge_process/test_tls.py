@@ -11,7 +11,7 @@ from cryptography import x509
 
 from tests.certificates import TestAuthority
 from tests.edge.raw import RawClient, answering, connected, get, ok, raw_origin
-from tests.edge_process.edge import running_edge
+from tests.edge_process.edge import ALONE, running_edge
 from tests.edge_process.worker import running_worker, started_worker
 from tests.processes import dialled, eventually
 from tests.services.kms_calls import Kms
@@ -74,7 +74,10 @@ async def test_the_groups_are_those_of_the_intermediate_settings(kms: Kms, tmp_p
         "listener.local_plain_http=false",
         f"listener.tls.certificates=[{{{authority.issue('edge', ['localhost'])}}}]",
     )
-    async with raw_origin(answering(ok())) as origin, running_edge(kms, tmp_path, origin.address, *settings) as edge:
+    async with (
+        raw_origin(answering(ok())) as origin,
+        running_edge(kms, tmp_path, origin.address, ALONE, *settings) as edge,
+    ):
         for groups, taken in (("X25519", 1), ("P-256", 1), ("P-384", 1), ("ffdhe2048", 0), ("ffdhe8192", 0)):
             assert await _offering(groups, edge.address[1], authority.ca_file) == taken, groups
 
