@@ -111,7 +111,7 @@ async def test_m6_a_worker_with_no_descriptor_left_does_not_spin_and_recovers(km
             assert sum(process.cpu_times()[:2]) - before < 0.3
 
         async def serves_again() -> bool:
-            with contextlib.suppress(ConnectionError), await connect(worker.address) as sock:
+            with contextlib.suppress(ConnectionError, EOFError), await connect(worker.address) as sock:
                 await asyncio.get_running_loop().sock_sendall(sock, GET_DOWNLOAD)
                 return (await read_head(sock))[0].startswith(b"HTTP/1.1 200 ")
             return False  # what was held is not let go yet
