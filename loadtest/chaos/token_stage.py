@@ -23,7 +23,6 @@ from loadtest.bench.visitors import visitors
 from loadtest.chaos.base import Base
 from loadtest.chaos.control import call
 from loadtest.chaos.devices import Jars, Lives, read_jars, sealed_jars, spread_ages
-from loadtest.chaos.faketime import SEEN_WITHIN_S, environment, set_clock
 from loadtest.chaos.faults import Fault, Kind
 from loadtest.chaos.jar import JARS, Jar
 from loadtest.chaos.person import Person
@@ -32,6 +31,7 @@ from loadtest.chaos.result import Result
 from loadtest.chaos.settings import Phases
 from loadtest.chaos.setup import Setup
 from loadtest.chaos.stage import Stage
+from loadtest.chaos.stepped_clock import environment, set_clock
 from passport.kms import KmsClient
 from tokens.cookie import PURPOSE, RESCHEDULED, Claims, CookieNames, open_insecure
 from tokens.keys.ring import KeyRing
@@ -288,13 +288,13 @@ class ClockStage(HoursStage):
         self._clock = home / "clock"
         set_clock(self._clock, 0.0)
 
-    async def set_edge_clock(self, skew_s: float) -> None:
-        """Let the edge's clock be so many seconds ahead, or behind; return when all its processes go by that."""
+    def set_edge_clock(self, skew_s: float) -> None:
+        """Let the edge's clock be so many seconds ahead, or behind, from now on."""
         set_clock(self._clock, skew_s)
-        await asyncio.sleep(SEEN_WITHIN_S)
 
     def _edge_environment(self) -> dict[str, str]:
-        return {**super()._edge_environment(), **environment(self._clock)}
+        usual = super()._edge_environment()
+        return {**usual, **environment(self._clock, usual["PYTHONPATH"])}
 
 
 class ShortMemoryStage(TokenStage):

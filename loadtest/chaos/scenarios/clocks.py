@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import aiohttp
 
 from loadtest.bench.failure import BenchError
-from loadtest.chaos.faketime import SEEN_WITHIN_S
 from loadtest.chaos.faults import Fault, Kind
 from loadtest.chaos.figures import Window, failures, p99_ms
 from loadtest.chaos.outcomes import Ending, Outcome
@@ -31,7 +30,7 @@ BREAKER = 'breaker="service:cookie"'
 
 @dataclass(slots=True, frozen=True)
 class Reign:
-    """How far the edge's clock was ahead, and when; around each step it may have been either."""
+    """How far the edge's clock was ahead, and when."""
 
     skew_s: int
     window: Window
@@ -52,8 +51,8 @@ def not_yet_valid(
 
 
 def in_force(reigns: Sequence[Reign]) -> list[Reign]:
-    """Return how far the clock may have been ahead, and when: each reign lasts until the next is seen everywhere."""
-    ends = [*(reign.window.start + SEEN_WITHIN_S for reign in reigns[1:]), float("inf")]
+    """Return how far the clock was ahead, and when: each reign lasts until the next."""
+    ends = [*(reign.window.start for reign in reigns[1:]), float("inf")]
     return [Reign(one.skew_s, Window(one.window.start, end)) for one, end in zip(reigns, ends, strict=True)]
 
 
@@ -70,7 +69,7 @@ async def edge_clock(stage: TokenStage) -> Result:
                 began, measured = await _timers(stage, skew_s)
                 timers.update(measured)
             else:
-                await stage.set_edge_clock(skew_s)
+                stage.set_edge_clock(skew_s)
             await asyncio.sleep(stage.phases.fault_s / 4)
             reigns.append(Reign(skew_s, Window(began, time.monotonic())))
 
@@ -81,7 +80,7 @@ async def edge_clock(stage: TokenStage) -> Result:
     early_ids = {one.id for one in early if one.status == 401}
     out = [one for one in outcomes if one.signed_out and one.id not in early_ids]
     small = [one for reign in reigns if reign.skew_s in SMALL for one in reign.window.of(outcomes)]
-    after = [one for one in outcomes if one.due >= reigns[-1].window.start + SEEN_WITHIN_S + ROUNDING_S]
+    after = [one for one in outcomes if one.due >= reigns[-1].window.start]
     small_ms, normal_ms = p99_ms(small), seen.seen.p99(seen.seen.normal)
     hung = sum(one.kind is Ending.TIMED_OUT for one in outcomes)
     result = seen.result(
@@ -116,7 +115,7 @@ async def _timers(stage: ClockStage, skew_s: int) -> tuple[float, dict[str, floa
     waiting = asyncio.create_task(_head_timeout_s(stage))
     await asyncio.sleep(HEAD_TIMEOUT_S / 4)
     began = time.monotonic()
-    await stage.set_edge_clock(skew_s)
+    stage.set_edge_clock(skew_s)
     await stage.service_fault(COOKIE, Fault())
     healed = time.monotonic()
     while (await stage.metrics())[f"edge_breaker_state{{{BREAKER}}}"]:
