@@ -67,7 +67,7 @@ async def _store(config: CookieConfig, options: Namespace, stack: AsyncExitStack
     stack.callback(calls.close)
     with usable(database):
         database.upgrade(MIGRATIONS)
-    return Store(calls, time.time, config.revocations)
+    return Store(calls, time.time, config.revocations, config.database_breaker.breaker("database"))
 
 
 def main() -> int:

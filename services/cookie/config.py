@@ -86,6 +86,7 @@ class CookieConfig(BaseModel):
     rescheduled_renewals: RescheduledRenewals = RescheduledRenewals()
     keys: KeysConfig = KeysConfig()
     database: DatabaseConfig = DatabaseConfig()
+    database_breaker: BreakerConfig = BreakerConfig()
 
     def issuer(self) -> Issuer:
         """Return what makes and opens these cookies."""

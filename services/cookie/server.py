@@ -79,9 +79,14 @@ class CookieServer:
         return application
 
     async def health(self, _: web.Request) -> web.Response:
-        """Answer `GET /health`: the process serves, with which keys, and whether the subscriber service is asked."""
+        """Answer `GET /health`: the process serves, with which keys, and whom its renewals ask."""
         return web.json_response(
-            {"status": "ok", "keys": self._keys.health(), "subscriber_breaker": self._subscribers.health()}
+            {
+                "status": "ok",
+                "keys": self._keys.health(),
+                "subscriber_breaker": self._subscribers.health(),
+                "database_breaker": self._store.health(),
+            }
         )
 
     async def create(self, request: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
 from sqlalchemy import Connection, Delete, Row, bindparam, delete, func, or_, orm, select, text, tuple_
 
+from resilience.breaker import Breaker
 from services.cookie.config import Revocations
 from services.cookie.revocation import Revocation, Revoked, Session, revoked_at, revoked_of
 from services.cookie.tables import RescheduledRenewalRow, RevocationRow
@@ -52,19 +53,20 @@ _REMEMBER = text(
 
 
 class Store:
-    """The tables behind the answers. What a renewal waits for is waited for `check_timeout_s`."""
+    """The tables behind the answers. What a renewal waits for is waited for `check_timeout_s`, under the breaker."""
 
-    def __init__(self, calls: DatabaseCalls, clock: Callable[[], float], config: Revocations) -> None:
+    def __init__(self, calls: DatabaseCalls, clock: Callable[[], float], config: Revocations, breaker: Breaker) -> None:
         self._calls = calls
         self._clock = clock
         self._config = config
+        self._breaker = breaker
         # After an outage there are very many of either at once.
         self._look_up = Together(self._look_up_all, most=_AT_ONCE, at_once=2)
         self._remember = Together(self._remember_all, most=_AT_ONCE, at_once=1)
 
     async def revoked(self, customer_id: int, session_id: str, esn: str) -> Revoked:
         """Return what is revoked of a session."""
-        return await self._in_time(self._look_up(Session(customer_id, session_id, esn)))
+        return await self._in_time(lambda: self._look_up(Session(customer_id, session_id, esn)))
 
     async def revoke(self, request: pb.RevokeRequest, kind: pb.RevocationKind, by: str) -> pb.Revocation:
         """Store a revocation; `kind` is what `kind_of` says of it, `by` the identity that asked for it."""
@@ -81,12 +83,14 @@ class Store:
     async def rescheduled_renewal(self, session_id: str, generation: int) -> int | None:
         """Return when the rescheduled token of this session and generation was last renewed."""
         wanted = {"session_id": session_id, "generation": generation}
-        return await self._in_time(self._calls.reading(lambda connection: connection.scalar(_RENEWED_AT, wanted)))
+        return await self._in_time(
+            lambda: self._calls.reading(lambda connection: connection.scalar(_RENEWED_AT, wanted))
+        )
 
     async def remember_rescheduled_renewal(self, session_id: str, generation: int) -> None:
         """Remember that it was renewed now."""
         row: dict[str, str | int] = {"session_id": session_id, "generation": generation, "now": int(self._clock())}
-        await self._in_time(self._remember(row))
+        await self._in_time(lambda: self._remember(row))
 
     async def prune(self, rescheduled_keep_s: int) -> int:
         """Remove what is too old, of rescheduled renewals `rescheduled_keep_s`; return how many rows that were."""
@@ -120,10 +124,18 @@ class Store:
         await self._calls.writing(lambda connection: connection.execute(_REMEMBER, renewed))
         return [None] * len(renewed)
 
-    async def _in_time(self, answer: Awaitable[T]) -> T:
+    def health(self) -> str:
+        """Return whether renewals ask the database: `closed`, `open` or `half_open`."""
+        return self._breaker.state.value
+
+    async def _in_time(self, ask: Callable[[], Awaitable[T]]) -> T:
+        permit = self._breaker.permit()
+        if permit is None:
+            raise DatabaseUnavailable("breaker open")
         try:
-            async with asyncio.timeout(self._config.check_timeout_s):
-                return await answer
+            with permit:
+                async with asyncio.timeout(self._config.check_timeout_s):
+                    return await ask()
         except TimeoutError:
             raise DatabaseUnavailable("timeout") from None
 

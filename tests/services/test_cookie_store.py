@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import pytest_asyncio
@@ -20,6 +21,7 @@ from services.cookie.renewal import Renewal, Renewer, fresh_nonces
 from services.cookie.revocation import Revoked, kind_of
 from services.cookie.store import MAX_PAGE, MIGRATIONS, REVOKED, Store
 from services.cookie.subscriber import Membership, Standing
+from services.kit.breaker import BreakerConfig
 from services.kit.database import Database, DatabaseConfig
 from services.kit.database_calls import DatabaseCalls, DatabaseUnavailable
 from tests.services.databases import connected, rows, run
@@ -71,7 +73,7 @@ def opened(url: str, clock: Clock) -> Iterator[Store]:
     calls = DatabaseCalls(database, config)
     try:
         database.upgrade(MIGRATIONS)
-        yield Store(calls, clock, CONFIG)
+        yield Store(calls, clock, CONFIG, BreakerConfig(min_calls=1_000_000).breaker("database"))
     finally:
         calls.close()
 
@@ -276,6 +278,33 @@ async def test_a_stand_in_is_not_renewed_while_the_database_cannot_say_whether_i
     full = ISSUER.first(pb.CreateRequest(customer_id=1, esn="ESN", level=3), "session", START - 20_000, 0)
     outcome = await renewer.renew(stand_in_of(full, START))
     assert outcome == Renewal(pb.UNAVAILABLE, "database: timeout")
+
+
+class Away(DatabaseCalls):
+    """A database that says no, and is counted."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def reading(self, call: object) -> NoReturn:
+        self.asked += 1
+        raise DatabaseUnavailable("OperationalError")
+
+
+async def test_s2_a_database_that_keeps_failing_is_left_alone_and_holds_up_no_renewal(clock: Clock) -> None:
+    away, breaker = Away(), BreakerConfig(window_s=600.0, min_calls=10, open_s=60.0, max_open_s=60.0)
+    store = Store(away, clock, CONFIG, breaker.breaker("database"))
+    for _ in range(10):
+        with pytest.raises(DatabaseUnavailable, match="OperationalError"):
+            await store.revoked(1, "session", "")
+    for _ in range(100):
+        with pytest.raises(DatabaseUnavailable, match="breaker open"):
+            await store.revoked(1, "session", "")
+        with pytest.raises(DatabaseUnavailable, match="breaker open"):
+            await store.rescheduled_renewal("session", 1)
+    assert (away.asked, store.health()) == (10, "open")
+    with pytest.raises(DatabaseUnavailable, match="OperationalError"):
+        await store.page(0)  # the feed asks for itself: it is how revocations reach the edges
 
 
 async def test_many_logouts_of_one_customer_do_not_slow_a_renewal(store: Store, database_url: str) -> None:

@@ -18,7 +18,7 @@ from tests.processes import REPOSITORY
 KEYS = (REPOSITORY / "docs" / "keys.md").read_text()
 SERVICES = (REPOSITORY / "docs" / "services.md").read_text()
 
-OF_COOKIE = {"names", "revocations", "rescheduled_renewals", "subscriber_breaker", "keys", "database"}
+OF_COOKIE = {"names", "revocations", "rescheduled_renewals", "keys", "database", "database_breaker"}
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ OF_COOKIE = {"names", "revocations", "rescheduled_renewals", "subscriber_breaker
         (KEYS, Identity, "identities.<name>.", set()),
         (KEYS, Rotation, "rotation.<key set>.", set()),
         (KEYS, AwsKms, "aws_kms.", set()),
-        (SERVICES, CookieConfig, "", OF_COOKIE),
+        (SERVICES, CookieConfig, "", OF_COOKIE | {"subscriber_breaker"}),
         (SERVICES, BreakerConfig, "subscriber_breaker.", set()),
         (SERVICES, Revocations, "revocations.", set()),
         (SERVICES, RescheduledRenewals, "rescheduled_renewals.", set()),
