@@ -71,7 +71,7 @@ def up(
     if ready_fd is not None:
         os.set_inheritable(ready_fd, False)  # a child that held it would keep it open
     screen = Screen()
-    problems = disagreements(config / "cookie.yaml", snapshot)
+    problems = disagreements(config, snapshot)
     for problem in problems:
         screen.line("", str(problem))
     if problems:
@@ -126,7 +126,7 @@ def restart(var: VarOption = VAR) -> None:
 def check_config(config: ConfigOption = CONFIG, var: VarOption = VAR, overrides: SetOption = None) -> None:
     """Check the configuration and say every error with its place; of the services' files, those that are there."""
     loaded = load_config(config, overrides or (), var=var)
-    errors = list(loaded.errors) if isinstance(loaded, ConfigErrors) else disagreements(config / "cookie.yaml", loaded)
+    errors = list(loaded.errors) if isinstance(loaded, ConfigErrors) else disagreements(config, loaded)
     errors += service_file_errors(config)
     if isinstance(loaded, ConfigErrors) or errors:
         typer.echo(render_errors(errors), err=True)

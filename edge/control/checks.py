@@ -34,6 +34,8 @@ def check_edge(file: EdgeFile) -> Iterator[Problem]:
     for name, service in (("kms", file.services.kms), ("cookie", file.services.cookie)):
         for place, problem in check_service_tls(service.tls, service.url):
             yield ("services", name, "tls", *place), problem
+    if file.keys.stale_after_s < file.services.kms.refresh_s:
+        yield ("keys", "stale_after_s"), "must not be less than services.kms.refresh_s: keys would be stale in between"
     for place, problem in _check_sharing(file):
         yield ("services", "renewals", *place), problem
     yield from _check_plain_beside_tls(file)

@@ -167,6 +167,16 @@ def test_up_refuses_a_cookie_service_whose_cookies_the_edge_would_refuse(tmp_pat
     assert not (tmp_path / "var").exists()
 
 
+def test_a_kms_that_waits_less_for_a_silent_edge_than_the_edge_believes_is_refused(directory: Path) -> None:
+    check = ["check-config", "--config", str(directory)]
+    assert runner.invoke(app, [*check, "--set", "keys.stale_after_s=299"]).exit_code == 0
+    refused = runner.invoke(app, [*check, "--set", "keys.stale_after_s=301"])
+    assert refused.exit_code == 2
+    assert "holder_live_s: is 300, but the edge's keys.stale_after_s is 301: that must not be more" in refused.output
+    replace(directory / "kms.yaml", "holder_live_s: 300", "holder_live_s: 120")
+    assert "kms.yaml:43: holder_live_s: is 120, but" in runner.invoke(app, check).output
+
+
 def test_up_says_that_its_var_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = runner.invoke(app, ["up", "--config", CONFIG, "--var", str(tmp_path / "file")])

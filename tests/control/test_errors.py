@@ -298,6 +298,11 @@ def test_overlapping_routes_are_told_from_those_that_share_a_path(directory: Pat
         assert (error.line, error.place) == (3, "routes[1].path")
 
 
+def test_keys_are_not_stale_between_two_refreshes(directory: Path) -> None:
+    assert isinstance(load_config(directory, ("services.kms.refresh_s=300",)), Snapshot)
+    assert only(directory, "services.kms.refresh_s=301").place == "keys.stale_after_s"
+
+
 def test_a_redis_needs_a_lock_that_outlasts_a_renewal_and_tls_only_where_its_url_says_so(directory: Path) -> None:
     url = "services.renewals.redis_url=redis://127.0.0.1:6379"
     assert isinstance(load_config(directory, (url,)), Snapshot)
