@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SPREAD := -n logical --dist loadfile --no-loadscope-reorder
 BENCH_STAMP := $(VENV)/.installed-bench
+# Hundreds of processes are started: without bytecode each would compile all that it loads. Only what is loaded is
+# compiled, when it first is, and not the whole of every package as it is installed.
+unexport PYTHONDONTWRITEBYTECODE
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated wheel bench chaos simulate proto schema clean help
 .DEFAULT_GOAL := help
@@ -16,11 +20,11 @@ $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "edge-passport needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 1; }
 	@echo "Setting up $(VENV): a minute on the first run"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(INSTALL) -e '.[dev]'
 	@touch $@
 
 $(BENCH_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	$(INSTALL) -e '.[dev,bench]'
 	@touch $@
 
 run: $(STAMP) ## Start the edge and everything behind it on loopback
