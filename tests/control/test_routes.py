@@ -145,8 +145,9 @@ def test_the_shipped_routes_match_in_microseconds() -> None:
     snapshot = load_config(SHIPPED, var=Path("/v"))
     assert isinstance(snapshot, Snapshot)
     match = snapshot.routes.match
-    assert min(timeit.repeat(lambda: match(b"h", b"/account", b"GET"), number=2000, repeat=7)) / 2000 < 5e-6
-    assert min(timeit.repeat(lambda: match(b"h", b"/browse/a/b", b"GET"), number=2000, repeat=7)) / 2000 < 10e-6
+    # Many short turns: on a busy machine, one of them has the core to itself.
+    assert min(timeit.repeat(lambda: match(b"h", b"/account", b"GET"), number=100, repeat=140)) / 100 < 5e-6
+    assert min(timeit.repeat(lambda: match(b"h", b"/browse/a/b", b"GET"), number=100, repeat=140)) / 100 < 10e-6
 
 
 def test_a_table_lists_its_routes_in_order_and_by_id() -> None:

@@ -17,6 +17,7 @@ RELOADS = 20
 
 
 async def test_w3_a_reload_is_served_by_all_workers_and_no_connection_is_lost(edge: Edge) -> None:
+    await edge.pids()  # what is still being started at a reload may be started anew
     load = Load(edge.address)
     async with load.of(8):
         edge.edit("routes.yaml", "id: stream\n    path: /stream", "id: stream\n    path: /renamed")
