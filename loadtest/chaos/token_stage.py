@@ -55,11 +55,12 @@ class Course:
     phases: Phases
 
 
-# A device comes back several times in the life of a cookie; rescheduled ones live for longer than the fault lasts.
+# A device comes back several times in the life of a cookie; rescheduled ones live for as long as the fault lasts. In
+# the full form nearly all of them are rescheduled in a fault, and all renewals are less than the service can do.
 COURSES: Final = {
     "quick": Course(500, Lives(16, 14, 6), Phases(1.0, 4.0, 5.0, 16.0)),
     "usual": Course(2000, Lives(40, 36, 15), Phases(3.0, 8.0, 12.0, 34.0)),
-    "full": Course(2000, Lives(40, 36, 60), Phases(5.0, 20.0, 60.0, 90.0)),
+    "full": Course(2000, Lives(64, 60, 60), Phases(5.0, 20.0, 60.0, 90.0)),
 }
 
 
