@@ -130,7 +130,10 @@ class CookieServiceClient:
         except TimeoutError:
             raise _Failed("overloaded") from None
         try:
-            return await self._call(path, request, answer, until - loop.time())
+            left_s = until - loop.time()
+            if left_s <= 0:  # the loop was late; aiohttp would take it for no limit at all
+                raise _Failed("timeout")
+            return await self._call(path, request, answer, left_s)
         finally:
             self._turns.release()
 

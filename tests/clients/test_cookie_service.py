@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 
 import aiohttp
 import pytest
@@ -166,6 +167,34 @@ async def test_a_sign_in_that_has_no_turn_in_time_fails_and_is_no_failure_of_the
         cookies, metrics = client(session, service.url, timeout_s=0.05, concurrency=1)
         assert await asyncio.gather(*(cookies.create(USER, None) for _ in range(20))) == [None] * 20
         assert metrics.remote_calls == {("cookie", "timeout"): 1, ("cookie", "overloaded"): 19}
+
+
+async def test_a_sign_in_whose_turn_comes_after_its_time_is_not_made_and_so_waits_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving() as (service, session):
+        service.hang = True
+        service.body = pb.CreateResponse(pair=PAIR).SerializeToString()
+        cookies, metrics = client(session, service.url, timeout_s=0.4, concurrency=1)
+        first = asyncio.create_task(cookies.create(USER, None))
+        await service.asked.wait()
+        second = asyncio.create_task(cookies.create(USER, None))
+        count = WorkerMetrics.remote_call
+
+        def stop_the_loop(metrics: WorkerMetrics, service_name: str, outcome: str) -> None:
+            if outcome == "created":
+                service.released.clear()
+                time.sleep(0.5)
+            count(metrics, service_name, outcome)
+
+        monkeypatch.setattr(WorkerMetrics, "remote_call", stop_the_loop)
+        service.released.set()
+        assert await first is not None
+        assert await asyncio.wait_for(second, 5.0) is None
+        assert len(service.requests) == 1
+        assert metrics.remote_calls == {("cookie", "created"): 1, ("cookie", "timeout"): 1}
+        service.released.set()
+        assert await cookies.create(USER, None) is not None
 
 
 @pytest.mark.parametrize("how", ["status", "garbage", "hang", "gone"])
