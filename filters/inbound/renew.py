@@ -26,7 +26,6 @@ from tokens.keys.ring import RingSource
 
 _log: Final = logging.getLogger(__name__)
 _UNAVAILABLE: Final = RenewedCookie(RenewalOutcome.UNAVAILABLE)
-_LINGERS: Final = frozenset((RenewalOutcome.RENEWED, RenewalOutcome.NOT_A_MEMBER, RenewalOutcome.REVOKED))
 _DIGEST_BYTES: Final = 16
 
 
@@ -194,12 +193,13 @@ class RenewFilter:
     def _remember(self, presented: bytes, now: float, expires_at: int, task: "asyncio.Task[RenewedCookie]") -> None:
         """Keep what a renewal brought, for whoever still shows the old token."""
         result, digest = task.result(), _digest(presented)
-        if result.outcome in _LINGERS:
+        if result.outcome is not RenewalOutcome.UNAVAILABLE:
+            # One that is refused, too: else few of those, shown again and again, would take the places of all others.
             self._renewals.done.put(presented, (task.get_loop().time(), task))
             stand_in = self._renewals.stand_ins.get(digest)
-            if stand_in is not None:
+            if stand_in is not None and result.outcome is not RenewalOutcome.REFUSED:
                 stand_in.renewed = result
-        elif result.outcome is RenewalOutcome.UNAVAILABLE and now < expires_at:
+        elif now < expires_at:
             self._renewals.put_off.put(digest, now + (expires_at - now) * self._random())
 
     async def _renew(self, presented: bytes, now: float) -> RenewedCookie:

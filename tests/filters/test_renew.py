@@ -270,6 +270,24 @@ async def test_a_token_that_the_service_refuses_is_a_bad_token() -> None:
         assert nobody.device is None
 
 
+@pytest.mark.parametrize("now", [DUE, LATER])
+async def test_d8_a_refused_token_that_is_shown_again_and_again_takes_no_more_places_than_a_good_one(
+    now: float,
+) -> None:
+    edge = Edge()
+    edge.service.outcome = RenewalOutcome.REFUSED
+    for _ in range(5):
+        exchange = asking(*PAIR, now=now)
+        verdict = await edge.run(exchange)
+        assert exchange.renewal is not None
+        assert (await exchange.renewal).outcome is RenewalOutcome.REFUSED
+        assert (verdict is CONTINUE) == (now == DUE)
+    assert len(edge.service.renewals) == 1
+    edge.reload(overlap_s=0.0)
+    await edge.run(asking(*PAIR, now=LATER))
+    assert len(edge.service.renewals) == 2
+
+
 async def test_d8_renewals_and_waiters_are_bounded_and_overflow_is_no_sign_out() -> None:
     edge = Edge(max_renewals=1, max_waiting=2, wait_s=30)
     edge.service.gate.clear()
