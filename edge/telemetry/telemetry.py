@@ -8,7 +8,7 @@ from edge.telemetry.access_log import AccessLog
 from edge.telemetry.log_line import LineWriter
 from edge.telemetry.metrics import Key, WorkerMetrics, count
 
-_UNKNOWN_KEY: Final = "unknown_key"
+_MAY_BE_GOOD: Final = frozenset(("unknown_key", "renewal_refused"))  # bad tokens, maybe by our failure
 
 
 class Telemetry:
@@ -133,8 +133,8 @@ def _reauth_cause(exchange: Exchange) -> str:
         return "no_keys"
     if exchange.reason == Reason.KEYS_STALE:
         return "stale_keys"
-    if exchange.reason == Reason.TOKEN_REFUSED and exchange.bad_token == _UNKNOWN_KEY:
-        return "unknown_key"
+    if exchange.reason == Reason.TOKEN_REFUSED and exchange.bad_token in _MAY_BE_GOOD:
+        return exchange.bad_token
     if exchange.reason == Reason.LEVEL_TOO_LOW and exchange.rescheduled_count:
         return "stale"
     return ""

@@ -181,6 +181,7 @@ def test_c5_a_bad_token_that_a_route_lets_pass_is_counted_with_its_private_reaso
         ({"reason": Reason.KEYS_UNAVAILABLE}, "no_keys"),
         ({"reason": Reason.KEYS_STALE}, "stale_keys"),
         ({"reason": Reason.TOKEN_REFUSED, "bad_token": "unknown_key"}, "unknown_key"),
+        ({"reason": Reason.TOKEN_REFUSED, "bad_token": "renewal_refused"}, "renewal_refused"),
         ({"reason": Reason.LEVEL_TOO_LOW, "rescheduled_count": 2}, "stale"),
         ({"reason": Reason.TOKEN_REFUSED, "bad_token": "bad_tag"}, None),
         ({"reason": Reason.LEVEL_TOO_LOW}, None),
