@@ -46,7 +46,7 @@ class TokensFilter:
         self._cookies = SetCookies(attributes)
         self._service = service
         self._wait_s = wait_s
-        self._ending: set[asyncio.Task[bool]] = set()
+        self._ending: dict[str, asyncio.Task[bool]] = {}  # by session
 
     def outbound(self, exchange: Exchange) -> Verdict | Coroutine[None, None, Verdict]:
         """Put on the response what the exchange asks for."""
@@ -115,13 +115,17 @@ class TokensFilter:
         return CONTINUE
 
     def _end_session(self, exchange: Exchange) -> None:
-        """Have the session of one who signs out revoked beside the response, so that no copy of its cookies is good."""
-        user = exchange.user
-        if user is None or not user.session_id or len(self._ending) >= _MAX_ENDING:
+        """Have the session of one who signs out revoked beside the response, so that no copy of its cookies is good.
+
+        Once at a time: a cookie that is shown many times at once must not take the places of those who sign in.
+        """
+        user, ending = exchange.user, self._ending
+        if user is None or not user.session_id or user.session_id in ending or len(ending) >= _MAX_ENDING:
             return
+        session_id = user.session_id
         task = asyncio.get_running_loop().create_task(self._service.end_session(user), name="end-session")
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        ending[session_id] = task
+        task.add_done_callback(lambda _: ending.pop(session_id))
 
     def _clear(self, exchange: Exchange, response: Response) -> Verdict:
         _add(response.headers, self._cookies.clear())

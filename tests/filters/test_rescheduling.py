@@ -329,6 +329,17 @@ async def test_c11_a_sign_out_revokes_its_session_beside_the_response() -> None:
     exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
     exchange.user_cleared = True  # by the action of a returned Passport
     assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
-    await asyncio.gather(*edge.tokens._ending)
+    await asyncio.gather(*edge.tokens._ending.values())
     (ended,) = edge.service.ended
     assert (ended.customer_id, ended.session_id) == (4711, "5e5510f0")
+
+
+async def test_s3_a_session_is_ended_once_at_a_time_so_that_one_cookie_cannot_keep_others_from_signing_in() -> None:
+    edge = Edge()
+    for many in (1, 2):
+        for _ in range(200):
+            exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
+            exchange.user_cleared = True
+            assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
+        await asyncio.gather(*edge.tokens._ending.values())
+        assert len(edge.service.ended) == many
