@@ -118,6 +118,7 @@ def cookie_service(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: 
         create_timeout_s=settings.create_timeout_s,
         concurrency=settings.concurrency,
         breaker=_breaker("cookie", settings.breaker, metrics),
+        sign_in_breaker=_breaker("cookie_sign_in", settings.breaker, metrics),
         metrics=metrics,
     )
 

@@ -2,7 +2,8 @@
 
 No failure of the service leaves this module as an exception: whoever waits gets UNAVAILABLE, or None. A renewal beyond
 the limit is UNAVAILABLE at once: its token is honoured all the same. A sign-in would fail, so sign-ins and sign-outs
-have as many places of their own, and wait for one.
+have as many places of their own, and wait for one. They have a breaker of their own, too: they may take longer, and a
+service that is too slow for renewals still signs people in.
 """
 
 import asyncio
@@ -53,6 +54,7 @@ class CookieServiceClient:
         create_timeout_s: float,
         concurrency: int,
         breaker: Breaker,
+        sign_in_breaker: Breaker,
         metrics: WorkerMetrics,
     ) -> None:
         """Take the service's base `url`, this edge's bearer `token`, and the limits of the config."""
@@ -64,6 +66,7 @@ class CookieServiceClient:
         self._free = concurrency
         self._turns = asyncio.Semaphore(concurrency)
         self._breaker = breaker
+        self._sign_in_breaker = sign_in_breaker
         self._metrics = metrics
 
     def __repr__(self) -> str:
@@ -116,7 +119,7 @@ class CookieServiceClient:
             raise _Failed("overloaded")
         self._free -= 1
         try:
-            return await self._call("/v1/renew", request, pb.RenewResponse, self._timeout_s)
+            return await self._call(self._breaker, "/v1/renew", request, pb.RenewResponse, self._timeout_s)
         finally:
             self._free += 1
 
@@ -133,12 +136,14 @@ class CookieServiceClient:
             left_s = until - loop.time()
             if left_s <= 0:  # the loop was late; aiohttp would take it for no limit at all
                 raise _Failed("timeout")
-            return await self._call(path, request, answer, left_s)
+            return await self._call(self._sign_in_breaker, path, request, answer, left_s)
         finally:
             self._turns.release()
 
-    async def _call(self, path: str, request: Message, answer: type[Answer], timeout_s: float) -> Answer:
-        permit = self._breaker.permit()
+    async def _call(
+        self, breaker: Breaker, path: str, request: Message, answer: type[Answer], timeout_s: float
+    ) -> Answer:
+        permit = breaker.permit()
         if permit is None:
             raise _Failed("breaker_open")
         try:

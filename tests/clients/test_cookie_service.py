@@ -19,7 +19,13 @@ PAIR = pb.CookiePair(insecure=b"aaa", secure=b"bbb", expires_at=1_700_000_000, g
 
 
 def client(
-    session: aiohttp.ClientSession, url: str, *, timeout_s: float = 5.0, concurrency: int = 4, open_s: float = 0.05
+    session: aiohttp.ClientSession,
+    url: str,
+    *,
+    timeout_s: float = 5.0,
+    create_timeout_s: float | None = None,
+    concurrency: int = 4,
+    open_s: float = 0.05,
 ) -> tuple[CookieServiceClient, WorkerMetrics]:
     metrics = WorkerMetrics()
     made = CookieServiceClient(
@@ -27,9 +33,10 @@ def client(
         url,
         "token-canary",
         timeout_s=timeout_s,
-        create_timeout_s=timeout_s,
+        create_timeout_s=create_timeout_s or timeout_s,
         concurrency=concurrency,
         breaker=breaker(metrics, open_s=open_s),
+        sign_in_breaker=breaker(WorkerMetrics(), open_s=open_s),
         metrics=metrics,
     )
     return made, metrics
@@ -213,9 +220,9 @@ async def test_s1_a_service_that_keeps_failing_is_left_alone_and_costs_nothing(h
         cookies, metrics = client(session, url, timeout_s=0.05, open_s=3600.0)
         for _ in range(20):
             assert (await cookies.renew(b"old")).outcome is RenewalOutcome.UNAVAILABLE
-        assert await cookies.create(USER, None) is None
-        assert len(service.requests) == asked
-        assert metrics.remote_calls[("cookie", "breaker_open")] == 17
+            assert await cookies.create(USER, None) is None
+        assert len(service.requests) == 2 * asked
+        assert metrics.remote_calls[("cookie", "breaker_open")] == 2 * 16
         assert metrics.breaker_states == {"service:test": 2}
 
 
@@ -248,6 +255,21 @@ async def test_s2_a_service_that_cannot_find_out_is_not_out_of_order_and_goes_on
         assert metrics.remote_calls == {("cookie", "unavailable"): 20}
         service.body = pb.CreateResponse(pair=PAIR).SerializeToString()
         assert await cookies.create(USER, None) is not None
+
+
+async def test_s3_a_service_that_is_too_slow_for_renewals_goes_on_signing_in_and_out() -> None:
+    async with serving() as (service, session):
+        service.hang = True
+        cookies, metrics = client(session, service.url, timeout_s=0.02, create_timeout_s=5.0, open_s=3600.0)
+        for _ in range(8):
+            assert (await cookies.renew(b"old")).outcome is RenewalOutcome.UNAVAILABLE
+        assert metrics.breaker_states == {"service:test": 2}
+        service.hang, service.body = False, pb.CreateResponse(pair=PAIR).SerializeToString()
+        assert await cookies.create(USER, None) is not None
+        service.body = b""
+        assert await cookies.end_session(USER)
+        assert (await cookies.renew(b"old")).outcome is RenewalOutcome.UNAVAILABLE
+        assert metrics.remote_calls[("cookie", "breaker_open")] == 5
 
 
 async def test_a_service_that_refuses_this_edge_is_not_out_of_order() -> None:
