@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import time
@@ -99,6 +100,7 @@ def run(
     config: ConfigOption = CONFIG, var: VarOption = VAR, overrides: SetOption = None, ready_fd: ReadyOption = None
 ) -> None:
     """Start the edge alone: its workers and the admin listener. It needs a KMS."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # tokens live in this process, and keys in its workers
     snapshot = load_snapshot(config, var, overrides, token_files=True)
     configure_events()
     where = ("--config", str(config.absolute()), "--var", str(var.absolute()))

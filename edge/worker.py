@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -46,6 +47,7 @@ _NEARLY_ALL = 0.9  # of the connections that are configured: less is worth a war
 
 def main() -> None:
     """Run until drained."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # keys live in this process
     keep_standard_streams()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=event_stream()))
     raise SystemExit(uvloop.run(_run(_arguments())))

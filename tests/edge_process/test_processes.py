@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -30,6 +31,11 @@ async def replaced(edge: Edge, pid: int) -> None:
         return all(worker["state"] == "ready" and worker["pid"] != pid for worker in workers)
 
     await eventually(another, f"worker {pid} is replaced")
+
+
+async def test_a2_no_process_that_holds_keys_or_tokens_leaves_a_core_dump(edge: Edge) -> None:
+    for pid in (edge.process.pid, *await edge.pids()):
+        assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
 
 
 async def test_w1_a_worker_that_is_killed_under_load_loses_what_was_in_its_hands_and_is_back_at_once(
