@@ -21,8 +21,11 @@ _LAST_SAVE_S: Final = 1.0
 
 
 def holder() -> str:
-    """Return what names this process among those of its identity: host and process id."""
-    return f"{socket.gethostname()[:48]}:{os.getpid()}"
+    """Return what names a holder among those of its identity: host, process id, and a number drawn for it.
+
+    Containers may have host name and process ids in common, and one's word must not count for the other.
+    """
+    return f"{socket.gethostname()[:40]}:{os.getpid()}:{os.urandom(4).hex()}"
 
 
 class KeySets:

@@ -52,11 +52,11 @@ async def test_each_fetch_says_who_holds_what_and_what_it_was_used_for(
     sets.uses.add(7, 3, NOW)
     fetched = await sets.fetch()
     first = asked(service)
-    assert (first.holder, first.revision_held) == (holder(), 0)
+    assert (first.holder.rpartition(":")[0], first.revision_held) == (holder().rpartition(":")[0], 0)
     assert list(first.uses) == [kms_pb2.KeyUse(key_id=7, last_used=int(NOW), count=3)]
     sets.taken(fetched, save=False)
     await sets.fetch()
-    assert (asked(service).revision_held, len(asked(service).uses)) == (5, 0)
+    assert (asked(service).holder, asked(service).revision_held, len(asked(service).uses)) == (first.holder, 5, 0)
 
 
 async def test_uses_that_could_not_be_reported_are_reported_later(
@@ -76,6 +76,19 @@ async def test_uses_that_could_not_be_reported_are_reported_later(
 def test_a_holder_is_named_in_the_space_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "h" * 64)
     assert 48 < len(holder()) <= 64
+
+
+async def test_two_processes_of_one_host_name_and_process_id_are_two_holders(
+    service: tuple[Service, aiohttp.ClientSession],
+) -> None:
+    names = []
+    for _ in range(2):
+        sets, _ = sets_of(service)
+        service[0].body = answer(1)
+        await sets.fetch()
+        names.append(asked(service).holder)
+    assert names[0] != names[1]
+    assert names[0].rpartition(":")[0] == names[1].rpartition(":")[0]
 
 
 def test_uses_of_more_keys_than_a_report_holds_are_told_in_turn() -> None:
