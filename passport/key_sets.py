@@ -15,7 +15,7 @@ from edgepb.kms.v1 import kms_pb2
 
 from passport.key_snapshot import KeySnapshot, SnapshotFile, Unusable
 from passport.key_uses import KeyUses
-from passport.kms import KmsClient
+from passport.kms import KeysLost, KmsClient
 
 _LAST_SAVE_S: Final = 1.0
 
@@ -33,6 +33,9 @@ class KeySets:
 
     A key that was once said to be destroyed stays so, whatever is said of it later: a KMS that was restored from a
     backup does not bring it back. `came_back` holds the ids of those for which that was so at the last fetch.
+
+    The KMS lists each version for ever, destroyed ones too. An answer that lacks one that is held is therefore that of
+    a lost or another store, and no reason to forget keys: it is not taken.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class KeySets:
         self._clock = clock
         self._holder = holder()
         self._revision_held = 0
+        self._held: set[int] = set()
         self._destroyed: set[int] = set()
         self._saving: asyncio.Task[None] | None = None
         self.uses = KeyUses()
@@ -60,11 +64,16 @@ class KeySets:
         return f"KeySets({', '.join(self._purposes)})"
 
     async def fetch(self) -> KeySnapshot:
-        """Ask the KMS, and tell it what this process holds and used. Raises KmsRefused and KmsUnavailable."""
+        """Ask the KMS, and tell it what this process holds and used.
+
+        Raises KmsRefused, KmsUnavailable, and KeysLost when the answer lacks keys that were loaded or taken.
+        """
         asked_at, uses = self._clock(), self.uses.unreported()
         answer = await self._client.key_sets(
             self._purposes, holder=self._holder, revision_held=self._revision_held, uses=uses
         )
+        if lost := self._held.difference(each.key_id for each in _versions(answer)):
+            raise KeysLost(sorted(lost))
         self.uses.reported(uses)
         self._keep_destroyed(answer)
         return KeySnapshot(answer, asked_at)
@@ -81,11 +90,13 @@ class KeySets:
         if len(wanted) < len(self._purposes):
             return Unusable.INCOMPLETE
         answer = kms_pb2.GetKeySetsResponse(key_sets=wanted, revision=found.answer.revision)
+        self._hold(answer)
         return KeySnapshot(answer, found.fetched_at)
 
     def taken(self, snapshot: KeySnapshot, *, save: bool) -> None:
         """Note that keys were made of it; with `save`, write it to the file beside the caller."""
         self._revision_held = snapshot.answer.revision
+        self._hold(snapshot.answer)
         if save and self._file is not None and (self._saving is None or self._saving.done()):
             self._saving = asyncio.create_task(self._save(self._file, snapshot), name="key-snapshot")
 
@@ -102,8 +113,11 @@ class KeySets:
         else:
             self.on_saved("saved" if replaced else "kept", "")
 
+    def _hold(self, answer: kms_pb2.GetKeySetsResponse) -> None:
+        self._held = {each.key_id for each in _versions(answer) if each.state != kms_pb2.DESTROYED}
+
     def _keep_destroyed(self, answer: kms_pb2.GetKeySetsResponse) -> None:
-        versions = [version for key_set in answer.key_sets for version in key_set.versions]
+        versions = _versions(answer)
         back = [each for each in versions if each.key_id in self._destroyed and each.state != kms_pb2.DESTROYED]
         for version in back:
             version.state = kms_pb2.DESTROYED
@@ -111,6 +125,10 @@ class KeySets:
             version.ClearField("material")
         self.came_back = [version.key_id for version in back]
         self._destroyed.update(each.key_id for each in versions if each.state == kms_pb2.DESTROYED)
+
+
+def _versions(answer: kms_pb2.GetKeySetsResponse) -> list[kms_pb2.KeyVersion]:
+    return [version for key_set in answer.key_sets for version in key_set.versions]
 
 
 def _say_nothing(result: str, problem: str) -> None:

@@ -14,6 +14,15 @@ class KmsUnavailable(Exception):  # noqa: N818 - named for what callers do about
     """The service cannot be reached, is too slow, or answers nonsense: keep the keys and ask again later."""
 
 
+class KeysLost(KmsUnavailable):
+    """The answer lacks keys that are held, and that nobody destroyed: the store was lost, or is another one."""
+
+    def __init__(self, key_ids: Sequence[int]) -> None:
+        """Take the ids that are not listed any more."""
+        self.key_ids = [f"{key_id:08x}" for key_id in key_ids]
+        super().__init__(f"the KMS no longer lists keys that are held, as if its store were lost: {self.key_ids}")
+
+
 class KmsRefused(Exception):  # noqa: N818
     """The service knows this caller too little: its token or its grants are wrong, and asking again will not help."""
 

@@ -25,10 +25,14 @@ class WorkerHealth:
 
 @dataclass(slots=True, frozen=True)
 class KeysHealth:
-    """The stalest keys of a worker: from the `kms` or from a `snapshot`, and how long ago the KMS gave them."""
+    """The stalest keys of a worker: from the `kms` or from a `snapshot`, and how long ago the KMS gave them.
+
+    `store_lost` says that the KMS answers as if it had lost its store, to any worker.
+    """
 
     source: str
     age_s: float
+    store_lost: bool
 
 
 @dataclass(slots=True, frozen=True)

@@ -17,7 +17,7 @@ from edge.telemetry.metrics import WorkerMetrics, count
 from passport.key_sets import KeySets
 from passport.key_snapshot import KeySnapshot, SnapshotFile, Unusable
 from passport.keys import PassportKeys
-from passport.kms import KmsClient, KmsRefused, KmsUnavailable
+from passport.kms import KeysLost, KmsClient, KmsRefused, KmsUnavailable
 from resilience.breaker import Breaker
 from tokens.keys.ring import KeyRing
 
@@ -118,7 +118,10 @@ class KeyRings:
                 self._take(await self._ask(), KMS)
             except (KmsUnavailable, KmsRefused, ValueError) as error:
                 self._metrics.remote_call("kms", _outcome(error))
+                if isinstance(error, KeysLost):
+                    self._store_lost(error)
                 raise
+            self._metrics.key_store_lost = False
             self._fresh_until = asked + self._stale_after_s
             self._metrics.remote_call("kms", "ok")
 
@@ -153,7 +156,7 @@ class KeyRings:
         with permit:
             try:
                 return await self._sets.fetch()
-            except KmsRefused:
+            except (KmsRefused, KeysLost):
                 permit.worked()
                 raise
 
@@ -172,6 +175,12 @@ class KeyRings:
         if self._sets.came_back:
             ids = [f"{key_id:08x}" for key_id in self._sets.came_back]
             _log.error("destroyed_keys_came_back", keys=ids, hint="they stay destroyed: is the KMS an old backup?")
+
+    def _store_lost(self, lost: KeysLost) -> None:
+        """Go on with the keys there are; others may have taken the new ones, and a key of theirs is unknown here."""
+        self._fresh_until = float("-inf")
+        self._metrics.key_store_lost = True
+        _log.error("kms_lost_keys", keys=lost.key_ids, hint="held keys stay in use: restore the store of the KMS")
 
     def _count_uses(self, into: WorkerMetrics) -> None:
         now = time.time()
@@ -204,6 +213,8 @@ class KeyRings:
 
 
 def _outcome(error: Exception) -> str:
+    if isinstance(error, KeysLost):
+        return "lost_keys"
     if isinstance(error, KmsUnavailable):
         return "unavailable"
     return "refused" if isinstance(error, KmsRefused) else "invalid"

@@ -208,10 +208,12 @@ class Supervisor:
 
     def _keys(self) -> KeysHealth | None:
         """Return what the workers said last of their keys."""
-        ages = self._values.merged().values.get("edge_key_ring_age_seconds", {})
+        values = self._values.merged().values
+        ages = values.get("edge_key_ring_age_seconds", {})
         for source in _STALEST_FIRST:
             if (source,) in ages:
-                return KeysHealth(source, round(ages[source,], 1))
+                store_lost = values.get("edge_key_store_lost", {}).get((), 0) > 0
+                return KeysHealth(source, round(ages[source,], 1), store_lost)
         return None
 
     def _own_values(self) -> Snapshot:

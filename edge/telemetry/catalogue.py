@@ -268,6 +268,13 @@ METRICS: Final = (
         Merge.MAX,
     ),
     Metric(
+        "edge_key_store_lost",
+        Kind.GAUGE,
+        (),
+        "1 while the KMS answers as if it had lost its store, so that its answers are not taken; or 0.",
+        Merge.MAX,
+    ),
+    Metric(
         "edge_key_uses_total",
         Kind.COUNTER,
         ("purpose", "key"),

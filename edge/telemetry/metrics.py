@@ -145,6 +145,7 @@ class WorkerMetrics:
         self.key_ring_revision: int | None = None
         self.key_ring_fetched_at = 0.0  # epoch seconds
         self.key_ring_source = ""
+        self.key_store_lost = False
         self.key_uses: Series = {}  # purpose, key id
         self.key_snapshots: Series = {}  # result
         self.sources: list[Callable[[WorkerMetrics], None]] = []  # called before every snapshot to set gauges
@@ -230,6 +231,7 @@ class WorkerMetrics:
             "edge_loop_blocked_total": [((name,), number) for name, number in self.loop_blocked.items()],
             "edge_events_dropped_total": [((), self.events_dropped)],
             "edge_token_files_unusable": [((), len(self.token_files_unusable))],
+            "edge_key_store_lost": [((), int(self.key_store_lost))],
             "edge_key_uses_total": _rows(self.key_uses),
             "edge_key_snapshots_total": _rows(self.key_snapshots),
         }

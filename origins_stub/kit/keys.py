@@ -13,7 +13,7 @@ from aiohttp import web
 from origins_stub.kit.process import StartError
 from passport.key_sets import KeySets
 from passport.keys import PassportKeys
-from passport.kms import KmsClient, KmsRefused, KmsUnavailable
+from passport.kms import KeysLost, KmsClient, KmsRefused, KmsUnavailable
 
 START_PATIENCE_S = 30.0
 _RETRY_S = 0.25
@@ -80,5 +80,7 @@ class KeySource:
             await asyncio.sleep(self._refresh_s * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
             try:
                 await self._fetch(sets)
+            except KeysLost as lost:
+                _log.error("kms_lost_keys", keys=lost.key_ids, hint="restore the store of the KMS")
             except (KmsRefused, KmsUnavailable, ValueError) as problem:
                 _log.warning("keys_not_refreshed", problem=str(problem))

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from passport.key_sets import KeySets
 from passport.key_snapshot import KeySnapshot, SnapshotFile, SnapshotSealer, Unusable
-from passport.kms import KmsClient, KmsRefused, KmsUnavailable
+from passport.kms import KeysLost, KmsClient, KmsRefused, KmsUnavailable
 from services.kit.process import StartError
 from tokens.keys.ring import KeyRing
 
@@ -50,7 +50,7 @@ class FreshRing:
     """The newest ring; a refresh that fails keeps the one before. Made by `fresh_ring`.
 
     `source` says whether it is from the KMS or from the snapshot, `fetched_at` when the KMS was asked for it, in epoch
-    seconds.
+    seconds, and `store_lost` that the KMS answers as if it had lost its store.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class FreshRing:
         self.ring = KeyRing({}, {}, 0)
         self.source = KMS
         self.fetched_at = 0.0
+        self.store_lost = False
 
     async def current(self) -> bool:
         """Say whether these were the newest keys a moment ago; find out if the KMS was not asked for that lately.
@@ -113,9 +114,10 @@ class FreshRing:
         """Let the snapshot that is being written come to its end."""
         await self._sets.close()
 
-    def health(self) -> Mapping[str, str | float]:
-        """Return where the keys are from, and how long ago the KMS was asked for them."""
-        return {"source": self.source, "age_s": round(max(0.0, time.time() - self.fetched_at), 1)}
+    def health(self) -> Mapping[str, str | float | bool]:
+        """Return where the keys are from, how long ago the KMS was asked for them, and if it has lost its store."""
+        age_s = round(max(0.0, time.time() - self.fetched_at), 1)
+        return {"source": self.source, "age_s": age_s, "store_lost": self.store_lost}
 
     async def _start_with(self, remembered: KeySnapshot) -> None:
         try:
@@ -144,7 +146,13 @@ class FreshRing:
     async def _fetch(self) -> None:
         self._count_uses()
         self._current_until = float("-inf")
-        self._take(await self._sets.fetch(), KMS)
+        try:
+            self._take(await self._sets.fetch(), KMS)
+        except KeysLost as lost:
+            self.store_lost = True
+            _log.error("kms_lost_keys", keys=lost.key_ids, hint="held keys stay in use: restore the store of the KMS")
+            raise
+        self.store_lost = False
         self._current_until = asyncio.get_running_loop().time() + _CURRENT_S
 
     def _take(self, snapshot: KeySnapshot, source: str) -> None:

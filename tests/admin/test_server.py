@@ -22,7 +22,9 @@ async def merged() -> Merged:
 async def ask(
     method: str, path: str, status: Status = Status.READY, body: bytes | None = None
 ) -> tuple[int, str, dict[str, str]]:
-    server = AdminServer(merged, lambda: Health(status, (WorkerHealth(0, "ready", 7, 1, 1),), KeysHealth("kms", 0.5)))
+    server = AdminServer(
+        merged, lambda: Health(status, (WorkerHealth(0, "ready", 7, 1, 1),), KeysHealth("kms", 0.5, store_lost=False))
+    )
     host, port = await server.start("127.0.0.1", 0)
     try:
         async with (
@@ -55,7 +57,7 @@ async def test_health_is_200_only_when_ready_and_names_every_worker(state: Statu
     assert json.loads(text) == {
         "status": state.value,
         "workers": [{"slot": 0, "state": "ready", "pid": 7, "restarts": 1, "config": 1}],
-        "keys": {"source": "kms", "age_s": 0.5},
+        "keys": {"source": "kms", "age_s": 0.5, "store_lost": False},
     }
 
 

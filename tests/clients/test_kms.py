@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from edge.clients.kms import KeyRings
 from edge.telemetry.metrics import WorkerMetrics
 from passport.key_snapshot import KeySnapshot, SnapshotFile, SnapshotSealer
-from passport.kms import KmsClient, KmsRefused, KmsUnavailable
+from passport.kms import KeysLost, KmsClient, KmsRefused, KmsUnavailable
 from tests.clients.serving import Service, breaker, serving
 from tests.processes import eventually
 from tokens.envelope import seal
@@ -23,20 +23,21 @@ from tokens.keys.ring import Place
 PURPOSES = ("cookie", "passport-user")
 
 
+STORE = os.urandom(16)
+
+
+def version(key_id: int, state: kms_pb2.KeyState, store: bytes = STORE) -> kms_pb2.KeyVersion:
+    material = store + key_id.to_bytes(16)
+    return kms_pb2.KeyVersion(key_id=key_id, state=state, material=material, created=1, primary=state == kms_pb2.ACTIVE)
+
+
 def answer(revision: int, *, primaries: int = 1, purposes: Sequence[str] = PURPOSES) -> bytes:
+    """Return what a KMS says that has a new primary of each purpose at each revision, and lists those before."""
     sets = []
     for number, purpose in enumerate(purposes):
-        versions = [
-            kms_pb2.KeyVersion(
-                key_id=1000 * revision + 10 * number + extra,
-                state=kms_pb2.ACTIVE,
-                material=os.urandom(32),
-                created=1,
-                primary=True,
-            )
-            for extra in range(primaries)
-        ]
-        sets.append(kms_pb2.KeySet(purpose=purpose, versions=versions))
+        older = [version(1000 * before + 10 * number, kms_pb2.DEACTIVATED) for before in range(1, revision)]
+        newest = [version(1000 * revision + 10 * number + extra, kms_pb2.ACTIVE) for extra in range(primaries)]
+        sets.append(kms_pb2.KeySet(purpose=purpose, versions=older + newest))
     return kms_pb2.GetKeySetsResponse(key_sets=sets, revision=revision).SerializeToString()
 
 
@@ -440,6 +441,71 @@ async def test_k4_a_key_that_was_destroyed_is_not_brought_back_by_a_kms_that_was
             assert again.ring.primary("cookie") is None
             assert ("destroyed_keys_came_back" in {entry["event"] for entry in log}) is (status == 200)
             await again.close()
+
+
+def another_store(revision: int) -> bytes:
+    """Return what a KMS says that has begun anew, or that is another one: not one key id in common."""
+    sets = [
+        kms_pb2.KeySet(purpose=purpose, versions=[version(7_000_000 + number, kms_pb2.ACTIVE, b"another store...")])
+        for number, purpose in enumerate(PURPOSES)
+    ]
+    return kms_pb2.GetKeySetsResponse(key_sets=sets, revision=revision).SerializeToString()
+
+
+def an_empty_store(revision: int) -> bytes:
+    sets = [kms_pb2.KeySet(purpose=purpose) for purpose in PURPOSES]
+    return kms_pb2.GetKeySetsResponse(key_sets=sets, revision=revision).SerializeToString()
+
+
+@pytest.mark.parametrize("lost", [another_store(9), another_store(1), an_empty_store(9), answer(1)])
+async def test_k4_a_kms_that_has_lost_its_store_takes_no_key_from_a_worker_that_runs(lost: bytes) -> None:
+    async with serving() as (service, session):
+        service.body, metrics = answer(2), WorkerMetrics()
+        keys = rings(service, session, metrics=metrics)
+        await keys.refresh()
+        before = (keys.ring, keys.passport_keys)
+        assert not keys.stale()
+        service.body = lost
+        for _ in range(10):  # not a fault that the breaker is for: each time it is asked, and told
+            with capture_logs() as log, pytest.raises(KeysLost):
+                await keys.refresh()
+            assert [(entry["event"], entry["log_level"]) for entry in log] == [("kms_lost_keys", "error")]
+            assert "000007d0" in log[0]["keys"]
+        assert (keys.ring, keys.passport_keys) == before
+        assert keys.stale(), "what others made of that store is unknown here, and may be good"
+        assert metrics.remote_calls == {("kms", "ok"): 1, ("kms", "lost_keys"): 10}
+        assert metrics.snapshot(0.0).values["edge_key_store_lost"] == [((), 1)]
+
+        service.body = answer(3)  # the store was restored, and lived on
+        await keys.refresh()
+        assert keys.ring.revision == 3
+        assert not keys.stale()
+        assert metrics.snapshot(0.0).values["edge_key_store_lost"] == [((), 0)]
+
+
+async def test_k4_with_a_lost_store_a_worker_starts_from_the_snapshot_and_leaves_it_until_an_operator_removes_it(
+    tmp_path: Path,
+) -> None:
+    async with serving() as (service, session):
+        await saved(service, session, tmp_path)
+        path, service.body = tmp_path / "keys.edge.snapshot", another_store(9)
+        content = path.read_bytes()
+        keys = rings(service, session, var=tmp_path)
+        with capture_logs() as log:
+            await keys.start(patience_s=30.0)
+        assert keys.ring.revision == 1
+        assert keys.stale()
+        assert {entry["event"] for entry in log} == {"kms_lost_keys", "keys_from_snapshot"}
+        await keys.close()
+        assert path.read_bytes() == content
+
+        path.unlink()
+        keys = rings(service, session, var=tmp_path)
+        await keys.start(patience_s=30.0)
+        assert keys.ring.revision == 9
+        assert not keys.stale()
+        await keys.close()
+        assert path.exists()
 
 
 async def test_uses_are_counted_for_the_metrics_and_told_to_the_kms() -> None:

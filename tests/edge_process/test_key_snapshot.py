@@ -89,6 +89,47 @@ async def test_k1_with_the_kms_down_an_edge_starts_and_replaces_workers_from_the
                 assert await status(edge, newer) == 200
 
 
+@pytest.mark.timeout(180)  # an edge and two key services: a busy machine takes its time
+async def test_k4_an_edge_keeps_its_keys_from_a_kms_that_lost_its_store_until_an_operator_takes_the_new_one(
+    tmp_path: Path,
+) -> None:
+    async with origin_running() as origin, kms_running(tmp_path / "kms") as kms:
+        cookies = await cookie_header(kms)
+        often = "services.kms.refresh_s=1"
+        async with running_edge(kms, tmp_path, origin.address, ALONE, often, workers=1) as edge:
+            snapshot = edge.var / "keys.edge.snapshot"
+
+            async def written() -> bool:
+                return snapshot.exists()
+
+            async def store_lost() -> bool:
+                return bool((await edge.health())["keys"]["store_lost"])
+
+            async def taken() -> bool:
+                return not await store_lost()
+
+            await eventually(written, "the snapshot is written")
+            assert await taken()
+            await kms.process.kill()
+            for path in kms.var.glob("kms.sqlite*"):
+                path.unlink()
+            async with kms_running(tmp_path / "kms", listen=kms.process.address) as empty:
+                await eventually(store_lost, "the edge has noticed")
+                assert await edge.metric("edge_key_store_lost") == 1
+                assert await status(edge, cookies) == 200
+                newer = await cookie_header(empty)
+                code, body, _ = await answered(edge, newer)
+                assert (code, json.loads(body)["reason"]) == (503, "keys_stale")
+
+                assert (await edge.command("restart"))[0] == 0  # alone, that changes nothing
+                assert await status(edge, cookies) == 200
+                snapshot.unlink()
+                assert (await edge.command("restart"))[0] == 0
+                await eventually(taken, "the edge works with the keys of the new store")
+                assert await status(edge, newer) == 200
+                assert await status(edge, cookies) != 200
+
+
 @pytest.mark.parametrize(("content", "why"), [(None, "missing"), (b"EPKS\x01 not a snapshot", "damaged")])
 async def test_k2_without_a_good_snapshot_a_worker_serves_nobody_and_says_why(
     tmp_path: Path, content: bytes | None, why: str

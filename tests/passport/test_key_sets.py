@@ -11,7 +11,7 @@ from edgepb.kms.v1 import kms_pb2
 from passport.key_sets import KeySets, holder
 from passport.key_snapshot import KeySnapshot, SnapshotFile, SnapshotSealer, Unusable
 from passport.key_uses import MAX_REPORTED, KeyUses
-from passport.kms import KmsClient, KmsUnavailable
+from passport.kms import KeysLost, KmsClient, KmsUnavailable
 from tests.clients.serving import Service, serving
 from tests.passport.samples import key_version
 
@@ -156,6 +156,33 @@ async def test_k4_a_destroyed_key_stays_destroyed_whatever_is_said_of_it_later(
         assert fetched.answer.key_sets[0].versions[0] == kms_pb2.KeyVersion(
             key_id=1, state=kms_pb2.DESTROYED, created=1
         )
+
+
+async def test_k4_an_answer_that_no_longer_lists_a_key_that_is_held_is_that_of_a_lost_store(
+    service: tuple[Service, aiohttp.ClientSession], tmp_path: Path
+) -> None:
+    held = (key_version(1, "a", kms_pb2.DEACTIVATED, primary=False), key_version(2, "b"))
+    sets, _ = sets_of(service, tmp_path)
+    service[0].body = answer(5, *held, key_version(3, "c", kms_pb2.DESTROYED, primary=False))
+    await sets.fetch()
+    service[0].body = answer(4, key_version(1, "a"))
+    await sets.fetch()  # nothing was made of the other one, so nothing of it is held
+    service[0].body = answer(5, *held)
+    sets.taken(await sets.fetch(), save=True)
+    await sets.close()
+
+    after_a_restart, _ = sets_of(service, tmp_path)
+    await after_a_restart.load()
+    for each in (sets, after_a_restart):
+        each.uses.add(2, 7, NOW)
+        service[0].body = answer(6, key_version(1, "a", kms_pb2.DESTROYED, primary=False), key_version(9, "z"))
+        with pytest.raises(KeysLost, match="00000002") as caught:
+            await each.fetch()
+        assert caught.value.key_ids == ["00000002"]
+        service[0].body = answer(7, *held)  # nothing of that answer stays, and what it was told is told again
+        fetched = await each.fetch()
+        assert fetched.answer.key_sets[0].versions[0].state == kms_pb2.DEACTIVATED
+        assert list(asked(service).uses) == [kms_pb2.KeyUse(key_id=2, last_used=int(NOW), count=7)]
 
 
 async def test_a_save_under_way_is_not_waited_for_by_a_refresh(

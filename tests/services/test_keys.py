@@ -27,11 +27,22 @@ def files(directory: Path) -> list[str]:
     return [path.name for path in directory.iterdir()]
 
 
-def answer(revision: int) -> bytes:
-    version = kms_pb2.KeyVersion(
-        key_id=1000 + revision, state=kms_pb2.ACTIVE, material=os.urandom(32), created=1, primary=True
-    )
-    key_set = kms_pb2.KeySet(purpose="cookie", versions=[version])
+STORE = os.urandom(16)
+
+
+def answer(revision: int, first: int = 1) -> bytes:
+    """Return what a KMS says that has a new primary at each revision, and lists those before, from `first` on."""
+    versions = [
+        kms_pb2.KeyVersion(
+            key_id=1000 + number,
+            state=kms_pb2.ACTIVE if number == revision else kms_pb2.DEACTIVATED,
+            material=STORE + number.to_bytes(16),
+            created=1,
+            primary=number == revision,
+        )
+        for number in range(first, revision + 1)
+    ]
+    key_set = kms_pb2.KeySet(purpose="cookie", versions=versions)
     return kms_pb2.GetKeySetsResponse(key_sets=[key_set], revision=revision).SerializeToString()
 
 
@@ -125,6 +136,35 @@ async def test_k5_d1_a_flood_of_unknown_key_ids_asks_the_kms_once(tmp_path: Path
             service.status, service.body = 200, answer(2)
             assert not any([await keys.current() for _ in range(1000)])
             assert len(service.requests) == 2
+
+
+async def test_k4_a_kms_that_has_lost_its_store_takes_no_key_from_a_service(tmp_path: Path) -> None:
+    async with serving() as (service, session):
+        service.body = answer(1)
+        async with ring(service, session, tmp_path, refresh_s=0.05) as keys:
+            before, service.body = keys.ring, answer(9, first=2)
+
+            async def known() -> bool:
+                return keys.health()["store_lost"] is True
+
+            with capture_logs() as log:
+                await eventually(known, "the service has noticed")
+            assert ("kms_lost_keys", "error") in {(entry["event"], entry["log_level"]) for entry in log}
+            assert keys.ring is before
+            assert not await keys.current()
+        async with ring(service, session, tmp_path) as keys:
+            assert keys.health()["source"] == "snapshot"
+            assert keys.ring.revision == 1
+            service.body = answer(9)
+
+            async def healed() -> bool:
+                return keys.ring.revision == 9 and keys.health()["store_lost"] is False
+
+            await eventually(healed, "the store was restored")
+        service.body = answer(12, first=11)
+        (tmp_path / "keys.cookie.snapshot").unlink()
+        async with ring(service, session, tmp_path) as keys:
+            assert keys.ring.revision == 12
 
 
 async def test_uses_are_told_to_the_kms_with_the_next_refresh(tmp_path: Path) -> None:
