@@ -98,7 +98,12 @@ class KeyRings:
             self._asked_refresh = asyncio.create_task(self._refresh_quietly(), name="key-refresh-asked")
 
     def stale(self) -> bool:
-        """Tell whether the KMS may have given out keys that these lack, so that an unknown key proves nothing."""
+        """Tell whether the KMS may have given out keys that these lack, so that an unknown key proves nothing.
+
+        So it is, too, while what `refresh_soon` asked for is under way: for a key that was forced into use.
+        """
+        if self._asked_refresh is not None and not self._asked_refresh.done():
+            return True
         return time.monotonic() >= self._fresh_until
 
     async def close(self) -> None:

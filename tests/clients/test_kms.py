@@ -222,6 +222,56 @@ async def test_k5_d1_rule_2_a_flood_of_unknown_key_ids_asks_the_kms_once() -> No
         assert (keys.ring.revision, len(service.requests)) == (2, 2)
 
 
+@pytest.mark.parametrize(("status", "revision"), [(200, 2), (503, 1)])
+async def test_k5_s6_d1_an_unknown_key_proves_nothing_until_the_refresh_that_it_asked_for_has_ended(
+    status: int, revision: int
+) -> None:
+    async with serving() as (service, session):
+        service.body = answer(1)
+        keys = rings(service, session)
+        await keys.refresh()
+        assert not keys.stale()
+        service.status, service.body, service.hang = status, answer(2), True
+        for _ in range(1000):
+            keys.refresh_soon()
+            assert keys.stale()
+        await until(service, 2)
+        assert keys.stale()
+        service.hang = False
+        service.released.set()
+
+        async def ended() -> bool:
+            return not keys.stale()
+
+        await eventually(ended, "the refresh has ended, well or not")
+        assert keys.ring.revision == revision
+        for _ in range(1000):  # nor do forged ids make it last: there is one such refresh a minute
+            keys.refresh_soon()
+            assert not keys.stale()
+        await keys.close()
+        assert len(service.requests) == 2
+
+
+async def test_k5_s6_a_refresh_that_is_not_answered_is_not_waited_for_longer_than_its_deadline() -> None:
+    async with serving() as (service, session):
+        service.body, metrics = answer(1), WorkerMetrics()
+        client = KmsClient(session, service.url, "t", timeout_s=0.2)
+        keys = KeyRings(
+            client, PURPOSES, refresh_s=60.0, stale_after_s=300.0, breaker=breaker(metrics), metrics=metrics
+        )
+        await keys.refresh()
+        service.hang = True
+        keys.refresh_soon()
+        assert keys.stale()
+
+        async def ended() -> bool:
+            return not keys.stale()
+
+        await eventually(ended, "the deadline has passed")
+        assert not service.released.is_set()
+        await keys.close()
+
+
 async def test_k1_s6_keys_are_stale_until_the_kms_has_answered_and_some_time_after_its_last_answer(
     tmp_path: Path,
 ) -> None:
@@ -457,7 +507,11 @@ def an_empty_store(revision: int) -> bytes:
     return kms_pb2.GetKeySetsResponse(key_sets=sets, revision=revision).SerializeToString()
 
 
-@pytest.mark.parametrize("lost", [another_store(9), another_store(1), an_empty_store(9), answer(1)])
+@pytest.mark.parametrize(
+    "lost",
+    [another_store(9), another_store(1), an_empty_store(9), answer(1)],
+    ids=["another", "another_of_a_lower_revision", "an_empty_one", "an_older_copy"],
+)
 async def test_k4_a_kms_that_has_lost_its_store_takes_no_key_from_a_worker_that_runs(lost: bytes) -> None:
     async with serving() as (service, session):
         service.body, metrics = answer(2), WorkerMetrics()

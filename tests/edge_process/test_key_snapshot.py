@@ -89,6 +89,27 @@ async def test_k1_with_the_kms_down_an_edge_starts_and_replaces_workers_from_the
                 assert await status(edge, newer) == 200
 
 
+@pytest.mark.timeout(180)  # as above
+async def test_k5_s6_a_token_under_a_key_that_was_forced_into_use_is_not_turned_away_for_good(tmp_path: Path) -> None:
+    async with origin_running() as origin, kms_running(tmp_path / "kms") as kms:
+        rarely = "services.kms.refresh_s=300"
+        async with running_edge(kms, tmp_path, origin.address, ALONE, rarely, workers=1) as edge:
+            assert await kms.move(await kms.add("cookie"), "ACTIVE", force=True) == 200
+            newer = await cookie_header(kms)
+            code, body, fields = await answered(edge, newer)
+            assert (code, json.loads(body)["reason"]) == (503, "keys_stale")
+            assert "Retry-After" in fields
+
+            async def known() -> bool:
+                code = await status(edge, newer)
+                assert code in {200, 503}
+                return code == 200
+
+            await eventually(known, "the edge has fetched the key")
+            assert await kms.move(await kms.add("cookie"), "ACTIVE", force=True) == 200
+            assert await status(edge, await cookie_header(kms)) == 401  # it asks once a minute
+
+
 @pytest.mark.timeout(180)  # an edge and two key services: a busy machine takes its time
 async def test_k4_an_edge_keeps_its_keys_from_a_kms_that_lost_its_store_until_an_operator_takes_the_new_one(
     tmp_path: Path,

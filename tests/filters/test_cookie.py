@@ -314,6 +314,15 @@ def test_s6_k5_an_unknown_key_is_a_401_while_ours_are_the_newest() -> None:
     assert cookie.inbound(asking(*of_unknown_key())) == Refuse(401, Reason.TOKEN_REFUSED, "unknown_key")
 
 
+def test_s6_k5_an_unknown_key_is_a_503_while_the_refresh_that_it_asks_for_is_under_way_and_then_a_401() -> None:
+    asked: list[bool] = []
+    cookie = CookieFilter(
+        Rings(), NAMES, ENVIRONMENT, 10, on_unknown_key=lambda: asked.append(True), keys_stale=lambda: len(asked) == 1
+    )
+    assert cookie.inbound(asking(*of_unknown_key())) == Refuse(503, Reason.KEYS_STALE, "unknown_key")
+    assert cookie.inbound(asking(*of_unknown_key())) == Refuse(401, Reason.TOKEN_REFUSED, "unknown_key")
+
+
 def test_rule_24_no_repr_shows_a_token_or_a_user() -> None:
     cookie = a_filter()
     exchange = asking(*PAIR)
