@@ -1,5 +1,6 @@
 """The client of the key management service: fetches key sets by purpose, for edge, services and origins."""
 
+import re
 from collections.abc import Sequence
 
 import aiohttp
@@ -8,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 _MEDIA_TYPE = "application/x-protobuf"
 _MAX_ANSWER_BYTES = 1 << 20
+_REASON = re.compile("[a-z_]{1,64}")
 
 
 class KmsUnavailable(Exception):  # noqa: N818 - named for what callers do about it: keep the keys they have
@@ -54,13 +56,13 @@ class KmsClient:
         is that of the last answer it made keys of, and `uses` (at most 256) are what it did with them since it last
         said so. `passport.key_sets.KeySets` does all that.
 
-        Raises KmsRefused when the caller is unknown or one purpose is not granted to it, KmsUnavailable for
-        everything else that is not a whole, readable answer. Their texts hold no secret.
+        Raises KmsRefused when the service says that the caller is unknown or one purpose is not granted to it,
+        KmsUnavailable for everything else that is not a whole, readable answer. Their texts hold no secret.
         """
         asked = kms_pb2.GetKeySetsRequest(purposes=purposes, holder=holder, revision_held=revision_held, uses=uses)
         status, answer = await self._post(asked.SerializeToString())
-        if status in {400, 401, 403, 404}:
-            raise KmsRefused(f"{self._url} refused the key sets {', '.join(purposes)}: status {status}")
+        if status in {401, 403} and (reason := _reason(answer)):
+            raise KmsRefused(f"{self._url} refused the key sets {', '.join(purposes)}: status {status}, {reason}")
         if status != 200:
             raise KmsUnavailable(f"{self._url} answered with status {status}")
         return _parsed(answer, purposes)
@@ -85,6 +87,15 @@ async def _limited(content: aiohttp.StreamReader) -> bytes:
         if len(answer) > _MAX_ANSWER_BYTES:
             raise KmsUnavailable(f"the answer is longer than {_MAX_ANSWER_BYTES} bytes")
     return bytes(answer)
+
+
+def _reason(answer: bytes) -> str:
+    """Return why the service refuses; empty when that is not its answer, but one of somebody in its place."""
+    try:
+        reason = kms_pb2.Error.FromString(answer).reason
+    except DecodeError:
+        return ""
+    return reason if _REASON.fullmatch(reason) else ""
 
 
 def _parsed(answer: bytes, purposes: Sequence[str]) -> kms_pb2.GetKeySetsResponse:

@@ -24,6 +24,7 @@ PURPOSES = ("cookie", "passport-user")
 
 
 STORE = os.urandom(16)
+REFUSAL = kms_pb2.Error(reason="purpose_not_granted").SerializeToString()
 
 
 def version(key_id: int, state: kms_pb2.KeyState, store: bytes = STORE) -> kms_pb2.KeyVersion:
@@ -124,7 +125,7 @@ async def test_start_gives_up_after_its_patience() -> None:
 
 async def test_start_does_not_insist_when_refused() -> None:
     async with serving() as (service, session):
-        service.status = 403
+        service.status, service.body = 403, REFUSAL
         with pytest.raises(KmsRefused):
             await rings(service, session).start(patience_s=30.0)
         assert len(service.requests) == 1
@@ -337,7 +338,7 @@ async def test_k3_a_kms_that_keeps_failing_is_left_alone_and_the_keys_stay() -> 
 
 async def test_a_kms_that_refuses_this_edge_is_not_out_of_order() -> None:
     async with serving() as (service, session):
-        service.status = 403
+        service.status, service.body = 403, REFUSAL
         keys = rings(service, session)
         for _ in range(10):
             with pytest.raises(KmsRefused):
@@ -464,11 +465,25 @@ async def test_k2_from_a_snapshot_that_is_not_good_nothing_starts_and_the_log_sa
 async def test_k2_a_kms_that_refuses_this_edge_is_not_gone_round_with_a_snapshot(tmp_path: Path) -> None:
     async with serving() as (service, session):
         await saved(service, session, tmp_path)
-        service.status = 403
+        service.status, service.body = 403, REFUSAL
         keys = rings(service, session, var=tmp_path)
         with pytest.raises(KmsRefused):
             await keys.start(patience_s=30.0)
         assert not keys.ring.has_keys("cookie")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+async def test_k1_whoever_answers_in_the_place_of_the_kms_does_not_keep_a_worker_from_its_snapshot(
+    tmp_path: Path, status: int
+) -> None:
+    async with serving() as (service, session):
+        await saved(service, session, tmp_path)
+        service.status, service.body = status, b"<html><body>Who are you?</body></html>"
+        keys = rings(service, session, var=tmp_path)
+        await keys.start(patience_s=30.0)
+        assert keys.ring.revision == 1
+        assert keys.stale()
+        await keys.close()
 
 
 async def test_k4_a_key_that_was_destroyed_is_not_brought_back_by_a_kms_that_was(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ async def test_k2_a_service_that_is_refused_does_not_start_from_its_snapshot(tmp
         service.body = answer(1)
         async with ring(service, session, tmp_path):
             pass
-        service.status = 403
+        service.status, service.body = 403, kms_pb2.Error(reason="purpose_not_granted").SerializeToString()
         with pytest.raises(StartError, match="status 403"):
             async with ring(service, session, tmp_path):
                 pass

@@ -63,12 +63,45 @@ async def test_what_is_no_whole_answer_is_unavailable(status: int, body: bytes, 
             await client.key_sets(["cookie"])
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404])
-async def test_what_asking_again_cannot_mend_is_refused(status: int) -> None:
-    async with client_of(answered(status, message("cookie"))) as client:
-        with pytest.raises(KmsRefused, match=str(status)) as caught:
+def error(reason: str) -> bytes:
+    return kms_pb2.Error(reason=reason).SerializeToString()
+
+
+@pytest.mark.parametrize(("status", "reason"), [(401, "unknown_identity"), (403, "purpose_not_granted")])
+async def test_what_asking_again_cannot_mend_is_refused(status: int, reason: str) -> None:
+    async with client_of(answered(status, error(reason))) as client:
+        with pytest.raises(KmsRefused, match=f"status {status}, {reason}") as caught:
             await client.key_sets(["cookie"])
     assert "canary" not in str(caught.value) + repr(client)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 407, 451])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"Unauthorized",
+        b"<html><body>Who are you?</body></html>",
+        b'\n<html>{"error": "not here"}',
+        b'{"reason": "unknown_identity"}',
+        error(""),
+        error("Not one of ours"),
+        error("a" * 65),
+        kms_pb2.Error(detail="no reason").SerializeToString(),
+        message("cookie"),
+    ],
+)
+async def test_k1_what_refuses_and_is_no_key_service_is_unavailable(status: int, body: bytes) -> None:
+    async with client_of(answered(status, body)) as client:
+        with pytest.raises(KmsUnavailable, match=f"status {status}"):
+            await client.key_sets(["cookie"])
+
+
+@pytest.mark.parametrize("status", [400, 404])
+async def test_k1_an_error_that_says_nothing_of_the_caller_s_rights_is_unavailable(status: int) -> None:
+    async with client_of(answered(status, error("bad_request"))) as client:
+        with pytest.raises(KmsUnavailable, match=f"status {status}"):
+            await client.key_sets(["cookie"])
 
 
 async def test_a_slow_service_is_unavailable_after_the_timeout() -> None:
