@@ -200,7 +200,9 @@ class RenewFilter:
             if stand_in is not None and result.outcome is not RenewalOutcome.REFUSED:
                 stand_in.renewed = result
         elif now < expires_at:
-            self._renewals.put_off.put(digest, now + (expires_at - now) * self._random())
+            # Not only of what is left: near their ends tokens would be tried ever more often, an outage's all at once.
+            spread_s = max(expires_at - now, self._limits.reschedule_life_s)
+            self._renewals.put_off.put(digest, now + spread_s * self._random())
 
     async def _renew(self, presented: bytes, now: float) -> RenewedCookie:
         """Renew a token, here or where another worker is at it."""

@@ -101,7 +101,8 @@ class Tokens:
             self.times_rescheduled[late] += 1
             self.expires[late] = at + np.minimum(life_s, rules.reschedule_max_s) * jitter
         left = np.maximum(self.expires[devices] - now, 0.0)
-        tried = now + self.random.random(len(devices)) * left if rules.spread else now
+        over = np.where(expired, left, np.maximum(left, rules.reschedule_life_s)) if rules.spread else 0.0
+        tried = now + np.minimum(self.random.random(len(devices)) * over, left)
         requests = self.population.requests_between(self.cursor, devices, now, tried)
         self._ask_after(devices, tried)
         if not rules.fallback:

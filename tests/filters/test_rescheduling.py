@@ -240,6 +240,13 @@ async def test_a_due_token_whose_renewal_failed_is_put_off_to_a_random_time_of_i
         assert len(edge.service.renewals) == calls
 
 
+async def test_s2_a_token_near_its_end_is_not_tried_ever_more_often() -> None:
+    edge = Edge(chance=0.25)
+    for now, calls in ((EXPIRED - 40, 1), (EXPIRED - 40 + 0.25 * 40, 1), (EXPIRED - 1, 1), (EXPIRED, 2)):
+        await edge.run(FULL, now)
+        assert len(edge.service.renewals) == calls, now
+
+
 async def test_d9_what_is_remembered_of_failures_is_bounded() -> None:
     edge = Edge(remembered=10)
     for number in range(50):
