@@ -272,6 +272,18 @@ class TokenStage(Stage):
         (self.home / "seed.yaml").write_text(json.dumps(seed))
 
 
+class OutageStage(TokenStage):
+    """One whose cookies outlive a minute of outage, as they do outside: a part of them is due in it, half of those end.
+
+    With shorter ones a minute would be as long as a life, and everybody would have to be renewed after it.
+    """
+
+    courses: ClassVar[Mapping[str, Course]] = {
+        **COURSES,
+        "full": Course(2000, Lives(330, 300, 180), Phases(5.0, 20.0, 60.0, 230.0)),
+    }
+
+
 class HoursStage(TokenStage):
     """One whose cookies live as long as they do outside: for clocks that are a minute off."""
 

@@ -24,6 +24,7 @@ from loadtest.chaos.token_stage import (
     SUBSCRIBER,
     ClockStage,
     HoursStage,
+    OutageStage,
     SharingStage,
     ShortMemoryStage,
     TokenStage,
@@ -138,13 +139,13 @@ SCENARIOS = (
     *(
         Scenario(
             f"cookie_{fault}", "S1", f"the cookie service: {text}", with_services(renewals.cookie_fails(fault)),
-            TOKENS, TokenStage,
+            TOKENS, OutageStage,
         )
         for fault, text in COOKIE_FAULTS.items()
     ),
     Scenario(
         "subscriber_killed", "S1", "the subscriber service: SIGKILL",
-        with_services(renewals.fails(SUBSCRIBER, "killed")), TOKENS, TokenStage,
+        with_services(renewals.fails(SUBSCRIBER, "killed")), TOKENS, OutageStage,
     ),
     *(
         Scenario(name, row, text, with_services(run), RARE_REFRESH if run is tokens.forged_tokens else TOKENS, make)
@@ -155,7 +156,7 @@ SCENARIOS = (
             ("key_rotation", "K4", "two rotations through all states", tokens.key_rotation, TokenStage),
             ("revoked", "S5", "people signed out everywhere", tokens.revoked, TokenStage),
             ("cancelled", "S5", "members who cancel", tokens.cancelled, TokenStage),
-            ("forged_tokens", "S6", "forged tokens in an outage", tokens.forged_tokens, TokenStage),
+            ("forged_tokens", "S6", "forged tokens in an outage", tokens.forged_tokens, OutageStage),
             ("rescheduled_replay", "S7", "a rescheduled cookie again", tokens.rescheduled_replay, ShortMemoryStage),
             ("skewed_service", "C2", "the cookie service a minute off", tokens.skewed_service, HoursStage),
         )
