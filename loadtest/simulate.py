@@ -70,7 +70,7 @@ def _simulate(options: argparse.Namespace, console: Console) -> None:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtest.simulate", description="Simulate renewal in an outage.")
     parser.add_argument("--calibrate", action="store_true", help="measure the real cookie service instead: a minute")
-    parser.add_argument("--devices", type=int, default=250_000, help="how many stand for all (%(default)s)")
+    parser.add_argument("--devices", type=int, default=500_000, help="how many stand for all (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of all chance (%(default)s)")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes (%(default)s)")
     parser.add_argument("--config", type=Path, default=Path("config"), help="the product's configuration (%(default)s)")

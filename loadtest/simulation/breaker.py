@@ -1,4 +1,4 @@
-"""The edge's circuit breaker, decision for decision, for simulated time.
+"""The circuit breaker of edge and services, decision for decision, for simulated time.
 
 A test drives both with the same calls and compares. What is said in resilience/breaker.py about how it works holds
 here; time comes in as an argument, and results always count for the state the call began in.
@@ -14,7 +14,7 @@ CLOSED, OPEN, HALF_OPEN = range(3)
 
 
 class Breaker:
-    """Of one worker. `random` gives a number from 0 up to 1."""
+    """Of one worker, or of one process of the cookie service. `random` gives a number from 0 up to 1."""
 
     def __init__(self, settings: BreakerSettings, now: float, random: Callable[[], float]) -> None:
         self.state = CLOSED

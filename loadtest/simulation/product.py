@@ -12,7 +12,7 @@ RESCHEDULE_JITTER: Final = 0.2  # of the life, both ways: filters/rescheduling.p
 
 @dataclass(slots=True, frozen=True)
 class BreakerSettings:
-    """`services.cookie.breaker`. Times in seconds, rates as shares of 1."""
+    """Of one circuit breaker. Times in seconds, rates as shares of 1."""
 
     window_s: float
     min_calls: int
@@ -25,6 +25,20 @@ class BreakerSettings:
     max_open_s: float
 
 
+SUBSCRIBER_BREAKER: Final = BreakerSettings(  # services/kit/breaker.py has these defaults; a test compares
+    window_s=3.0,
+    min_calls=20,
+    failure_rate=0.7,
+    slow_call_s=3600.0,
+    slow_call_rate=1.0,
+    half_open_permits=1,
+    half_open_max_s=5.0,
+    open_s=0.5,
+    max_open_s=5.0,
+)
+"""`subscriber_breaker` of config/cookie.yaml."""
+
+
 @dataclass(slots=True, frozen=True)
 class Product:
     """The constants that renewal runs with. Times in seconds, shares of 1; the jitter goes up and down by its share."""
@@ -33,11 +47,12 @@ class Product:
     renew_after_share: float
     call_timeout_s: float
     concurrency: int  # renewals of one worker at a time
-    breaker: BreakerSettings
+    breaker: BreakerSettings  # of one worker, round the cookie service
     reschedule_life_s: float
     reschedule_jitter: float
     remembered: int  # failed renewals of one worker
     max_staleness_s: float
+    subscriber_breaker: BreakerSettings = SUBSCRIBER_BREAKER
 
 
 def product(config: Path = Path("config")) -> Product:

@@ -1,7 +1,8 @@
 """The cookie service as the edge's workers see it: their limits and breakers, its queue, and its outages.
 
 A process of the service is one event loop: renewals keep it busy one after the other (`busy_s`), and wait beside each
-other for the subscriber service. A device is with one worker, and a call goes to any process.
+other for the subscriber service, which each process leaves alone behind a breaker while it does not answer. A device is
+with one worker, and a call goes to any process.
 
 Calls of a stretch of time are first worked out all at once, as if no limit, timeout or breaker stood in their way. If
 none would have, that is what happened: Lindley's recursion is exact for a queue that nothing leaves. Otherwise they
@@ -64,6 +65,20 @@ class Calls:
     outcomes: NDArray[np.int8]
 
 
+@dataclass(slots=True, frozen=True, order=True)
+class _Called:
+    """One call: when it ends for the worker, how, and the permit of its process to ask the subscriber service, if any.
+
+    `answered` tells whether the subscriber service answers in time.
+    """
+
+    end: float
+    outcome: int
+    process: int = 0
+    asks: int = 0
+    answered: bool = False
+
+
 class Service:
     """Of one simulated fleet. Times given to it never go back."""
 
@@ -101,7 +116,9 @@ class Service:
         self._room = [product.concurrency] * fleet.workers
         workers = fleet.workers if breakers else 0
         self._breakers = [Breaker(product.breaker, now, random.random) for _ in range(workers)]
-        self._under_way: list[tuple[float, int, int, int, int, float]] = []
+        processes = fleet.processes if breakers else 0
+        self._subscriber_breakers = [Breaker(product.subscriber_breaker, now, random.random) for _ in range(processes)]
+        self._under_way: list[tuple[float, int, int, _Called, int, float]] = []
         self._lately: Calls | None = None
 
     @property
@@ -112,7 +129,8 @@ class Service:
     @property
     def calm(self) -> bool:
         """Whether calls can be worked out all at once for as long as there are not too many."""
-        return len(self._under_way) < FEW and all(breaker.state == CLOSED for breaker in self._breakers)
+        breakers = (*self._breakers, *self._subscriber_breakers)
+        return len(self._under_way) < FEW and all(breaker.state == CLOSED for breaker in breakers)
 
     def become(self, condition: Condition, now: float) -> None:
         """Change the condition. What comes back from silence begins with an empty queue."""
@@ -123,7 +141,8 @@ class Service:
     def at_once(self, asked: Asked) -> Calls | None:
         """Return how these calls end, or None when they have to be followed one by one."""
         times = asked.times
-        if self.condition is Condition.SILENT or not self.calm:
+        silent = self.condition is Condition.SILENT
+        if silent or not self.calm or (self.condition is not Condition.WELL and self._subscriber_breakers):
             return None
         alone, stretch = self._drawn(len(times))
         process = self._random.integers(self._fleet.processes, size=len(times))
@@ -179,42 +198,49 @@ class Service:
                 ended.append((device, time, time, HELD_BACK))
                 continue
             room[worker] -= 1
-            end, outcome = self._called(time, *chance)
-            heapq.heappush(under_way, (end, worker, permit, outcome, device, time))
+            called = self._called(time, *chance)
+            heapq.heappush(under_way, (called.end, worker, permit, called, device, time))
         return ended
 
     def rest(self) -> Calls:
         """Return how the calls under way end."""
         return _calls(self._finished(float("inf")))
 
-    def _called(self, time: float, process: int, busy_s: float, alone_s: float, stretch: float) -> tuple[float, int]:
+    def _called(self, time: float, process: int, busy_s: float, alone_s: float, stretch: float) -> "_Called":
         timeout_s = self._product.call_timeout_s
         if self.condition is Condition.SILENT:
-            return time + timeout_s, TIMED_OUT
+            return _Called(time + timeout_s, TIMED_OUT)
         begins = max(time, self._free_at[process])
         if begins - time > self._turns_away_s:
             self._free_at[process] += TURNING_AWAY * busy_s
-            return time + alone_s, TURNED_AWAY
+            return _Called(time + alone_s, TURNED_AWAY)
         # A call that nobody waits for any more keeps the process busy all the same.
         self._free_at[process] = begins + busy_s
-        takes = (begins - time) * stretch + alone_s
-        if takes > timeout_s:
-            return time + timeout_s, TIMED_OUT
+        asks = self._subscriber_breakers[process].acquire(time) if self._subscriber_breakers else 1
+        takes = (begins - time) * stretch + (alone_s if asks else max(alone_s - self._patience_s, 0.0))
         well = self.condition is Condition.WELL and takes < self._patience_s
-        return time + takes, RENEWED if well else UNAVAILABLE
+        if takes > timeout_s:
+            return _Called(time + timeout_s, TIMED_OUT, process, asks, answered=well)
+        return _Called(time + takes, RENEWED if well and asks else UNAVAILABLE, process, asks, answered=well)
 
     def _finished(self, until: float) -> Iterable[tuple[int, float, float, int]]:
         under_way = self._under_way
         while under_way and under_way[0][0] <= until:
-            end, worker, permit, outcome, device, begun = heapq.heappop(under_way)
+            end, worker, permit, called, device, begun = heapq.heappop(under_way)
             self._room[worker] += 1
             if self._breakers:
                 breaker = self._breakers[worker]
-                if outcome in {TIMED_OUT, TURNED_AWAY}:
+                if called.outcome in {TIMED_OUT, TURNED_AWAY}:
                     breaker.failed(permit, end)
                 else:
                     breaker.succeeded(permit, end - begun, end)
-            yield device, begun, end, outcome
+            if called.asks and self._subscriber_breakers:
+                asked = self._subscriber_breakers[called.process]
+                if called.answered:
+                    asked.succeeded(called.asks, 0.0, end)
+                else:
+                    asked.failed(called.asks, end)
+            yield device, begun, end, called.outcome
 
     def _has_room(self, devices: Indexes, times: Floats, ended: Floats) -> bool:
         limit = self._product.concurrency - FEW
@@ -233,6 +259,10 @@ class Service:
         lately = calls.devices[calls.ended > now - self._product.breaker.window_s]
         for worker, count in enumerate(np.bincount(lately % self._fleet.workers, minlength=self._fleet.workers)):
             self._breakers[worker].counted(int(count), now)
+        window_s = self._product.subscriber_breaker.window_s
+        asked = int((calls.ended > now - window_s).sum()) // self._fleet.processes
+        for breaker in self._subscriber_breakers:
+            breaker.counted(asked, now)
 
     def _busy_s(self, rescheduled: Flags) -> Floats:
         full_s, rescheduled_s = self._busy[self.condition]

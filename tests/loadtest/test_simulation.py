@@ -1,7 +1,7 @@
 """The simulation of an outage (docs/renewal.md): what must hold in it whatever the figures are."""
 
 import re
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from loadtest.simulation.tables import place
 from loadtest.simulation.tokens import FULL, GONE, RESCHEDULED, Tokens
 from resilience.breaker import Breaker as EdgeBreaker
 from resilience.breaker import BreakerSettings as EdgeBreakerSettings
+from services.kit.breaker import BreakerConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STALENESS = Staleness(DAY_S, 0.005)
@@ -131,6 +132,11 @@ class TestTheBreaker:
             assert STATES[ours.state] == real.state.value
 
 
+def test_the_subscriber_breaker_is_set_as_the_cookie_services(constants: Product) -> None:
+    real, ours = BreakerConfig(), asdict(constants.subscriber_breaker)
+    assert real.model_dump().items() <= ours.items()
+
+
 class TestTheService:
     @given(
         gaps=st.lists(st.floats(0.0, 0.02), min_size=1, max_size=60),
@@ -186,12 +192,25 @@ class TestTheService:
     def test_says_unavailable_when_it_hears_nothing_of_its_subscriber_service(
         self, constants: Product, measured: Calibration
     ) -> None:
-        service = Service(Fleet(1, 1), constants, measured, np.random.default_rng(1), breakers=True, now=0.0)
+        service = Service(Fleet(1, 1), constants, measured, np.random.default_rng(1), breakers=False, now=0.0)
         service.become(Condition.NO_SUBSCRIBERS, 0.0)
         calls = service.at_once(of_full_tokens(np.array([0.0, 1.0, 2.0])))
         assert calls is not None
         assert (calls.outcomes == UNAVAILABLE).all()
         assert (calls.ended - calls.begun >= 0.2).all()
+
+    def test_waits_for_its_subscriber_service_no_more_once_that_has_kept_silent(
+        self, constants: Product, measured: Calibration
+    ) -> None:
+        service = Service(Fleet(1, 1), constants, measured, np.random.default_rng(1), breakers=True, now=0.0)
+        service.become(Condition.NO_SUBSCRIBERS, 0.0)
+        (_, out) = service.one_by_one(of_full_tokens(np.arange(0.0, 60.0, 0.05)), 60.0)
+        assert set(out.outcomes) <= {UNAVAILABLE}
+        waited = (out.ended - out.begun >= 0.2)[out.begun > 5.0]
+        assert 0 < waited.sum() < 0.05 * len(waited), "a probe now and then"
+        service.become(Condition.WELL, 60.0)
+        (_, back) = service.one_by_one(of_full_tokens(np.arange(60.0, 70.0, 0.05)), 70.0)
+        assert (back.outcomes[back.begun > 60.0 + constants.subscriber_breaker.max_open_s] == RENEWED).all()
 
 
 class TestThePopulation:
