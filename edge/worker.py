@@ -36,7 +36,7 @@ from edge.net.tls_listener import ListenerCertificates
 from edge.relay.engine import Engine
 from edge.reloading import Reloading
 from edge.telemetry.control_channel import Files, WorkerChannel
-from edge.telemetry.events import event_stream, keep_standard_streams
+from edge.telemetry.events import configure_events, event_stream, keep_standard_streams
 from edge.telemetry.metrics import WorkerMetrics
 from passport.kms import KmsRefused, KmsUnavailable
 
@@ -49,7 +49,7 @@ def main() -> None:
     """Run until drained."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # keys live in this process
     keep_standard_streams()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=event_stream()))
+    configure_events()
     raise SystemExit(uvloop.run(_run(_arguments())))
 
 

@@ -170,6 +170,6 @@ async def test_k2_an_edge_without_keys_is_not_ready_and_accepts_nobody(tmp_path:
     nobody = f"http://127.0.0.1:{free_port()}"
     async with started_worker(nobody, tmp_path, "services.kms.start_patience_s=60") as worker:
         await worker.process.said("waiting_for_keys")
-        assert "'snapshot': 'missing'" in worker.process.output() or "snapshot=missing" in worker.process.output()
+        assert '"snapshot": "missing"' in worker.process.output()
         assert not worker.control.ready
         assert await worker.process.stop() == 0

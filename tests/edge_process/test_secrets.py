@@ -47,7 +47,7 @@ class Told:
 
     def lines(self) -> list[dict[str, object]]:
         """Return the access log."""
-        return [orjson.loads(line) for line in self.output.splitlines() if line.startswith(b"{")]
+        return [orjson.loads(line) for line in self.output.splitlines() if line.startswith(b'{"time":')]
 
     def pages(self) -> list[bytes]:
         """Return the answers without the cookies that were set on purpose."""

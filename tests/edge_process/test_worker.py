@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -86,7 +87,9 @@ async def test_w2_a_request_in_flight_is_answered_with_connection_close_and_the_
         assert await worker.process.wait() == 0
         assert time.monotonic() - begun < 5
         (said,) = worker.process.output().splitlines()  # there is no cookie service here, and nothing else to say
-        assert "revocations_not_followed" in said
+        event = json.loads(said)
+        assert (event["event"], event["level"]) == ("revocations_not_followed", "warning")
+        assert event["timestamp"].endswith("Z")
 
 
 async def test_w2_a_request_that_does_not_end_holds_the_worker_for_the_drain_time_only(

@@ -38,7 +38,7 @@ async def loop_blocked(stage: Stage) -> Result:
     during = seen.struck.of(seen.outcomes)
     others = [one for one in during if one.worker != blocked[0]]
     others_ms, normal_ms = p99_ms(others), seen.p99(seen.normal)
-    named = "filter=chaos_block" in stage.edge.log.read_text()
+    named = '"filter": "chaos_block"' in stage.edge.log.read_text()
     noticed = (await stage.metrics()).get('edge_loop_blocked_total{filter="chaos_block"}', 0)
     result = seen.result(
         slower=None,

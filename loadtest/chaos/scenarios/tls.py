@@ -43,7 +43,7 @@ async def tls_faults(stage: Stage) -> Result:
     answered = sum(one.status not in {502, 503, 504} for one in [*bad, *withdrawn])
     slowest = {name: max((one.latency_ms for one in bad if one.stream == name), default=0.0) for name in BAD}
     log = stage.edge.log.read_text()
-    unsaid = [problem for problem in SAID if f"problem={problem}" not in log]
+    unsaid = [problem for problem in SAID if f'"problem": "{problem}"' not in log]
     return seen.result(
         ideal_failed=len(bad) + sum(one.failed for one in doomed), slower=1.2,
         extra={
