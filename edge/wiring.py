@@ -171,10 +171,16 @@ def telemetry(snapshot: Snapshot, metrics: WorkerMetrics) -> Telemetry:
     target = snapshot.access_log.path
     if target == "off":
         return Telemetry(metrics, None)
-    # The hash key must agree between workers and mean nothing outside: it is derived from the edge's own token.
-    token = service_token(snapshot, snapshot.services.kms.token_file, metrics).encode()
-    key = hashlib.blake2b(token, digest_size=32, person=b"edge-access-log").digest()
-    return Telemetry(metrics, AccessLog(STDOUT if target == "stdout" else Path(target)), LineWriter(key))
+    token = service_token(snapshot, snapshot.services.kms.token_file, metrics)
+    return Telemetry(metrics, AccessLog(STDOUT if target == "stdout" else Path(target)), line_writer(token))
+
+
+def line_writer(token: str) -> LineWriter:
+    """Return what formats the access log of an edge with that token.
+
+    The hash key must agree between workers and mean nothing outside: it is derived from the edge's own token.
+    """
+    return LineWriter(hashlib.blake2b(token.encode(), digest_size=32, person=b"edge-access-log").digest())
 
 
 def build_filters(

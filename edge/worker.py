@@ -114,7 +114,7 @@ async def _serve(
             certificates = wiring.listener_certificates(snapshot)
             revocations = wiring.revocation_feed(snapshot, cookie_session, metrics)
             channel.reloading = reloading = Reloading(
-                load, cookie_session, keys, recorder, revocations=revocations.revoked, shared_renewals=shared
+                load, cookie_session, keys, recorder, revocations=revocations, shared_renewals=shared
             )
             engine = reloading.first(snapshot)
         except (OSError, ValueError) as problem:

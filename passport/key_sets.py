@@ -63,6 +63,14 @@ class KeySets:
     def __repr__(self) -> str:
         return f"KeySets({', '.join(self._purposes)})"
 
+    def take_token(self, token: str) -> bool:
+        """Go on under a new token of the identity; tell whether it is another one."""
+        if not self._client.take_token(token):
+            return False
+        if self._file is not None:
+            self._file.take_token(token)
+        return True
+
     async def fetch(self) -> KeySnapshot:
         """Ask the KMS, and tell it what this process holds and used.
 

@@ -61,11 +61,15 @@ class SnapshotSealer:
 
     def __init__(self, token: str, identity: str, environment: str) -> None:
         self._identity, self._environment = identity.encode(), environment.encode()
-        self._aead = AESGCMSIV(HKDF(SHA256(), 32, salt=None, info=_INFO).derive(token.encode()))
+        self.take_token(token)
         self._head = _MAGIC + b"".join(len(each).to_bytes(2) + each for each in (self._identity, self._environment))
 
     def __repr__(self) -> str:
         return f"SnapshotSealer({self._identity.decode()}, {self._environment.decode()})"
+
+    def take_token(self, token: str) -> None:
+        """Seal and open under another token of the identity from now on."""
+        self._aead = AESGCMSIV(HKDF(SHA256(), 32, salt=None, info=_INFO).derive(token.encode()))
 
     def seal(self, snapshot: KeySnapshot, nonce: bytes) -> bytes:
         """Return the content of the file; `nonce` is 12 bytes from the system's random source."""
@@ -101,6 +105,10 @@ class SnapshotFile:
 
     def __repr__(self) -> str:
         return f"SnapshotFile({self._path})"
+
+    def take_token(self, token: str) -> None:
+        """Go on under another token: what was sealed under the one before is replaced by the next save."""
+        self._sealer.take_token(token)
 
     def load(self, now: float) -> KeySnapshot | Unusable:
         """Return the snapshot, or why there is none to use. `now` is epoch seconds."""

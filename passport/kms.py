@@ -42,6 +42,11 @@ class KmsClient:
     def __repr__(self) -> str:
         return f"KmsClient({self._url})"
 
+    def take_token(self, token: str) -> bool:
+        """Show `token` from the next call on; tell whether it is another one."""
+        before, self._headers = self._headers, {**self._headers, "Authorization": f"Bearer {token}"}
+        return before != self._headers
+
     async def key_sets(
         self,
         purposes: Sequence[str],

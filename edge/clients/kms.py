@@ -60,7 +60,7 @@ class KeyRings:
         self._fresh_until = float("-inf")  # on the monotonic clock: no step of the other one makes keys fresh
         self._metrics = metrics
         self._refreshing: asyncio.Task[None] | None = None
-        self._asked_refresh: asyncio.Task[None] | None = None
+        self._asked_refreshes: set[asyncio.Task[None]] = set()
         self._next_asked_refresh = 0.0
         self.ring = KeyRing({}, {}, 0)
         self.passport_keys = PassportKeys({}, {})
@@ -95,20 +95,25 @@ class KeyRings:
         now = time.monotonic()
         if now >= self._next_asked_refresh:
             self._next_asked_refresh = now + _UNKNOWN_KEY_REST_S
-            self._asked_refresh = asyncio.create_task(self._refresh_quietly(), name="key-refresh-asked")
+            self._refresh_beside()
+
+    def take_token(self, token: str) -> None:
+        """Show a new token of this edge to the KMS from now on, at once, and keep the snapshot under it."""
+        if self._sets.take_token(token):
+            self._refresh_beside()
 
     def stale(self) -> bool:
         """Tell whether the KMS may have given out keys that these lack, so that an unknown key proves nothing.
 
         So it is, too, while what `refresh_soon` asked for is under way: for a key that was forced into use.
         """
-        if self._asked_refresh is not None and not self._asked_refresh.done():
+        if any(not each.done() for each in self._asked_refreshes):
             return True
         return time.monotonic() >= self._fresh_until
 
     async def close(self) -> None:
         """Stop refreshing."""
-        for task in (self._refreshing, self._asked_refresh):
+        for task in (self._refreshing, *self._asked_refreshes):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -209,6 +214,11 @@ class KeyRings:
                 retry_s = min(2 * retry_s, self._refresh_s)
             await asyncio.sleep(wait_s)
             await self._refresh_quietly()
+
+    def _refresh_beside(self) -> None:
+        task = asyncio.create_task(self._refresh_quietly(), name="key-refresh-asked")
+        self._asked_refreshes.add(task)
+        task.add_done_callback(self._asked_refreshes.discard)
 
     async def _refresh_quietly(self) -> None:
         try:

@@ -62,6 +62,10 @@ class RevocationFeed:
     def __repr__(self) -> str:
         return f"RevocationFeed({self.revoked!r})"
 
+    def take_token(self, token: str) -> None:
+        """Show a new token of this edge from the next page on."""
+        self._headers = {"Authorization": f"Bearer {token}"}
+
     async def start(self, patience_s: float) -> None:
         """Begin to follow; wait until all there is has come or cannot be had, for `patience_s` at most."""
         self._following = asyncio.create_task(self._follow(), name="revocation-feed")

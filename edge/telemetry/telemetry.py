@@ -22,6 +22,10 @@ class Telemetry:
         self._lines = lines
         metrics.sources.append(self._count_log)
 
+    def write_with(self, lines: LineWriter) -> None:
+        """Format lines of the access log with another writer from now on."""
+        self._lines = lines
+
     def finished(
         self,
         exchange: Exchange,

@@ -644,3 +644,24 @@ async def test_a_snapshot_that_cannot_be_written_costs_nothing_and_is_told(tmp_p
         assert [(entry["event"], entry["problem"]) for entry in log] == [
             ("key_snapshot_not_saved", "No such file or directory")
         ]
+
+
+async def test_a_new_token_is_shown_to_the_kms_at_once_and_seals_the_snapshot(tmp_path: Path) -> None:
+    async with serving() as (service, session):
+        await saved(service, session, tmp_path)
+        keys = rings(service, session, var=tmp_path)
+        await keys.start(patience_s=5.0)
+        keys.take_token("token-canary")
+        keys.take_token("another-token")
+        await until(service, 3)
+        path = tmp_path / "keys.edge.snapshot"
+        new = SnapshotSealer("another-token", "edge", "live")
+
+        async def sealed_anew() -> bool:
+            return isinstance(new.open(path.read_bytes()), KeySnapshot)
+
+        await eventually(sealed_anew, "the snapshot is sealed under the new token")
+        await keys.close()
+        shown = [authorization for _, authorization, _ in service.requests]
+        assert shown == ["Bearer token-canary", "Bearer token-canary", "Bearer another-token"]
+        assert "another-token" not in repr(keys)

@@ -3,13 +3,18 @@
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+from aiohttp import web
 
-from tests.edge_process.edge import Edge, Load, asked
-from tests.processes import eventually
+from tests.edge_process.edge import ALONE, Edge, Load, asked, running_edge
+from tests.edge_process.origin import Origin
+from tests.processes import eventually, write_secret
+from tests.services.kms_calls import Kms
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -171,3 +176,47 @@ def _change_origin(edge: Edge, number: int) -> None:
     at = next(index for index, line in enumerate(lines) if line.strip().startswith("api:")) + 1
     indent = lines[at][: len(lines[at]) - len(lines[at].lstrip())]
     path.write_text("\n".join([*lines[:at], f"{indent}max_waiting: {100 + number}", *lines[at:], ""]))
+
+
+@asynccontextmanager
+async def noting_tokens() -> AsyncIterator[tuple[str, list[str]]]:
+    """Run what refuses the feed of revocations to everybody; yield its URL and the tokens that it is shown."""
+    shown: list[str] = []
+
+    async def refuse(request: web.Request) -> web.Response:
+        shown.append(request.headers["Authorization"])
+        return web.Response(status=403)
+
+    app = web.Application()
+    app.router.add_get("/v1/revocations", refuse)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", shown
+    finally:
+        await runner.cleanup()
+
+
+async def test_w3_a_reload_gives_the_edges_new_token_to_the_kms_and_to_the_feed_of_revocations(
+    kms: Kms, origin: Origin, tmp_path: Path
+) -> None:
+    token, new = tmp_path / "edge.token", "n" * 43
+    write_secret(token, kms.token("edge"))
+    files = (f"services.{service}.token_file={token}" for service in ("kms", "cookie"))
+    refused = 'edge_remote_calls_total{outcome="refused",service="kms"}'
+    async with (
+        noting_tokens() as (url, shown),
+        running_edge(kms, tmp_path, origin.address, *files, f"services.cookie.url={url}", ALONE, workers=1) as edge,
+    ):
+        assert set(shown) == {f"Bearer {kms.token('edge')}"}
+        token.unlink()
+        write_secret(token, new)
+        assert (await edge.reload()).result == 0
+
+        async def both_are_shown_it() -> bool:
+            return f"Bearer {new}" in shown and bool(await edge.metric(refused))
+
+        await eventually(both_are_shown_it, "the KMS, which does not know it, and the feed are shown the new token")
+        assert b" 200 " in await asked(edge.address), "the keys that there are stay"
+        assert new not in edge.process.output()
