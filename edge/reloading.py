@@ -17,6 +17,7 @@ from edge import wiring
 from edge.clients.cookie_service import CookieServiceClient
 from edge.clients.kms import KeyRings
 from edge.clients.revocations import RevocationFeed
+from edge.clients.sign_outs import SignOuts
 from edge.contract.filters import InboundFilter, OutboundFilter
 from edge.contract.ports import SharedRenewals
 from edge.control.errors import ConfigErrors
@@ -40,7 +41,12 @@ class _Prepared(NamedTuple):
 
 
 class Reloading:
-    """Makes the first engine of a worker, and every later context in it. `load` reads config files by their texts."""
+    """Makes the first engine of a worker, and every later context in it. `load` reads config files by their texts.
+
+    `sign_outs` are there from the first engine on.
+    """
+
+    sign_outs: SignOuts
 
     def __init__(
         self,
@@ -66,6 +72,7 @@ class Reloading:
     def first(self, snapshot: Snapshot) -> Engine:
         """Return the engine that serves `snapshot`. Raises OSError and ValueError for a file that cannot be used."""
         loop = asyncio.get_running_loop()
+        self.sign_outs = wiring.sign_outs(snapshot, self._cookie_service(snapshot), self._recorder.metrics)
         filters = self._filters(snapshot)
         self._kms_token = self._token(snapshot, snapshot.services.kms.token_file)
         self._engine = engine = wiring.build_engine(snapshot, filters, self._recorder, loop)
@@ -98,6 +105,9 @@ class Reloading:
             return "it was not prepared"
         context = prepared.context
         self._engine.adopt(context)
+        settings = context.snapshot.services.cookie
+        if self._cookies is not None:
+            self.sign_outs.use(self._cookies[2], retry_s=settings.sign_out_retry_s, max_pending=settings.max_sign_outs)
         self._revocations.take_token(prepared.cookie_token)
         self._keys.take_token(prepared.kms_token)
         if prepared.kms_token != self._kms_token:
@@ -115,7 +125,9 @@ class Reloading:
 
     def _filters(self, snapshot: Snapshot) -> tuple[list[InboundFilter], list[OutboundFilter]]:
         cookies = self._cookie_service(snapshot)
-        return wiring.build_filters(snapshot, self._keys, cookies, self._revocations.revoked, self._renewals)
+        return wiring.build_filters(
+            snapshot, self._keys, cookies, self._revocations.revoked, self._renewals, signing_out=self.sign_outs
+        )
 
     def _cookie_service(self, snapshot: Snapshot) -> CookieServiceClient:
         settings = snapshot.services.cookie

@@ -19,6 +19,7 @@ import structlog
 from edge.clients.cookie_service import CookieServiceClient
 from edge.clients.kms import KeyRings
 from edge.clients.revocations import RevocationFeed
+from edge.clients.sign_outs import SignOuts
 from edge.contract.filters import InboundFilter, OutboundFilter
 from edge.contract.identity import UserIdentity
 from edge.contract.ports import CookiePair, CookieService, Revocations, SharedRenewals
@@ -119,6 +120,7 @@ def cookie_service(snapshot: Snapshot, session: aiohttp.ClientSession, metrics: 
         concurrency=settings.concurrency,
         breaker=_breaker("cookie", settings.breaker, metrics),
         sign_in_breaker=_breaker("cookie_sign_in", settings.breaker, metrics),
+        sign_out_breaker=_breaker("cookie_sign_out", settings.breaker, metrics),
         metrics=metrics,
     )
 
@@ -166,6 +168,18 @@ def renewals(shared: SharedRenewals | None) -> Renewals:
     return Renewals(shared)
 
 
+def sign_outs(snapshot: Snapshot, cookies: CookieService, metrics: WorkerMetrics) -> SignOuts:
+    """Return the sign-outs of a worker, for all filters that it will have."""
+    settings = snapshot.services.cookie
+    made = SignOuts(cookies, retry_s=settings.sign_out_retry_s, max_pending=settings.max_sign_outs)
+
+    def gauges(into: WorkerMetrics) -> None:
+        into.sign_outs, into.sign_outs_pending = dict(made.counts), len(made)
+
+    metrics.sources.append(gauges)
+    return made
+
+
 def telemetry(snapshot: Snapshot, metrics: WorkerMetrics) -> Telemetry:
     """Return the recorder of finished exchanges, with the access log that the config asks for."""
     target = snapshot.access_log.path
@@ -189,10 +203,12 @@ def build_filters(
     cookies: CookieService,
     revocations: Revocations | None = None,
     under_way: Renewals | None = None,
+    *,
+    signing_out: SignOuts | None = None,
 ) -> tuple[list[InboundFilter], list[OutboundFilter]]:
-    """Return both lists, in the order of `filters/order.py`. `under_way` goes on from the filters before these.
+    """Return both lists, in the order of `filters/order.py`.
 
-    Raises OSError and ValueError for a bad key file.
+    `under_way` and `signing_out` go on from the filters before these. Raises OSError and ValueError for a bad key file.
     """
     settings, renewal, edge = snapshot.cookies, snapshot.renewal, snapshot.edge
     names = CookieNames(settings.insecure_name, settings.secure_name)
@@ -250,7 +266,13 @@ def build_filters(
     }
     outbound: dict[type, OutboundFilter] = {
         PassportActionsFilter: PassportActionsFilter(keys, grants),
-        TokensFilter: TokensFilter(attributes, cookies, wait_s=renewal.wait_beside_s, is_good=is_good),
+        TokensFilter: TokensFilter(
+            attributes,
+            cookies,
+            SignOuts(cookies) if signing_out is None else signing_out,
+            wait_s=renewal.wait_beside_s,
+            is_good=is_good,
+        ),
         ScrubFilter: ScrubFilter(),
     }
     return [inbound[kind] for kind, _ in order.INBOUND], [outbound[kind] for kind, _ in order.OUTBOUND]

@@ -19,12 +19,14 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
 import structlog
 import uvloop
 
 from edge import wiring
+from edge.clients.sign_outs import SignOuts
 from edge.clients.tls import service_session, service_tls
 from edge.control.errors import ConfigErrors, render_errors
 from edge.control.load import load_config
@@ -134,7 +136,9 @@ async def _serve(
             doors = 1 if snapshot.listener.tls.address is None else 2
             listen_fds = _keep_own(arguments.listen_fd, channel.slot.result(), doors)
             metrics.config = (files.revision, snapshot.made_of.hash)
-            await _serve_devices(engine, listen_fds, snapshot, certificates, channel=channel, stop=stop)
+            await _serve_devices(
+                engine, listen_fds, snapshot, certificates, channel=channel, stop=stop, sign_outs=reloading.sign_outs
+            )
         watching.cancel()
         watchdog.stop()
         await engine.close()
@@ -184,8 +188,9 @@ async def _serve_devices(
     *,
     channel: WorkerChannel,
     stop: asyncio.Event,
+    sign_outs: SignOuts,
 ) -> None:
-    """Take connections until `stop` is set, then drain.
+    """Take connections until `stop` is set, then drain, and try once more what is left of `sign_outs`.
 
     Connections are taken until clients have had time to learn that this worker leaves. Not so when another process
     takes over: it has the same socket, and whoever is not taken here is taken there.
@@ -204,6 +209,8 @@ async def _serve_devices(
     engine.start()
     channel.ready()
     await stop.wait()
+    leave_by = time.monotonic() + engine.drain_s
+    sign_outs.hurry()  # now, since there may be no time at the end
 
     async def close_door() -> None:
         if not channel.handover:
@@ -223,6 +230,9 @@ async def _serve_devices(
         await engine.drain(engine.drain_s, grace_s=engine.drain_s / 2)  # nobody waits for its end
     else:
         await engine.drain(engine.drain_s, close_door)
+    left = await sign_outs.finish(leave_by - time.monotonic())
+    if left:
+        _log.error("sign_outs_given_up", number=left, hint="copies of their cookies are good until they end")
 
 
 async def _unless(stop: asyncio.Event, starting: Coroutine[None, None, None]) -> None:

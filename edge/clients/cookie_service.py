@@ -3,7 +3,8 @@
 No failure of the service leaves this module as an exception: whoever waits gets UNAVAILABLE, or None. A renewal beyond
 the limit is UNAVAILABLE at once: its token is honoured all the same. A sign-in would fail, so sign-ins and sign-outs
 have as many places of their own, and wait for one. They have a breaker of their own, too: they may take longer, and a
-service that is too slow for renewals still signs people in.
+service that is too slow for renewals still signs people in. A sign-out that is tried again takes no place, as
+its caller tries one at a time, and has a breaker of its own: a service that takes none may still sign people in.
 """
 
 import asyncio
@@ -55,6 +56,7 @@ class CookieServiceClient:
         concurrency: int,
         breaker: Breaker,
         sign_in_breaker: Breaker,
+        sign_out_breaker: Breaker,
         metrics: WorkerMetrics,
     ) -> None:
         """Take the service's base `url`, this edge's bearer `token`, and the limits of the config."""
@@ -67,6 +69,7 @@ class CookieServiceClient:
         self._turns = asyncio.Semaphore(concurrency)
         self._breaker = breaker
         self._sign_in_breaker = sign_in_breaker
+        self._sign_out_breaker = sign_out_breaker
         self._metrics = metrics
 
     def __repr__(self) -> str:
@@ -102,11 +105,18 @@ class CookieServiceClient:
         self._metrics.remote_call("cookie", renewed.outcome.value)
         return renewed
 
-    async def end_session(self, user: UserIdentity) -> bool:
-        """Revoke the session of a user who has signed out; tell whether that is done."""
+    async def end_session(self, user: UserIdentity, *, again: bool = False) -> bool:
+        """Revoke the session of a user who has signed out; tell whether that is done.
+
+        `again`: it was tried before, and must not take the place of one who signs in or out now.
+        """
         request = pb.RevokeRequest(reason=pb.LOGOUT, customer_id=user.customer_id, session_id=user.session_id)
+        path, answer = "/v1/revocations", pb.RevokeResponse
         try:
-            await self._in_turn("/v1/revocations", request, pb.RevokeResponse)
+            if again:
+                await self._call(self._sign_out_breaker, path, request, answer, self._create_timeout_s)
+            else:
+                await self._in_turn(path, request, answer)
         except _Failed as failed:
             self._metrics.remote_call("cookie", failed.outcome)
             return False

@@ -73,8 +73,19 @@ class CookieService(Protocol):
         """Renew the pair that the EdgeId value `insecure` belongs to."""
         ...
 
-    async def end_session(self, user: UserIdentity) -> bool:
-        """Revoke the session of a user who has signed out; tell whether that is done."""
+    async def end_session(self, user: UserIdentity, *, again: bool = False) -> bool:
+        """Revoke the session of a user who has signed out; tell whether that is done.
+
+        `again`: it was tried before, and must not take the place of one who signs in or out now.
+        """
+        ...
+
+
+class SignOuts(Protocol):
+    """Has the sessions of those who sign out revoked, however long that takes."""
+
+    def end(self, user: UserIdentity) -> None:
+        """Have the session of a user revoked beside the caller."""
         ...
 
 

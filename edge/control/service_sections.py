@@ -60,6 +60,12 @@ class CookieClient(Section):
             description="Renewals at a time, for each worker; sign-ins and sign-outs have as many places of their own."
         ),
     ] = 8
+    sign_out_retry_s: Annotated[
+        Seconds, Field(le=3600, description="How long a sign-out that the service did not take is tried again.")
+    ] = 300
+    max_sign_outs: Annotated[
+        Count, Field(description="Sign-outs not yet taken, for each worker; beyond, the oldest are given up.")
+    ] = 4096
     breaker: CookieBreakerSection = CookieBreakerSection()
 
 

@@ -306,6 +306,18 @@ METRICS: Final = (
         "Events that workers could not write to standard error.",
     ),
     Metric(
+        "edge_sign_outs_total",
+        Kind.COUNTER,
+        ("result",),
+        "Sign-outs whose session was to be revoked, by what came of it.",
+    ),
+    Metric(
+        "edge_sign_outs_pending",
+        Kind.GAUGE,
+        (),
+        "Sign-outs that the cookie service has not taken yet.",
+    ),
+    Metric(
         "edge_token_files_unusable",
         Kind.GAUGE,
         (),

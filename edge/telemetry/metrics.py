@@ -139,6 +139,8 @@ class WorkerMetrics:
         self.log_lines = 0
         self.log_dropped = 0
         self.events_dropped = 0
+        self.sign_outs: dict[str, int] = {}  # result → how many
+        self.sign_outs_pending = 0
         self.token_files_unusable: set[str] = set()  # paths
         self.loop_blocked: dict[str, int] = {}  # filter, or "" → how often it has blocked the event loop
         self.config: tuple[int, str] | None = None  # revision, hash
@@ -230,6 +232,8 @@ class WorkerMetrics:
             "edge_access_log_dropped_total": [((), self.log_dropped)],
             "edge_loop_blocked_total": [((name,), number) for name, number in self.loop_blocked.items()],
             "edge_events_dropped_total": [((), self.events_dropped)],
+            "edge_sign_outs_total": [((result,), number) for result, number in self.sign_outs.items()],
+            "edge_sign_outs_pending": [((), self.sign_outs_pending)],
             "edge_token_files_unusable": [((), len(self.token_files_unusable))],
             "edge_key_store_lost": [((), int(self.key_store_lost))],
             "edge_key_uses_total": _rows(self.key_uses),

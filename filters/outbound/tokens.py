@@ -11,13 +11,12 @@ from edge.contract.exchange import Exchange, Response
 from edge.contract.filters import CONTINUE, OnError, Refuse, Verdict
 from edge.contract.headers import Headers
 from edge.contract.identity import Level, UserIdentity
-from edge.contract.ports import CookiePair, CookieService, RenewalOutcome, RenewedCookie, StandIn
+from edge.contract.ports import CookiePair, CookieService, RenewalOutcome, RenewedCookie, SignOuts, StandIn
 from edge.contract.reasons import Reason
 from tokens.set_cookie import CookieAttributes, SetCookies
 
 # What would let somebody keep a response that carries tokens (RFC 9111, RFC 9213).
 _CACHE_FIELDS: Final = frozenset((b"cache-control", b"expires", b"pragma", b"surrogate-control"))
-_MAX_ENDING: Final = 1024
 _TARGETED: Final = b"cdn-cache-control"
 _DEFINITIVE: Final = frozenset((RenewalOutcome.NOT_A_MEMBER, RenewalOutcome.REVOKED))
 
@@ -34,6 +33,7 @@ class TokensFilter:
         self,
         attributes: CookieAttributes,
         service: CookieService,
+        sign_outs: SignOuts,
         *,
         wait_s: float = 0.1,
         is_good: Callable[[CookiePair, UserIdentity, float], bool] = lambda _pair, _user, _now: True,
@@ -46,7 +46,7 @@ class TokensFilter:
         self._cookies = SetCookies(attributes)
         self._service = service
         self._wait_s = wait_s
-        self._ending: dict[str, asyncio.Task[bool]] = {}  # by session
+        self._sign_outs = sign_outs
 
     def outbound(self, exchange: Exchange) -> Verdict | Coroutine[None, None, Verdict]:
         """Put on the response what the exchange asks for."""
@@ -115,17 +115,10 @@ class TokensFilter:
         return CONTINUE
 
     def _end_session(self, exchange: Exchange) -> None:
-        """Have the session of one who signs out revoked beside the response, so that no copy of its cookies is good.
-
-        Once at a time: a cookie that is shown many times at once must not take the places of those who sign in.
-        """
-        user, ending = exchange.user, self._ending
-        if user is None or not user.session_id or user.session_id in ending or len(ending) >= _MAX_ENDING:
-            return
-        session_id = user.session_id
-        task = asyncio.get_running_loop().create_task(self._service.end_session(user), name="end-session")
-        ending[session_id] = task
-        task.add_done_callback(lambda _: ending.pop(session_id))
+        """Have the session of one who signs out revoked beside the response, so that no copy of its cookies is good."""
+        user = exchange.user
+        if user is not None and user.session_id:
+            self._sign_outs.end(user)
 
     def _clear(self, exchange: Exchange, response: Response) -> Verdict:
         _add(response.headers, self._cookies.clear())

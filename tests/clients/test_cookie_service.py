@@ -37,6 +37,7 @@ def client(
         concurrency=concurrency,
         breaker=breaker(metrics, open_s=open_s),
         sign_in_breaker=breaker(WorkerMetrics(), open_s=open_s),
+        sign_out_breaker=breaker(WorkerMetrics(), open_s=open_s),
         metrics=metrics,
     )
     return made, metrics

@@ -80,7 +80,7 @@ class CookieServiceAtThePort:
         await self.gate.wait()
         return self.created
 
-    async def end_session(self, user: UserIdentity) -> bool:
+    async def end_session(self, user: UserIdentity, *, again: bool = False) -> bool:
         """Note it."""
         self.ended.append(user)
         return True

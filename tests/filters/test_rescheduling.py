@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from edge.clients.sign_outs import SignOuts
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, Refuse
 from edge.contract.identity import Level
@@ -37,7 +38,8 @@ class Edge:
         self.cookie = CookieFilter(self.rings, NAMES, ENVIRONMENT, 100)
         bounds = RenewalLimits(**limits)  # type: ignore[arg-type]
         self.renew = RenewFilter(self.service, self.rings, NAMES, ENVIRONMENT, bounds, random=lambda: chance)
-        self.tokens = TokensFilter(CookieAttributes(NAMES), self.service, wait_s=0.01)
+        self.sign_outs = SignOuts(self.service)
+        self.tokens = TokensFilter(CookieAttributes(NAMES), self.service, self.sign_outs, wait_s=0.01)
 
     async def inbound(self, exchange: Exchange) -> Exchange:
         self.service.now = int(exchange.now)
@@ -336,7 +338,7 @@ async def test_c11_a_sign_out_revokes_its_session_beside_the_response() -> None:
     exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
     exchange.user_cleared = True  # by the action of a returned Passport
     assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
-    await asyncio.gather(*edge.tokens._ending.values())
+    await edge.sign_outs.first_tries()
     (ended,) = edge.service.ended
     assert (ended.customer_id, ended.session_id) == (4711, "5e5510f0")
 
@@ -348,5 +350,5 @@ async def test_s3_a_session_is_ended_once_at_a_time_so_that_one_cookie_cannot_ke
             exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
             exchange.user_cleared = True
             assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
-        await asyncio.gather(*edge.tokens._ending.values())
+        await edge.sign_outs.first_tries()
         assert len(edge.service.ended) == many

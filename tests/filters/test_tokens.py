@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from edge.clients.sign_outs import SignOuts
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, Refuse, Verdict
 from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
@@ -30,7 +31,7 @@ class Edge:
 
     def __init__(self, wait_s: float = 0.5) -> None:
         self.service = CookieServiceAtThePort(Rings())
-        self.filter = TokensFilter(CookieAttributes(NAMES), self.service, wait_s=wait_s)
+        self.filter = TokensFilter(CookieAttributes(NAMES), self.service, SignOuts(self.service), wait_s=wait_s)
 
     async def run(self, exchange: Exchange) -> Verdict:
         verdict = self.filter.outbound(exchange)
