@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from edge.supervisor.backoff import CrashLoop
 from edge.supervisor.config import Config
 from edge.supervisor.process import WorkerCommand, WorkerProcess
 from edge.telemetry.snapshot import WorkerValues
@@ -31,6 +32,7 @@ class Crew:
         self.waiting: WorkerProcess | None = None
         self._starting: asyncio.Task[None] | None = None
         self._not_before = 0.0
+        self._crash_loop = CrashLoop()
 
     async def take(self, config: Config) -> WorkerProcess:
         """Return the process that waits, if it has loaded `config`, or a new one. Raises OSError."""
@@ -43,9 +45,15 @@ class Crew:
         return await self._start(config)
 
     def refill(self, config: Config) -> None:
-        """Start a process to wait with `config`, unless one does; not more often than every other second."""
+        """Start a process to wait with `config`, unless one does; not more often than every other second.
+
+        After one that ended by itself the next waits, longer each time.
+        """
         now = time.monotonic()
         waiting = self.waiting
+        if waiting is not None and waiting.ended.done() and not waiting.killed:
+            delay_s = self._crash_loop.delay_s(now - waiting.serving_since)
+            self._not_before = max(self._not_before, now + delay_s)
         if waiting is not None and (waiting.killed or waiting.ended.done() or waiting.config is not config):
             waiting.kill()
             self.waiting = None

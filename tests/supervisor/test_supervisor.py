@@ -1,16 +1,19 @@
 """The supervisor over real worker processes."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from edge.supervisor import crew as crew_module
 from edge.supervisor import fleet, rollout, supervisor
 from edge.supervisor.config import Config, Result
 from edge.supervisor.control_socket import ask
@@ -342,6 +345,32 @@ async def test_w2_no_process_is_started_once_the_sockets_are_closed() -> None:
         crew = Crew(what.command, [listening], WorkerValues(), list[str]().append)
     with pytest.raises(OSError, match="closed"):
         await crew.take(Config(what.snapshot, 1))
+
+
+async def test_w1_a_process_that_cannot_stand_by_is_started_again_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(crew_module, "time", SimpleNamespace(monotonic=lambda: now))
+    what, starts = plan(arguments=("--fail",)), list[float]()
+    config = Config(what.snapshot, 1)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        crew = Crew(what.command, [listening], WorkerValues(), list[str]().append)
+        while len(starts) < 7:
+            before = crew.waiting
+            crew.refill(config)
+            while crew._starting is not None and not crew._starting.done():
+                await asyncio.wait({crew._starting})
+            if crew.waiting is not None and crew.waiting is not before:
+                starts.append(now)
+                crew.waiting.serving_since = now
+                await crew.waiting.ended
+            now += 0.25
+        await crew.dismiss()
+    pauses = [after - before for before, after in itertools.pairwise(starts)]
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1] >= 3.0) == (2.0, True), pauses
 
 
 async def test_w3_a_worker_that_is_being_started_at_a_reload_serves_the_new_configuration(
