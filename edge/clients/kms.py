@@ -126,7 +126,7 @@ class KeyRings:
             asked = time.monotonic()
             try:
                 self._take(await self._ask(), KMS)
-            except (KmsUnavailable, KmsRefused, ValueError) as error:
+            except Exception as error:
                 self._metrics.remote_call("kms", _outcome(error))
                 if isinstance(error, KeysLost):
                     self._store_lost(error)
@@ -225,6 +225,8 @@ class KeyRings:
             await self.refresh()
         except (KmsUnavailable, KmsRefused, ValueError) as problem:
             _log.warning("keys_not_refreshed", problem=str(problem))
+        except Exception as error:  # noqa: BLE001 - whatever it is: a refresh that goes wrong must not be the last one
+            _log.error("key_refresh_failed", problem=type(error).__name__)
 
 
 def _outcome(error: Exception) -> str:
@@ -232,4 +234,6 @@ def _outcome(error: Exception) -> str:
         return "lost_keys"
     if isinstance(error, KmsUnavailable):
         return "unavailable"
-    return "refused" if isinstance(error, KmsRefused) else "invalid"
+    if isinstance(error, KmsRefused):
+        return "refused"
+    return "invalid" if isinstance(error, ValueError) else "failed"

@@ -84,3 +84,5 @@ class KeySource:
                 _log.error("kms_lost_keys", keys=lost.key_ids, hint="restore the store of the KMS")
             except (KmsRefused, KmsUnavailable, ValueError) as problem:
                 _log.warning("keys_not_refreshed", problem=str(problem))
+            except Exception as error:  # noqa: BLE001 - a refresh that goes wrong must not be the last one
+                _log.error("key_refresh_failed", problem=type(error).__name__)

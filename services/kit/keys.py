@@ -142,6 +142,8 @@ class FreshRing:
             await self._fetch()
         except (KmsUnavailable, KmsRefused, ValueError) as problem:
             _log.warning("keys_not_refreshed", problem=str(problem))
+        except Exception as error:  # noqa: BLE001 - whatever it is: a refresh that goes wrong must not be the last one
+            _log.error("key_refresh_failed", problem=type(error).__name__)
 
     async def _fetch(self) -> None:
         self._count_uses()

@@ -169,6 +169,50 @@ async def test_a_refresh_that_fails_keeps_the_keys_and_goes_on_trying() -> None:
         await keys.close()
 
 
+class FailingClient(KmsClient):
+    """Fails, `failures` times, as no client is expected to."""
+
+    failures = 0
+
+    async def key_sets(
+        self,
+        purposes: Sequence[str],
+        *,
+        holder: str = "",
+        revision_held: int = 0,
+        uses: Sequence[kms_pb2.KeyUse] = (),
+    ) -> kms_pb2.GetKeySetsResponse:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("token-canary")
+        return await super().key_sets(purposes, holder=holder, revision_held=revision_held, uses=uses)
+
+
+async def test_a_refresh_that_fails_as_none_should_is_logged_and_not_the_last_one() -> None:
+    async with serving() as (service, session):
+        service.body, metrics = answer(1), WorkerMetrics()
+        client = FailingClient(session, service.url, "token-canary")
+        keys = KeyRings(
+            client, PURPOSES, refresh_s=0.01, stale_after_s=300.0, breaker=breaker(metrics), metrics=metrics
+        )
+
+        async def newer() -> bool:
+            return keys.ring.revision == 2
+
+        with capture_logs() as log:
+            await keys.start(patience_s=5.0)
+            client.failures, service.body = 3, answer(2)
+            await eventually(newer, "the refreshes go on")
+        failed = [entry for entry in log if entry["event"] == "key_refresh_failed"]
+        assert [(entry["log_level"], entry["problem"]) for entry in failed] == [("error", "RuntimeError")] * 3
+        assert "token-canary" not in str(log)
+        assert metrics.remote_calls["kms", "failed"] == 3
+
+        client.failures = 1
+        keys.refresh_soon()  # nor does one that was asked for end in silence
+        await keys.close()
+
+
 async def test_key_sets_that_contradict_themselves_change_nothing() -> None:
     async with serving() as (service, session):
         service.body = answer(1)

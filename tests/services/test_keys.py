@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -165,6 +166,34 @@ async def test_k4_a_kms_that_has_lost_its_store_takes_no_key_from_a_service(tmp_
         (tmp_path / "keys.cookie.snapshot").unlink()
         async with ring(service, session, tmp_path) as keys:
             assert keys.ring.revision == 12
+
+
+async def test_a_refresh_that_fails_as_none_should_is_logged_and_not_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving() as (service, session):
+        service.body = answer(1)
+        failing = [True]
+        whole = KmsClient.key_sets
+
+        async def key_sets(client: KmsClient, purposes: list[str], **said: Any) -> kms_pb2.GetKeySetsResponse:
+            if failing[0] and said["revision_held"]:
+                failing[0] = False
+                raise RuntimeError(TOKEN)
+            return await whole(client, purposes, **said)
+
+        monkeypatch.setattr(KmsClient, "key_sets", key_sets)
+        with capture_logs() as log:
+            async with ring(service, session, tmp_path, refresh_s=0.05) as keys:
+                service.body = answer(2)
+
+                async def newer() -> bool:
+                    return keys.ring.revision == 2
+
+                await eventually(newer, "the refreshes go on")
+        assert not failing[0]
+        assert ("key_refresh_failed", "RuntimeError") in [(entry["event"], entry.get("problem")) for entry in log]
+        assert TOKEN not in str(log)
 
 
 async def test_uses_are_told_to_the_kms_with_the_next_refresh(tmp_path: Path) -> None:
