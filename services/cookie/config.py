@@ -60,7 +60,7 @@ class Revocations(BaseModel):
 
 
 class RescheduledRenewals(BaseModel):
-    """How long a rescheduled token is good once it was renewed, and how long that is remembered."""
+    """How long a rescheduled token is good once its owner has shown the next one, and how long that is remembered."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

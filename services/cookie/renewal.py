@@ -13,7 +13,7 @@ from typing import Protocol
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
 
 from services.cookie.issuing import Issuer
-from services.cookie.revocation import Revoked
+from services.cookie.revocation import Known
 from services.cookie.subscriber import Membership, Standing
 from services.kit.database_calls import DatabaseUnavailable
 from tokens.cookie import Claims, NoSealingKeyError
@@ -37,16 +37,16 @@ class Keys(Protocol):
 class Memory(Protocol):
     """What is revoked, and which rescheduled tokens were renewed. Raises DatabaseUnavailable where it cannot say."""
 
-    async def revoked(self, customer_id: int, session_id: str, esn: str) -> Revoked:
-        """Return what is revoked of a session."""
-        ...
-
-    async def rescheduled_renewal(self, session_id: str, generation: int) -> int | None:
-        """Return when the rescheduled token of this session and generation was first renewed, in epoch seconds."""
+    async def known(self, customer_id: int, session_id: str, esn: str) -> Known:
+        """Return what is known of a session."""
         ...
 
     async def remember_rescheduled_renewal(self, session_id: str, generation: int) -> None:
-        """Remember that it was renewed now, unless an earlier time is known."""
+        """Remember that the rescheduled token of this session and generation was renewed now."""
+        ...
+
+    async def succeed_rescheduled_renewals(self, session_id: str, generation: int) -> None:
+        """Remember that a token of this generation was presented now, of those before it that were renewed."""
         ...
 
 
@@ -68,7 +68,10 @@ class Renewal:
 
 
 class Renewer:
-    """Renews pairs. `clock` gives epoch seconds; a rescheduled token that was renewed is good for `overlap_s` more."""
+    """Renews pairs. `clock` gives epoch seconds.
+
+    A rescheduled token that was renewed is good until a token that came after it is presented, and `overlap_s` more.
+    """
 
     def __init__(
         self,
@@ -96,41 +99,41 @@ class Renewer:
             return claims
         if claims.customer_id == 0:
             return Renewal(pb.REFUSED, "no_user")
-        revoked, membership = await asyncio.gather(
-            self._revoked(claims), self._subscribers.membership(claims.customer_id)
-        )
-        if isinstance(revoked, Revoked) and revoked.covers(claims.vouched_at):
+        known, membership = await asyncio.gather(self._known(claims), self._subscribers.membership(claims.customer_id))
+        if isinstance(known, Known) and known.revoked.covers(claims.vouched_at):
             return Renewal(pb.REVOKED)
         if membership.standing is Standing.NOT_A_MEMBER:
             return Renewal(pb.NOT_A_MEMBER)
         if membership.standing is Standing.UNKNOWN:
             return Renewal(pb.UNAVAILABLE, f"subscriber: {membership.problem}")
-        if not isinstance(revoked, Revoked):
-            return Renewal(pb.UNAVAILABLE, f"database: {revoked}")
-        if claims.rescheduled_count and (used := await self._used(claims, now)) is not None:
-            return used
+        if not isinstance(known, Known):
+            return Renewal(pb.UNAVAILABLE, f"database: {known}")
+        if claims.rescheduled_count:
+            succeeded_at = known.renewals.get(claims.generation)
+            if succeeded_at is not None and now - succeeded_at > self._overlap_s:
+                return Renewal(pb.REFUSED, "reused")
         try:
-            claims = self._issuer.next(claims, membership.account_owner_id, now, revoked.newest)
+            await self._remember(claims, known)
+        except DatabaseUnavailable as problem:
+            return Renewal(pb.UNAVAILABLE, f"database: {problem}")
+        try:
+            claims = self._issuer.next(claims, membership.account_owner_id, now, known.revoked.newest)
             return Renewal(pb.RENEWED, pair=self._issuer.seal(self._keys.ring, claims, fresh_nonces()))
         except NoSealingKeyError as problem:
             return Renewal(pb.UNAVAILABLE, problem.reason)
 
-    async def _used(self, claims: Claims, now: float) -> Renewal | None:
-        """Use a rescheduled token up; return why it is not renewed, if that is so."""
-        try:
-            renewed_at = await self._memory.rescheduled_renewal(claims.session_id, claims.generation)
-            if renewed_at is not None and now - renewed_at > self._overlap_s:
-                return Renewal(pb.REFUSED, "reused")
-            # Each time anew: where answers come too late for the edge, a device asks again, and must not be refused.
-            await self._memory.remember_rescheduled_renewal(claims.session_id, claims.generation)
-        except DatabaseUnavailable as problem:
-            return Renewal(pb.UNAVAILABLE, f"database: {problem}")
-        return None
+    async def _remember(self, claims: Claims, known: Known) -> None:
+        """Remember that a rescheduled token is renewed, and that the owner of one before this got what followed."""
+        session_id, generation = claims.session_id, claims.generation
+        if any(before < generation and at is None for before, at in known.renewals.items()):
+            await self._memory.succeed_rescheduled_renewals(session_id, generation)
+        if claims.rescheduled_count:
+            await self._memory.remember_rescheduled_renewal(session_id, generation)
 
-    async def _revoked(self, claims: Claims) -> Revoked | str:
-        """Return what is revoked, or why that is not known."""
+    async def _known(self, claims: Claims) -> Known | str:
+        """Return what is known of the session, or why nothing is."""
         try:
-            return await self._memory.revoked(claims.customer_id, claims.session_id, claims.esn)
+            return await self._memory.known(claims.customer_id, claims.session_id, claims.esn)
         except DatabaseUnavailable as problem:
             return str(problem)
 

@@ -59,6 +59,17 @@ class Revoked:
         return self.session or issued_at <= self.through
 
 
+class Known(NamedTuple):
+    """What is known of a session.
+
+    `renewals` has the generations of its rescheduled tokens that were renewed, and when a token of a later generation
+    was first presented after that, in epoch seconds; None: not yet.
+    """
+
+    revoked: Revoked
+    renewals: Mapping[int, int | None]
+
+
 def revoked_of(session: Session, revocations: Collection[Revocation]) -> Revoked:
     """Return what is revoked of a session by the `revocations` of its customer."""
     here = (pb.DEVICE, session.esn)

@@ -1,19 +1,21 @@
-"""What the cookie service remembers: revocations, and which rescheduled tokens it has renewed.
+"""What the cookie service remembers: revocations, which rescheduled tokens it has renewed, and which are used up.
 
 Every method raises DatabaseUnavailable. Times are epoch seconds; `clock` gives them.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypedDict, TypeVar
 
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
-from sqlalchemy import Connection, Delete, Row, bindparam, delete, func, or_, orm, select, text, tuple_
+from sqlalchemy import Connection, Delete, Row, TextClause, bindparam, delete, func, or_, orm, select, text, tuple_
 
 from resilience.breaker import Breaker
 from services.cookie.config import Revocations
-from services.cookie.revocation import Revocation, Revoked, Session, revoked_at, revoked_of
+from services.cookie.revocation import Known, Revocation, Revoked, Session, revoked_at, revoked_of
 from services.cookie.tables import RescheduledRenewalRow, RevocationRow
 from services.kit.database_calls import DatabaseCalls, DatabaseUnavailable
 from services.kit.together import Together
@@ -42,14 +44,27 @@ REVOKED = (
 _NEWEST_OF_CUSTOMER = select(func.max(_row.revoked_at)).where(_customer_id, _row.session_id == "")
 _NEWEST_OF_DEVICE = _NEWEST_OF_CUSTOMER.where(or_(_row.kind == pb.CUSTOMER, _row.esn == bindparam("esn")))
 _NEWEST_ID = select(func.coalesce(func.max(_row.id), 0))
-_RENEWED_AT = select(RescheduledRenewalRow.renewed_at).where(
-    RescheduledRenewalRow.session_id == bindparam("session_id"),
-    RescheduledRenewalRow.generation == bindparam("generation"),
+_renewal: Final = RescheduledRenewalRow
+_RENEWED = select(_renewal.session_id, _renewal.generation, _renewal.succeeded_at).where(
+    _renewal.session_id.in_(bindparam("session_ids", expanding=True))
 )
 _REMEMBER = text(
-    "INSERT INTO rescheduled_renewals VALUES (:session_id, :generation, :now) "
+    "INSERT INTO rescheduled_renewals (session_id, generation, renewed_at) VALUES (:session_id, :generation, :now) "
     "ON CONFLICT (session_id, generation) DO UPDATE SET renewed_at = :now"
 )
+# Whoever is first among several instances, and no other, says when that was.
+_SUCCEED = text(
+    "UPDATE rescheduled_renewals SET succeeded_at = :now "
+    "WHERE session_id = :session_id AND generation < :generation AND succeeded_at IS NULL"
+)
+
+
+class _RenewalNow(TypedDict):
+    """The parameters of what is remembered of a renewal."""
+
+    session_id: str
+    generation: int
+    now: int
 
 
 class Store:
@@ -62,11 +77,16 @@ class Store:
         self._breaker = breaker
         # After an outage there are very many of either at once.
         self._look_up = Together(self._look_up_all, most=_AT_ONCE, at_once=2)
-        self._remember = Together(self._remember_all, most=_AT_ONCE, at_once=1)
+        self._remember = Together(partial(self._write_all, _REMEMBER), most=_AT_ONCE, at_once=1)
+        self._succeed = Together(partial(self._write_all, _SUCCEED), most=_AT_ONCE, at_once=1)
+
+    async def known(self, customer_id: int, session_id: str, esn: str) -> Known:
+        """Return what is known of a session."""
+        return await self._in_time(lambda: self._look_up(Session(customer_id, session_id, esn)))
 
     async def revoked(self, customer_id: int, session_id: str, esn: str) -> Revoked:
         """Return what is revoked of a session."""
-        return await self._in_time(lambda: self._look_up(Session(customer_id, session_id, esn)))
+        return (await self.known(customer_id, session_id, esn)).revoked
 
     async def revoke(self, request: pb.RevokeRequest, kind: pb.RevocationKind, by: str) -> pb.Revocation:
         """Store a revocation; `kind` is what `kind_of` says of it, `by` the identity that asked for it."""
@@ -80,27 +100,27 @@ class Store:
         """Return the feed after a cursor: what there is now."""
         return await self._calls.reading(lambda connection: self._page(connection, after))
 
-    async def rescheduled_renewal(self, session_id: str, generation: int) -> int | None:
-        """Return when the rescheduled token of this session and generation was last renewed."""
-        wanted = {"session_id": session_id, "generation": generation}
-        return await self._in_time(
-            lambda: self._calls.reading(lambda connection: connection.scalar(_RENEWED_AT, wanted))
-        )
-
     async def remember_rescheduled_renewal(self, session_id: str, generation: int) -> None:
-        """Remember that it was renewed now."""
-        row: dict[str, str | int] = {"session_id": session_id, "generation": generation, "now": int(self._clock())}
+        """Remember that the rescheduled token of this session and generation was renewed now."""
+        row = _RenewalNow(session_id=session_id, generation=generation, now=int(self._clock()))
         await self._in_time(lambda: self._remember(row))
+
+    async def succeed_rescheduled_renewals(self, session_id: str, generation: int) -> None:
+        """Remember that a token of this generation was presented now, of those before it that were renewed."""
+        row = _RenewalNow(session_id=session_id, generation=generation, now=int(self._clock()))
+        await self._in_time(lambda: self._succeed(row))
 
     async def prune(self, rescheduled_keep_s: int) -> int:
         """Remove what is too old, of rescheduled renewals `rescheduled_keep_s`; return how many rows that were."""
         now = int(self._clock())
         old = select(_row.id).where(_row.id < (now - self._config.keep_s) * _MICROSECONDS)
-        renewal = RescheduledRenewalRow
-        key = tuple_(renewal.session_id, renewal.generation)
-        renewed = select(renewal.session_id, renewal.generation).where(renewal.renewed_at < now - rescheduled_keep_s)
+        key = tuple_(_renewal.session_id, _renewal.generation)
+        before = now - rescheduled_keep_s
+        # What is used up is remembered for as long from then on: forgotten, it would be renewed once more.
+        succeeded = or_(_renewal.succeeded_at.is_(None), _renewal.succeeded_at < before)
+        renewed = select(_renewal.session_id, _renewal.generation).where(_renewal.renewed_at < before, succeeded)
         return await self._removed(delete(_row).where(_row.id.in_(old.limit(_PRUNED_AT_ONCE)))) + await self._removed(
-            delete(renewal).where(key.in_(renewed.limit(_PRUNED_AT_ONCE)))
+            delete(_renewal).where(key.in_(renewed.limit(_PRUNED_AT_ONCE)))
         )
 
     async def _removed(self, some: Delete) -> int:
@@ -111,18 +131,32 @@ class Store:
             total += removed
         return total
 
-    async def _look_up_all(self, sessions: Sequence[Session]) -> list[Revoked]:
+    async def _look_up_all(self, sessions: Sequence[Session]) -> list[Known]:
         customer_ids = [each.customer_id for each in sessions]
-        wanted = {"customer_ids": customer_ids, "session_ids": ["", *(each.session_id for each in sessions)]}
-        rows = await self._calls.reading(lambda connection: connection.execute(REVOKED, wanted).all())
+        session_ids = [each.session_id for each in sessions]
+        wanted = {"customer_ids": customer_ids, "session_ids": ["", *session_ids]}
+        revoked, renewed = await self._calls.reading(
+            lambda connection: (
+                connection.execute(REVOKED, wanted).all(),
+                connection.execute(_RENEWED, {"session_ids": session_ids}).all(),
+            )
+        )
         of_customer: dict[int, list[Revocation]] = {}
-        for row in rows:
+        for row in revoked:
             of_customer.setdefault(row[0], []).append(Revocation(*row[1:]))
-        return [revoked_of(each, of_customer.get(each.customer_id, ())) for each in sessions]
+        of_session: dict[str, dict[int, int | None]] = {}
+        for session_id, generation, succeeded_at in renewed:
+            of_session.setdefault(session_id, {})[generation] = succeeded_at
+        return [
+            Known(revoked_of(each, of_customer.get(each.customer_id, ())), of_session.get(each.session_id, {}))
+            for each in sessions
+        ]
 
-    async def _remember_all(self, renewed: Sequence[dict[str, str | int]]) -> list[None]:
-        await self._calls.writing(lambda connection: connection.execute(_REMEMBER, renewed))
-        return [None] * len(renewed)
+    async def _write_all(self, statement: TextClause, renewals: Sequence[_RenewalNow]) -> list[None]:
+        # In one order everywhere, lest instances wait for each other's rows.
+        ordered = sorted(renewals, key=itemgetter("session_id", "generation"))
+        await self._calls.writing(lambda connection: connection.execute(statement, ordered))
+        return [None] * len(renewals)
 
     def health(self) -> str:
         """Return whether renewals ask the database: `closed`, `open` or `half_open`."""

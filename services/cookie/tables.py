@@ -33,7 +33,11 @@ class RevocationRow(Base):
 
 
 class RescheduledRenewalRow(Base):
-    """When the rescheduled token of a session's generation was first renewed, in epoch seconds."""
+    """When the rescheduled token of a session's generation was last renewed, in epoch seconds.
+
+    `succeeded_at` is when a token of a later generation was first presented since then, which only who has got the
+    next pair can do; None: not yet.
+    """
 
     __tablename__ = "rescheduled_renewals"
     __table_args__ = (Index("rescheduled_renewals_by_age", "renewed_at"),)
@@ -41,6 +45,7 @@ class RescheduledRenewalRow(Base):
     session_id: Mapped[str] = mapped_column(primary_key=True)
     generation: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     renewed_at: Mapped[int] = mapped_column(BigInteger)
+    succeeded_at: Mapped[int | None] = mapped_column(BigInteger)
 
     def __repr__(self) -> str:
         return f"RescheduledRenewalRow(generation {self.generation})"

@@ -1,7 +1,7 @@
 """The cookie service's store at times of the test's choosing, on both databases."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -18,7 +18,7 @@ from sqlalchemy import text
 from services.cookie.config import Revocations
 from services.cookie.issuing import Issuer
 from services.cookie.renewal import Renewal, Renewer, fresh_nonces
-from services.cookie.revocation import Revoked, kind_of
+from services.cookie.revocation import Known, Revoked, kind_of
 from services.cookie.store import MAX_PAGE, MIGRATIONS, REVOKED, Store
 from services.cookie.subscriber import Membership, Standing
 from services.kit.breaker import BreakerConfig
@@ -48,12 +48,12 @@ KEYS = Keys()
 
 
 class NoStandIns:
-    """A memory that is not asked for what was rescheduled."""
-
-    async def rescheduled_renewal(self, session_id: str, generation: int) -> int | None:
-        raise AssertionError
+    """A memory that is told nothing of what was rescheduled."""
 
     async def remember_rescheduled_renewal(self, session_id: str, generation: int) -> None:
+        raise AssertionError
+
+    async def succeed_rescheduled_renewals(self, session_id: str, generation: int) -> None:
         raise AssertionError
 
 
@@ -146,7 +146,7 @@ async def test_rows_are_kept_as_long_as_configured_and_then_pruned(
     run(
         database_url,
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) "
-        "INSERT INTO rescheduled_renewals SELECT 'session', i, 1800000000 FROM n",
+        "INSERT INTO rescheduled_renewals SELECT 'session', i, 1800000000, NULL FROM n",
     )
     clock.now += CONFIG.keep_s
     assert await store.prune(CONFIG.keep_s) == 0
@@ -158,16 +158,58 @@ async def test_rows_are_kept_as_long_as_configured_and_then_pruned(
     assert rows(database_url, "SELECT generation FROM rescheduled_renewals") == [(9999,)]
 
 
-async def test_the_last_renewal_of_a_rescheduled_token_is_remembered_for_each_generation(
-    store: Store, clock: Clock
+async def test_what_is_used_up_is_not_forgotten_sooner_than_that_long_after_it_was(
+    store: Store, clock: Clock, database_url: str
 ) -> None:
-    assert await store.rescheduled_renewal("session", 3) is None
+    for generation in (3, 4):
+        await store.remember_rescheduled_renewal("session", generation)
+    clock.now += CONFIG.keep_s - 10
+    await store.succeed_rescheduled_renewals("session", 4)
+    clock.now += CONFIG.keep_s
+    assert await store.prune(CONFIG.keep_s) == 1
+    assert (await store.known(1, "session", "")).renewals == {3: int(clock.now) - CONFIG.keep_s}
+    clock.now += 1
+    assert await store.prune(CONFIG.keep_s) == 1
+    assert rows(database_url, "SELECT * FROM rescheduled_renewals") == []
+
+
+async def test_the_renewals_of_rescheduled_tokens_are_known_for_each_generation(
+    store: Store, clock: Clock, database_url: str
+) -> None:
+    async def renewals(session_id: str) -> Mapping[int, int | None]:
+        return (await store.known(1, session_id, "")).renewals
+
+    assert await renewals("session") == {}
     await asyncio.gather(*(store.remember_rescheduled_renewal("session", 3) for _ in range(10)))
+    for session_id, generation in (("session", 4), ("session", 5), ("other", 3)):
+        await store.remember_rescheduled_renewal(session_id, generation)
+    assert (await renewals("session"), await renewals("other")) == ({3: None, 4: None, 5: None}, {3: None})
+    await store.succeed_rescheduled_renewals("session", 5)
     clock.now += 600
+    await asyncio.gather(*(store.succeed_rescheduled_renewals("session", each) for each in (4, 5, 6, 7)))
     await store.remember_rescheduled_renewal("session", 3)
-    assert await store.rescheduled_renewal("session", 3) == int(START) + 600
-    assert await store.rescheduled_renewal("session", 4) is None
-    assert await store.rescheduled_renewal("other", 3) is None
+    first, now = int(START), int(clock.now)
+    assert (await renewals("session"), await renewals("other")) == ({3: first, 4: first, 5: now}, {3: None})
+    assert rows(database_url, "SELECT max(renewed_at) FROM rescheduled_renewals") == [(now,)]
+
+
+async def test_instances_that_remember_at_once_remember_all_and_the_first_time(clock: Clock, database_url: str) -> None:
+    with opened(database_url, clock) as one, opened(database_url, clock) as another:
+        sessions = [f"session-{number}" for number in range(200)]
+
+        async def all_of(store: Store, sessions: list[str]) -> None:
+            await asyncio.gather(*(store.remember_rescheduled_renewal(each, 1) for each in sessions))
+            await asyncio.gather(
+                *(store.succeed_rescheduled_renewals(each, 2) for each in sessions),
+                *(store.remember_rescheduled_renewal(each, 1) for each in sessions),
+                *(store.remember_rescheduled_renewal(each, 2) for each in sessions),
+            )
+
+        await asyncio.gather(all_of(one, sessions), all_of(another, sessions[::-1]))
+        clock.now += 60
+        await asyncio.gather(*(store.succeed_rescheduled_renewals(sessions[0], 3) for store in (one, another) * 10))
+    found = rows(database_url, "SELECT generation, succeeded_at, count(*) FROM rescheduled_renewals GROUP BY 1, 2")
+    assert sorted(found, key=str) == [(1, int(START), 200), (2, int(START) + 60, 1), (2, None, 199)]
 
 
 async def test_renewals_that_cannot_be_remembered_all_say_so_and_the_next_ones_can(
@@ -189,8 +231,8 @@ async def test_c11_a_pair_that_was_being_made_when_its_user_was_revoked_is_revok
     class Slow(NoStandIns):
         """Answers an hour after it was asked; the revocation is stored in between."""
 
-        async def revoked(self, customer_id: int, session_id: str, esn: str) -> Revoked:
-            found = await store.revoked(customer_id, session_id, esn)
+        async def known(self, customer_id: int, session_id: str, esn: str) -> Known:
+            found = await store.known(customer_id, session_id, esn)
             looked_up.set()
             return found
 
@@ -223,31 +265,145 @@ def stand_in_of(claims: Claims, now: float) -> bytes:
     return ISSUER.seal(KEYS.ring, claims.rescheduled(now, 300, 0), fresh_nonces()).insecure
 
 
-async def test_r5_rule_15_s7_a_stand_in_is_used_up_by_its_renewal_and_a_full_token_never_is(
-    store: Store, clock: Clock
+def full_token(issued_at: float = START - 20_000) -> Claims:
+    """Return a token of somebody who has just signed in."""
+    return ISSUER.first(pb.CreateRequest(customer_id=1, esn="ESN", level=3), "session", issued_at, 0)
+
+
+async def renewed(renewer: Renewer, insecure: bytes, now: float) -> Claims:
+    """Return what the pair says that a token is renewed to."""
+    renewal = await renewer.renew(insecure)
+    assert (renewal.outcome, renewal.detail) == (pb.RENEWED, "")
+    claims = ISSUER.open(KEYS.ring, renewal.pair.insecure if renewal.pair else b"", now)
+    assert isinstance(claims, Claims)
+    return claims
+
+
+def value(claims: Claims) -> bytes:
+    """Return the EdgeId value of a full token."""
+    return ISSUER.seal(KEYS.ring, claims, fresh_nonces()).insecure
+
+
+@pytest.mark.parametrize("next_is_stand_in", [False, True])
+async def test_r5_rule_15_s7_a_stand_in_is_used_up_when_its_owner_shows_what_came_after_and_a_full_token_never_is(
+    store: Store, clock: Clock, next_is_stand_in: bool
 ) -> None:
     renewer = Renewer(ISSUER, KEYS, store, Members(), clock, overlap_s=600)
-    full = ISSUER.first(pb.CreateRequest(customer_id=1, esn="ESN", level=3), "session", START - 20_000, 0)
-    stand_in, old = stand_in_of(full, START), ISSUER.seal(KEYS.ring, full, fresh_nonces()).insecure
-    renewed = await renewer.renew(stand_in)
-    assert renewed.outcome == pb.RENEWED
-    claims = ISSUER.open(KEYS.ring, renewed.pair.insecure if renewed.pair else b"", START)
-    assert isinstance(claims, Claims)
+    full = full_token()
+    stand_in, old = stand_in_of(full, START), value(full)
+    claims = await renewed(renewer, stand_in, START)
     assert (claims.generation, claims.rescheduled_count, claims.original_issued_at) == (2, 0, 0)
-    clock.now += 600  # it may have got lost on its way
-    assert (await renewer.renew(stand_in)).outcome == pb.RENEWED
-    for _ in range(24):
-        clock.now += 3600
+    clock.now += 3 * 3600
+    after = stand_in_of(claims, clock.now) if next_is_stand_in else value(claims)
+    assert (await renewed(renewer, after, clock.now)).generation == 3
+    clock.now += 600  # requests that were under way with it
+    assert (await renewed(renewer, stand_in, clock.now)).generation == 2
+    for away_s in (1, *[3600] * 24):
+        clock.now += away_s
         assert await renewer.renew(stand_in) == Renewal(pb.REFUSED, "reused")
         assert (await renewer.renew(stand_in_of(full, clock.now))).detail == "reused"
         assert (await renewer.renew(old)).outcome == pb.RENEWED
+        # That its owner shows what came after again and again makes it no better.
+        assert (await renewer.renew(after)).outcome == pb.RENEWED
     later = claims._replace(generation=5)
     assert (await renewer.renew(stand_in_of(later, clock.now))).outcome == pb.RENEWED
 
 
+async def test_a_stand_in_that_was_renewed_before_there_were_successions_is_not_known_to_be_used_up(
+    clock: Clock, database_url: str
+) -> None:
+    config = DatabaseConfig(url=database_url)
+    before = Database(config, Path("/nonexistent/none.sqlite"))
+    before.upgrade(MIGRATIONS, to="cookie0001")
+    before.close()
+    full, renewed_at = full_token(), int(START) - DAY
+    run(database_url, f"INSERT INTO rescheduled_renewals VALUES ('session', {full.generation}, {renewed_at})")  # noqa: S608
+    with opened(database_url, clock) as store:
+        renewer = Renewer(ISSUER, KEYS, store, Members(), clock, overlap_s=600)
+        after = await renewed(renewer, stand_in_of(full, clock.now), clock.now)
+        await renewed(renewer, value(after), clock.now)
+        clock.now += 601
+        assert await renewer.renew(stand_in_of(full, clock.now)) == Renewal(pb.REFUSED, "reused")
+
+
+async def test_r5_s1_s2_a_stand_in_whose_answer_was_lost_is_renewed_however_late_its_owner_comes_back(
+    store: Store, clock: Clock
+) -> None:
+    renewer = Renewer(ISSUER, KEYS, store, Members(), clock, overlap_s=600)
+    full = full_token()
+    stand_in = stand_in_of(full, START)
+    for away_s in (601, DAY, 30 * DAY, 360 * DAY, 400 * DAY):
+        assert (await renewed(renewer, stand_in, clock.now)).generation == 2
+        # What is no later than the stand-in says nothing of its renewal, nor does another session.
+        await renewed(renewer, value(full), clock.now)
+        await renewed(renewer, value(full._replace(session_id="other", generation=9)), clock.now)
+        clock.now += away_s
+        await store.prune(CONFIG.keep_s)
+    assert (await renewed(renewer, stand_in, clock.now)).generation == 2
+
+
+async def test_s7_what_the_owner_showed_before_the_first_renewal_counts_from_the_next_time_on(
+    store: Store, clock: Clock
+) -> None:
+    renewer = Renewer(ISSUER, KEYS, store, Members(), clock, overlap_s=600)
+    full = full_token()
+    following = value(full._replace(generation=2))
+    await renewed(renewer, following, clock.now)
+    await renewed(renewer, stand_in_of(full, clock.now), clock.now)
+    clock.now += 3600
+    await renewed(renewer, stand_in_of(full, clock.now), clock.now)
+    await renewed(renewer, following, clock.now)
+    clock.now += 601
+    assert await renewer.renew(stand_in_of(full, clock.now)) == Renewal(pb.REFUSED, "reused")
+
+
+async def test_a_renewal_writes_only_where_a_rescheduled_token_before_it_was_renewed_and_then_once(
+    store: Store, clock: Clock
+) -> None:
+    class Counting:
+        """Passes on, and counts what is written."""
+
+        def __init__(self) -> None:
+            self.written: list[tuple[str, int]] = []
+            self.known = store.known
+
+        async def remember_rescheduled_renewal(self, session_id: str, generation: int) -> None:
+            self.written.append(("remember", generation))
+            await store.remember_rescheduled_renewal(session_id, generation)
+
+        async def succeed_rescheduled_renewals(self, session_id: str, generation: int) -> None:
+            self.written.append(("succeed", generation))
+            await store.succeed_rescheduled_renewals(session_id, generation)
+
+    memory = Counting()
+    renewer = Renewer(ISSUER, KEYS, memory, Members(), clock, overlap_s=600)
+    full = full_token()
+    for generation in range(1, 4):
+        await renewed(renewer, value(full._replace(generation=generation)), clock.now)
+    assert memory.written == []
+    await renewed(renewer, stand_in_of(full._replace(generation=4), clock.now), clock.now)
+    for generation in range(3, 8):
+        await renewed(renewer, value(full._replace(generation=generation)), clock.now)
+    assert memory.written == [("remember", 4), ("succeed", 5)]
+
+
+async def test_nothing_is_renewed_while_that_its_owner_got_it_cannot_be_remembered(
+    store: Store, clock: Clock, database_url: str
+) -> None:
+    renewer = Renewer(ISSUER, KEYS, store, Members(), clock, overlap_s=600)
+    full = full_token()
+    after = value(await renewed(renewer, stand_in_of(full, clock.now), clock.now))
+    if database_url.startswith("sqlite"):
+        refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON rescheduled_renewals BEGIN SELECT RAISE(ABORT, 'no'); END"
+    else:
+        refuse = "ALTER TABLE rescheduled_renewals ADD CONSTRAINT refuse CHECK (succeeded_at IS NULL)"
+    run(database_url, refuse)
+    assert (await renewer.renew(after)).outcome == pb.UNAVAILABLE
+
+
 async def test_s1_answers_that_come_too_late_for_an_hour_sign_nobody_out(store: Store, clock: Clock) -> None:
     renewer = Renewer(ISSUER, KEYS, store, Members(), clock, overlap_s=600)
-    full = ISSUER.first(pb.CreateRequest(customer_id=1, esn="ESN", level=3), "session", START - 20_000, 0)
+    full = full_token()
     for _ in range(12):
         assert (await renewer.renew(stand_in_of(full, clock.now))).outcome == pb.RENEWED
         clock.now += 300
@@ -255,7 +411,7 @@ async def test_s1_answers_that_come_too_late_for_an_hour_sign_nobody_out(store: 
 
 async def test_rule_15_a_revocation_covers_what_was_rescheduled_after_it(store: Store, clock: Clock) -> None:
     renewer = Renewer(ISSUER, KEYS, store, Members(), clock, overlap_s=600)
-    full = ISSUER.first(pb.CreateRequest(customer_id=1, esn="ESN", level=3), "session", START - 20_000, 0)
+    full = full_token()
     await revoke(store, pb.PASSWORD_CHANGED)
     clock.now += 3600
     stand_in = full.rescheduled(clock.now, 300, 0)
@@ -264,18 +420,28 @@ async def test_rule_15_a_revocation_covers_what_was_rescheduled_after_it(store: 
         assert (await renewer.renew(stand_in_of(stand_in, clock.now + number))).outcome == pb.REVOKED
 
 
-async def test_a_stand_in_is_not_renewed_while_the_database_cannot_say_whether_it_was(
+async def test_rule_15_s5_a_revocation_ends_the_renewals_of_a_stand_in_that_nobody_has_succeeded(
     store: Store, clock: Clock
 ) -> None:
-    class Forgetful(NoStandIns):
-        async def revoked(self, customer_id: int, session_id: str, esn: str) -> Revoked:
-            return await store.revoked(customer_id, session_id, esn)
+    renewer = Renewer(ISSUER, KEYS, store, Members(), clock, overlap_s=600)
+    stand_in = stand_in_of(full_token(), START)
+    assert (await renewer.renew(stand_in)).outcome == pb.RENEWED
+    clock.now += DAY
+    assert (await renewer.renew(stand_in)).outcome == pb.RENEWED
+    await revoke(store, pb.LOGOUT, session_id="session")
+    assert (await renewer.renew(stand_in)).outcome == pb.REVOKED
 
-        async def rescheduled_renewal(self, session_id: str, generation: int) -> int | None:
+
+async def test_a_stand_in_is_not_renewed_while_that_it_was_cannot_be_remembered(store: Store, clock: Clock) -> None:
+    class Forgetful(NoStandIns):
+        async def known(self, customer_id: int, session_id: str, esn: str) -> Known:
+            return await store.known(customer_id, session_id, esn)
+
+        async def remember_rescheduled_renewal(self, session_id: str, generation: int) -> None:
             raise DatabaseUnavailable("timeout")
 
     renewer = Renewer(ISSUER, KEYS, Forgetful(), Members(), clock, overlap_s=600)
-    full = ISSUER.first(pb.CreateRequest(customer_id=1, esn="ESN", level=3), "session", START - 20_000, 0)
+    full = full_token()
     outcome = await renewer.renew(stand_in_of(full, START))
     assert outcome == Renewal(pb.UNAVAILABLE, "database: timeout")
 
@@ -301,7 +467,7 @@ async def test_s2_a_database_that_keeps_failing_is_left_alone_and_holds_up_no_re
         with pytest.raises(DatabaseUnavailable, match="breaker open"):
             await store.revoked(1, "session", "")
         with pytest.raises(DatabaseUnavailable, match="breaker open"):
-            await store.rescheduled_renewal("session", 1)
+            await store.remember_rescheduled_renewal("session", 1)
     assert (away.asked, store.health()) == (10, "open")
     with pytest.raises(DatabaseUnavailable, match="OperationalError"):
         await store.page(0)  # the feed asks for itself: it is how revocations reach the edges

@@ -207,7 +207,7 @@ async def cancelled(stage: TokenStage) -> Result:
 
 
 async def rescheduled_replay(stage: TokenStage) -> Result:
-    """Show a rescheduled cookie again and again once the service is back; it is renewed for a little while only."""
+    """Show a rescheduled cookie again and again: it is renewed until its owner's next renewal, and a little longer."""
     (person,) = stage.people(stage.course.lives.life_s + 1)
     said: dict[str, object] = {}
 
@@ -217,6 +217,15 @@ async def rescheduled_replay(stage: TokenStage) -> Result:
         copy = person.twin()
         await stage.service_fault(COOKIE, Fault())
         await _until(lambda: _renewed(stage, person), "it is renewed")
+        meanwhile: set[int] = set()
+
+        async def renewed_next() -> bool:
+            meanwhile.update(await copy.asks_at_once(1))
+            await person.ask()
+            return _generation(stage, person) > _generation(stage, copy) + 1
+
+        await _until(renewed_next, "its owner is renewed for the next time")
+        said["meanwhile"] = sorted(meanwhile)
         await asyncio.sleep(OVERLAP_S)
         await _until(partial(_all, copy, 401), "it is refused everywhere")
         said["after"] = sorted(await copy.asks_at_once(CONNECTIONS))
@@ -225,7 +234,11 @@ async def rescheduled_replay(stage: TokenStage) -> Result:
     return seen.result(
         healing=False,
         extra=said,
-        bars=[is_true("during", said["during"] == 200, "200"), is_true("after", said["after"] == [401], "401")],
+        bars=[
+            is_true("during", said["during"] == 200, "200"),
+            is_true("meanwhile", said["meanwhile"] == [200], "200"),
+            is_true("after", said["after"] == [401], "401"),
+        ],
     )
 
 
@@ -312,6 +325,11 @@ async def _renewed(stage: TokenStage, person: Person) -> bool:
     await person.ask()
     claims = stage.claims(person)
     return claims is not None and not claims.rescheduled_count
+
+
+def _generation(stage: TokenStage, person: Person) -> int:
+    claims = stage.claims(person)
+    return 0 if claims is None else claims.generation
 
 
 async def _nothing() -> None:
