@@ -67,7 +67,8 @@ class Born:
     def send_signal(self, number: int) -> None:
         """Send a signal, if the process lives."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and that is not told yet
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Send SIGKILL."""
