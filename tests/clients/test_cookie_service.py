@@ -192,7 +192,7 @@ async def test_a_sign_in_whose_turn_comes_after_its_time_is_not_made_and_so_wait
         def stop_the_loop(metrics: WorkerMetrics, service_name: str, outcome: str) -> None:
             if outcome == "created":
                 service.released.clear()
-                time.sleep(0.5)
+                time.sleep(0.5)  # in the loop, on purpose: longer than the second call has
             count(metrics, service_name, outcome)
 
         monkeypatch.setattr(WorkerMetrics, "remote_call", stop_the_loop)
