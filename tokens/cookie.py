@@ -51,9 +51,9 @@ class CookieNames:
 class Claims(NamedTuple):
     """What a cookie says. Times in epoch seconds; the repr names nobody.
 
-    `customer_id` 0 stands for a device without a user. `level` is the one reached at login, 0 to 3. `stale_key` is
-    not sealed: it says that the cookie was opened with a key that no longer protects. The last four are those of a
-    rescheduled cookie: how many times in a row, since when, and when the last full one expired and was issued.
+    `customer_id` 0 stands for a device without a user. `level` is the one reached at login, 0 to 3. The last four
+    are those of a rescheduled cookie: how many times in a row, since when, and when the last full one expired and was
+    issued.
     """
 
     customer_id: int
@@ -67,7 +67,6 @@ class Claims(NamedTuple):
     expires_at: int
     generation: int
     level: int
-    stale_key: bool = False
     rescheduled_count: int = 0
     rescheduled_since: int = 0
     original_expires_at: int = 0
@@ -90,7 +89,6 @@ class Claims(NamedTuple):
             issued_at=issued_at,
             renew_after=issued_at + int(renew_in_s),
             expires_at=issued_at + int(life_s),
-            stale_key=False,
             rescheduled_count=self.rescheduled_count + 1,
             # No later than now, though the clock that said so may have been ahead.
             rescheduled_since=min(self.rescheduled_since or issued_at, issued_at),
@@ -103,8 +101,8 @@ class Claims(NamedTuple):
         return now >= self.expires_at or now < self.issued_at - SKEW_S
 
     def due(self, now: float) -> bool:
-        """Tell whether the cookie is to be renewed: its time has come, or its key is on the way out."""
-        return self.stale_key or now >= self.renew_after
+        """Tell whether the cookie is to be renewed."""
+        return now >= self.renew_after
 
     def __repr__(self) -> str:
         return f"Claims(generation {self.generation}, issued {self.issued_at}, expires {self.expires_at})"
@@ -151,8 +149,7 @@ def open_pair(
 ) -> Claims | Refusal:
     """Open both values, (insecure, secure), and return the claims of the pair.
 
-    Both must be authentic and name one user and one session. The pair lives as long as its shorter half, and one
-    half under a stale key makes the whole stale.
+    Both must be authentic and name one user and one session. The pair lives as long as its shorter half.
     """
     claims = _open(ring, names.insecure, environment, pair[0], now)
     if isinstance(claims, Refusal):
@@ -162,13 +159,12 @@ def open_pair(
         return secure
     if claims.customer_id != secure.customer_id or claims.session_id != secure.session_id:
         return Refusal.PAIR_MISMATCH
-    if _times(claims) == _times(secure) and claims.stale_key == secure.stale_key:
+    if _times(claims) == _times(secure):
         return claims  # sealed together: the common case
     return claims._replace(
         issued_at=max(claims.issued_at, secure.issued_at),
         renew_after=min(claims.renew_after, secure.renew_after),
         expires_at=min(claims.expires_at, secure.expires_at),
-        stale_key=claims.stale_key or secure.stale_key,
         rescheduled_count=max(claims.rescheduled_count, secure.rescheduled_count),
         rescheduled_since=_earlier(claims.rescheduled_since, secure.rescheduled_since),
         original_expires_at=_earlier(claims.original_expires_at, secure.original_expires_at),
@@ -199,7 +195,7 @@ def _open(ring: KeyRing, name: str, environment: str, text: bytes, now: float) -
     if isinstance(opened, Refusal):
         return opened
     try:
-        said = _parse(opened.plaintext)
+        said = _parse(opened)
     except DecodeError:
         return Refusal.BAD_CLAIMS
     claims = Claims(
@@ -214,7 +210,6 @@ def _open(ring: KeyRing, name: str, environment: str, text: bytes, now: float) -
         said.expires_at,
         said.generation,
         said.level,
-        opened.stale_key,
         said.rescheduled_count,
         said.rescheduled_since,
         said.original_expires_at,

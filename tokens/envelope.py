@@ -7,7 +7,7 @@ a revocation list or a shared renewal keyed on the text cannot be dodged.
 
 import binascii
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 
@@ -43,16 +43,6 @@ class Refusal(StrEnum):
     PAIR_MISMATCH = "pair_mismatch"
 
 
-class Opened(NamedTuple):
-    """The plaintext of an authentic token; `stale_key` says that it is to be issued again under the newest key."""
-
-    plaintext: bytes
-    stale_key: bool
-
-    def __repr__(self) -> str:
-        return f"Opened({len(self.plaintext)} bytes, stale_key={self.stale_key})"
-
-
 def seal(key: Key, place: Place, plaintext: bytes, nonce: bytes) -> bytes:
     """Seal `plaintext` for one place and return the ASCII text.
 
@@ -77,8 +67,8 @@ def seal(key: Key, place: Place, plaintext: bytes, nonce: bytes) -> bytes:
     return text
 
 
-def open_envelope(ring: KeyRing, purpose: str, place: Place, text: bytes) -> Opened | Refusal:
-    """Open a token that was sealed for exactly this place, or say why not. Takes any bytes; raises nothing."""
+def open_envelope(ring: KeyRing, purpose: str, place: Place, text: bytes) -> bytes | Refusal:
+    """Return the plaintext of a token sealed for exactly this place, or why not. Takes any bytes; raises nothing."""
     raw = decode(text)
     if isinstance(raw, Refusal):
         return raw
@@ -92,7 +82,7 @@ def open_envelope(ring: KeyRing, purpose: str, place: Place, text: bytes) -> Ope
     except InvalidTag:
         return Refusal.BAD_TAG
     key.uses += 1  # only what is authentic: else whoever forges tokens could keep a key from being destroyed
-    return Opened(plaintext, key.stale)
+    return plaintext
 
 
 def encode(raw: bytes) -> bytes:

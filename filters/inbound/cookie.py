@@ -64,7 +64,7 @@ class Resolved:
         self.paired = paired
         self.user, self.device = identities(claims, high=trusted and paired)
         self.not_before = claims.issued_at - SKEW_S
-        self.renew_after = 0 if claims.stale_key else claims.renew_after  # due at once, to get it off the old key
+        self.renew_after = claims.renew_after
         self.expires_at = claims.expires_at
         self.full_until = claims.full_until
         self.rescheduled_count = claims.rescheduled_count

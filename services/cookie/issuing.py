@@ -50,7 +50,6 @@ class Issuer:
         renewed = claims._replace(
             account_owner_id=account_owner_id,
             generation=claims.generation + 1,
-            stale_key=False,
             rescheduled_count=0,
             rescheduled_since=0,
             original_expires_at=0,

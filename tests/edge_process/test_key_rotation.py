@@ -15,13 +15,14 @@ from tests.processes import beside, eventually
 from tests.services.cookie_calls import NAMES, Cookies, cookies_running
 from tests.services.kms_calls import Kms, kms_running
 from tests.services.subscriber import MEMBER, subscribers_running
+from tests.tokens.rings import key_id_of
 
 CONNECTIONS = 2
 PAUSE_S = 0.02  # between two requests of a user
 
 
 async def statuses(edge: Edge, pair: pb.CookiePair) -> set[int]:
-    """Ask, as the user of `pair`, over connections of their own; return what came."""
+    """Ask, as the user of `pair`, over connections of their own; return what came: never a new cookie."""
     cookie = f"{NAMES.insecure}={pair.insecure.decode()}; {NAMES.secure}={pair.secure.decode()}"
     url = f"http://{edge.address[0]}:{edge.address[1]}/account"
 
@@ -31,6 +32,7 @@ async def statuses(edge: Edge, pair: pb.CookiePair) -> set[int]:
             aiohttp.ClientSession(connector=connector) as session,
             session.get(url, headers={"Cookie": cookie}) as response,
         ):
+            assert "Set-Cookie" not in response.headers, "a rotation makes no cookie due"
             return response.status
 
     return set(await asyncio.gather(*(ask() for _ in range(CONNECTIONS))))
@@ -74,7 +76,7 @@ async def sealed_under_another(cookies: Cookies, key_id: str) -> pb.CookiePair:
 
     async def another() -> bool:
         pairs.append(await cookies.create(MEMBER))
-        return (await cookies.opened(pairs[-1])).stale_key is False
+        return f"{key_id_of(pairs[-1].insecure):08x}" != key_id
 
     await eventually(another, f"the cookie service seals with another key than {key_id}")
     return pairs[-1]

@@ -150,12 +150,20 @@ def test_f6_a_new_ring_forgets_every_verified_token() -> None:
     assert cookie.inbound(asking(*PAIR)) == Refuse(401, Reason.TOKEN_REFUSED, "unknown_key")
 
 
-def test_c6_a_token_under_an_old_key_is_good_and_due() -> None:
-    exchange = asking(*PAIR)
-    rings = Rings(ring_of(version(1, kms_pb2.DEACTIVATED, primary=False), version(2)))
-    assert a_filter(rings).inbound(exchange) is CONTINUE
-    assert exchange.user == user_at(Source.COOKIE, Level.HIGH)
-    assert exchange.renew_due
+def test_c6_a_rotation_makes_no_cookie_due() -> None:
+    rings = Rings()
+    cookie = a_filter(rings)
+    for ring in (
+        ring_of(version(1)),
+        ring_of(version(1), version(2, kms_pb2.PRE_ACTIVE, primary=False)),
+        ring_of(version(1, kms_pb2.DEACTIVATED, primary=False), version(2)),
+    ):
+        rings.ring = ring
+        for after, due in ((0, False), (7199, False), (7200, True)):
+            exchange = asking(*PAIR, now=NOW + after)
+            assert cookie.inbound(exchange) is CONTINUE
+            assert exchange.user == user_at(Source.COOKIE, Level.HIGH)
+            assert exchange.renew_due is due
 
 
 def test_f4_times_are_judged_anew_on_every_hit() -> None:

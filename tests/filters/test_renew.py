@@ -15,7 +15,7 @@ from filters.inbound.cookie import CookieFilter
 from filters.inbound.renew import RenewalLimits, RenewFilter
 from filters.renewals import Renewals
 from tests.filters.cookies import ANONYMOUS_ON_BAD, CookieServiceAtThePort, Rings, asking, pair_of
-from tests.tokens.rings import ENVIRONMENT, NAMES, NOW, claims, ring_of, version
+from tests.tokens.rings import ENVIRONMENT, NAMES, NOW, claims, key_id_of, ring_of, version
 
 LATER = NOW + 86_400 * 30
 DUE = NOW + 8000
@@ -93,17 +93,17 @@ async def test_a_due_token_is_renewed_beside_the_origin_call() -> None:
     assert (await exchange.renewal).outcome is RenewalOutcome.RENEWED
 
 
-async def test_c6_a_token_under_an_old_key_is_renewed_beside_the_origin_call() -> None:
+async def test_c6_a_token_under_an_old_key_is_renewed_at_its_usual_time_and_comes_back_under_the_newest() -> None:
     edge = Edge(Rings(ring_of(version(1, kms_pb2.DEACTIVATED, primary=False), version(2))))
-    exchange = asking(*PAIR)
-    edge.service.now = NOW
-    assert edge.start(exchange) is CONTINUE
-    assert exchange.renewal is not None
-    pair = (await exchange.renewal).pair
+    edge.service.now = DUE
+    early, due = asking(*PAIR), asking(*PAIR, now=DUE)
+    assert edge.start(early) is CONTINUE
+    assert early.renewal is None
+    assert edge.start(due) is CONTINUE
+    assert due.renewal is not None
+    pair = (await due.renewal).pair
     assert pair is not None
-    again = asking(pair.insecure, pair.secure)
-    assert edge.start(again) is CONTINUE
-    assert again.renewal is None
+    assert (key_id_of(pair.insecure), key_id_of(pair.secure)) == (2, 2)
 
 
 async def test_r1_a_hundred_parallel_requests_make_one_call_and_get_the_same_cookie() -> None:

@@ -22,7 +22,7 @@ from tests.services.subscriber import (
     Subscribers,
     subscribers_running,
 )
-from tests.tokens.rings import open_secure
+from tests.tokens.rings import key_id_of, open_secure
 from tokens.cookie import CookieNames, open_insecure
 from tokens.envelope import Refusal
 
@@ -196,14 +196,15 @@ async def test_a_body_that_is_no_message_is_refused_with_400(cookies: Cookies) -
 async def test_c6_renewal_moves_a_cookie_to_the_newest_key_and_a_destroyed_key_ends_it(cookies: Cookies) -> None:
     old = await cookies.create()
     former = await cookies.kms.primary("cookie")
-    await cookies.kms.activate(await cookies.kms.add("cookie"))
-    assert (await cookies.opened(old)).stale_key
+    newest = await cookies.kms.add("cookie")
+    await cookies.kms.activate(newest)
+    assert not (await cookies.opened(old)).due(time.time())
 
     async def moved() -> bool:
         # Deactivated keys open: every answer on the way is a renewal.
         answer = await cookies.renew(old.insecure)
         assert answer.outcome == pb.RENEWED
-        return not (await cookies.opened(answer.pair)).stale_key
+        return f"{key_id_of(answer.pair.insecure):08x}" == newest
 
     await eventually(moved, "renewals are under the newest key")
     assert await cookies.kms.move(f"{former.key_id:08x}", "DESTROYED", force=True) == 200

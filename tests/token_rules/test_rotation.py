@@ -15,7 +15,7 @@ from passport import NO_DEVICE, DevicePart, PassportBuilder, PassportIntrospecto
 from passport.key_snapshot import KeySnapshot, SnapshotFile, SnapshotSealer
 from passport.refusals import PassportRefusal
 from tests.passport.samples import DEVICE, DOMAIN, REQUEST_ID, USER
-from tests.tokens.rings import ENVIRONMENT, NAMES, NONCES, NOW, claims, version
+from tests.tokens.rings import ENVIRONMENT, NAMES, NONCES, NOW, claims, key_id_of, version
 from tokens.cookie import PURPOSE, RESCHEDULED, Claims, open_insecure, open_pair, seal_pair
 from tokens.envelope import Refusal
 from tokens.keys.ring import KeyRing
@@ -136,9 +136,15 @@ def test_k4_rule_23_a_destroyed_key_s_tokens_are_refused_by_all_who_know_of_it(r
     assert not passport(before, after, device=DEVICE, integrity=2)
 
 
-@pytest.mark.parametrize(("reader", "stale"), [("before", False), ("distributed", False), ("activated", True)])
-def test_k4_rule_23_a_token_is_issued_again_once_its_key_protects_no_longer(reader: str, stale: bool) -> None:
+@pytest.mark.parametrize(("state", "newest"), [("before", 1), ("distributed", 1), ("activated", 2)])
+def test_k4_rule_23_a_rotation_makes_no_cookie_due_and_the_next_renewal_is_under_the_newest_key(
+    state: str, newest: int
+) -> None:
     pair = seal_pair(ring_of(answer("distributed")), NAMES, ENVIRONMENT, claims(), NONCES)
-    opened = open_pair(ring_of(answer(reader)), NAMES, ENVIRONMENT, pair, NOW)
+    ring = ring_of(answer(state))
+    opened = open_pair(ring, NAMES, ENVIRONMENT, pair, NOW)
     assert isinstance(opened, Claims)
-    assert opened.stale_key is stale
+    assert not opened.due(claims().renew_after - 1)
+    assert opened.due(claims().renew_after)
+    renewed = seal_pair(ring, NAMES, ENVIRONMENT, opened, NONCES)
+    assert [key_id_of(half) for half in renewed] == [newest, newest]

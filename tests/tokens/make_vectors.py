@@ -95,12 +95,12 @@ def valid() -> list[dict[str, object]]:
     secure = {name: CLAIMS[name] for name in BINDING}
     device = CLAIMS | {"customer_id": 0, "account_owner_id": 0, "profile_id": ""}
     cases = [
-        ("the insecure half", "EdgeId", CLAIMS, 0x00C0FFEE, False),
-        ("the secure half", "SecureEdgeId", secure, 0x00C0FFEE, False),
-        ("a device without a user", "EdgeId", device, 0x00C0FFEE, False),
-        ("under a deactivated key", "EdgeId", CLAIMS, 0x0BADF00D, True),
-        ("under a key announced but not yet active", "EdgeId", CLAIMS, 0x01234567, False),
-        ("long expired", "EdgeId", CLAIMS | {"issued_at": 1, "renew_after": 2, "expires_at": 3}, 0x00C0FFEE, False),
+        ("the insecure half", "EdgeId", CLAIMS, 0x00C0FFEE),
+        ("the secure half", "SecureEdgeId", secure, 0x00C0FFEE),
+        ("a device without a user", "EdgeId", device, 0x00C0FFEE),
+        ("under a deactivated key", "EdgeId", CLAIMS, 0x0BADF00D),
+        ("under a key announced but not yet active", "EdgeId", CLAIMS, 0x01234567),
+        ("long expired", "EdgeId", CLAIMS | {"issued_at": 1, "renew_after": 2, "expires_at": 3}, 0x00C0FFEE),
     ]
     return [
         {
@@ -108,9 +108,8 @@ def valid() -> list[dict[str, object]]:
             "cookie": cookie,
             "text": token(encoded(claims), cookie, key_id=key_id),
             "claims": claims,
-            "stale_key": stale,
         }
-        for name, cookie, claims, key_id, stale in cases
+        for name, cookie, claims, key_id in cases
     ]
 
 

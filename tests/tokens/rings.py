@@ -5,7 +5,7 @@ import hashlib
 from edgepb.kms.v1 import kms_pb2
 
 from tokens.cookie import PURPOSE, RESCHEDULED, Claims, CookieNames, open_insecure
-from tokens.envelope import Refusal
+from tokens.envelope import Refusal, decode
 from tokens.keys.ring import KeyRing
 
 NOW = 1_800_000_000
@@ -64,3 +64,10 @@ def claims(
 def open_secure(ring: KeyRing, names: CookieNames, environment: str, text: bytes, now: float) -> Claims | Refusal:
     """Open the `secure` half alone, as nobody but a test does: what tells the halves apart is their name."""
     return open_insecure(ring, CookieNames(insecure=names.secure, secure=names.insecure), environment, text, now)
+
+
+def key_id_of(text: bytes) -> int:
+    """Return the id of the key that a token names."""
+    raw = decode(text)
+    assert isinstance(raw, bytes)
+    return int.from_bytes(raw[1:5])

@@ -158,13 +158,11 @@ def test_c8_rule_13_a_pair_of_two_generations_lives_as_long_as_its_shorter_half(
         assert (opened.renew_after, opened.expires_at) == (old.renew_after, old.expires_at)
 
 
-def test_c6_a_pair_with_one_half_under_an_old_key_is_to_be_issued_again() -> None:
+def test_c6_a_pair_with_one_half_under_an_old_key_is_a_pair_like_any_other() -> None:
     old = seal_pair(ring_of(version(1)), NAMES, ENVIRONMENT, claims(), NONCES)
     rotated = ring_of(version(1, kms_pb2.DEACTIVATED, primary=False), version(2))
     new = seal_pair(rotated, NAMES, ENVIRONMENT, claims(), NONCES)
-    opened = open_pair(rotated, NAMES, ENVIRONMENT, (new[0], old[1]), NOW)
-    assert isinstance(opened, Claims)
-    assert opened.due(NOW)
+    assert open_pair(rotated, NAMES, ENVIRONMENT, (new[0], old[1]), NOW) == claims()
 
 
 def test_rule_19_old_and_new_cookie_are_both_good_during_the_overlap() -> None:

@@ -136,6 +136,4 @@ def test_without_a_key_of_its_own_it_cannot_be_made() -> None:
 
 
 def message_of(said: Claims) -> bytes:
-    fields = said._asdict()
-    del fields["stale_key"]
-    return CookieClaims(**fields).SerializeToString()
+    return CookieClaims(**said._asdict()).SerializeToString()

@@ -39,19 +39,16 @@ class Key:
     """One version of a key, bound to its purpose. Shows no key bytes.
 
     `id` is four big-endian bytes. `protects` is True for the one key of a purpose that seals new tokens, where that
-    is granted. `stale` is True for a key that once protected and no longer does: its tokens open, and are to be issued
-    again. `uses` counts what it sealed, and what it opened that was authentic.
+    is granted. `uses` counts what it sealed, and what it opened that was authentic.
     """
 
-    __slots__ = ("_associated", "aead", "id", "protects", "purpose", "stale", "state", "uses")
+    __slots__ = ("_associated", "aead", "id", "protects", "purpose", "state", "uses")
 
     def __init__(self, purpose: str, version: kms_pb2.KeyVersion, *, may_protect: bool = True) -> None:
         self.purpose = purpose
         self.id = version.key_id.to_bytes(4, "big")
         self.state = KeyState(version.state)
-        primary = version.primary and self.state is KeyState.ACTIVE
-        self.protects = primary and may_protect
-        self.stale = not primary and self.state is not KeyState.PRE_ACTIVE
+        self.protects = version.primary and self.state is KeyState.ACTIVE and may_protect
         self.uses = 0
         self.aead = AESGCMSIV(_derive(purpose, version.material))
         self._associated: dict[Place, bytes] = {}
