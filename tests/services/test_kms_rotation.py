@@ -12,9 +12,10 @@ from edgepb.kms.v1 import kms_pb2
 
 from passport.kms import KmsClient
 from services.kit.callers import read_token
+from services.kit.config import read_config
 from services.kit.database import Database, DatabaseConfig
 from services.kms.access import Caller, Outcome
-from services.kms.config import Rotation
+from services.kms.config import KmsConfig, Rotation
 from services.kms.holders import Report, Use
 from services.kms.rotation import Wait, pace_s
 from services.kms.sealing import Sealer
@@ -23,6 +24,7 @@ from services.kms.store import Patience, Store
 from tests.processes import eventually, make_secrets, process
 from tests.services.databases import rows
 from tests.services.kms_calls import CONFIG, Kms, kms_arguments, kms_running
+from tokens.cookie import MAX_LIFE_S
 
 NOWHERE = Path("/nonexistent/none.sqlite")
 START = 1_000_000_000
@@ -189,6 +191,10 @@ def test_a_destruction_is_refused_while_the_key_was_used_lately_unless_it_is_for
         assert store.move(OPERATOR, other, State.ACTIVE, START, force=True).outcome is Outcome.GRANTED
         seen(store, START + DAY + 100)
         assert store.move(OPERATOR, added, State.DESTROYED, START + 99 + DAY).outcome is Outcome.GRANTED
+
+
+def test_a_key_is_not_destroyed_while_a_worker_may_know_a_cookie_under_it_that_is_not_opened_again() -> None:
+    assert read_config(CONFIG, KmsConfig).destroy_unused_s >= MAX_LIFE_S
 
 
 def test_what_a_holder_says_of_keys_that_it_did_not_ask_for_or_of_the_future_is_not_believed(database_url: str) -> None:
