@@ -213,7 +213,7 @@ class TokenStage(Stage):
     def read_jars(self) -> Jars:
         """Return what the devices of the first client held."""
         lines = (self.home / f"client-1.outcomes{JARS}").read_text().splitlines()
-        return read_jars(lines, self.rings[::-1], NAMES, edge.ENVIRONMENT, time.time())
+        return read_jars(lines, self.rings, NAMES, edge.ENVIRONMENT, time.time())
 
     async def ask_service(
         self, name: str, method: str, path: str, identity: str, body: bytes | Mapping[str, object] | None = None
