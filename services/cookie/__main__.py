@@ -18,6 +18,7 @@ from services.cookie.renewal import Renewer
 from services.cookie.server import CookieServer
 from services.cookie.store import MIGRATIONS, Store
 from services.cookie.subscriber import SubscriberClient
+from services.cookie.updating import Updater
 from services.kit.callers import Callers, read_token
 from services.kit.config import check_config, read_config
 from services.kit.database import Database, usable
@@ -44,16 +45,17 @@ async def build(options: Namespace, stack: AsyncExitStack) -> web.Application:
     breaker = config.subscriber_breaker.breaker("subscriber")
     subscribers = SubscriberClient(session, options.subscriber, token, config.subscriber_timeout_s, breaker)
     following = await stack.enter_async_context(feed(store))
-    await stack.enter_async_context(pruning(store, config.rescheduled_renewals.keep_s))
+    await stack.enter_async_context(pruning(store, config.rescheduled_renewals.keep_s, config.session_updates.keep_s))
     issuer = config.issuer()
-    renewer = Renewer(issuer, keys, store, subscribers, time.time, overlap_s=config.rescheduled_renewals.overlap_s)
+    overlap_s = config.rescheduled_renewals.overlap_s
     server = CookieServer(
         config=config,
         callers=callers,
         issuer=issuer,
         keys=keys,
         subscribers=subscribers,
-        renewer=renewer,
+        renewer=Renewer(issuer, keys, store, subscribers, time.time, overlap_s=overlap_s),
+        updater=Updater(issuer, keys, store, time.time, overlap_s=overlap_s),
         store=store,
         feed=following,
         clock=time.time,

@@ -38,6 +38,7 @@ class Right(StrEnum):
 
     CREATE = "create"
     RENEW = "renew"
+    UPDATE = "update"
     REVOKE = "revoke"
     FOLLOW = "follow"
 
@@ -68,6 +69,14 @@ class RescheduledRenewals(BaseModel):
     keep_s: Annotated[int, Field(ge=MAX_LIFE_S)] = 34_560_000
 
 
+class SessionUpdates(BaseModel):
+    """How long it is remembered what updates have said of a session."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep_s: Annotated[int, Field(ge=MAX_LIFE_S)] = 34_560_000
+
+
 class CookieConfig(BaseModel):
     """The whole file. Times in seconds; shares between 0 and 1."""
 
@@ -84,6 +93,7 @@ class CookieConfig(BaseModel):
     identities: Annotated[Mapping[IdentityName, frozenset[Right]], Field(min_length=1)]
     revocations: Revocations = Revocations()
     rescheduled_renewals: RescheduledRenewals = RescheduledRenewals()
+    session_updates: SessionUpdates = SessionUpdates()
     keys: KeysConfig = KeysConfig()
     database: DatabaseConfig = DatabaseConfig()
     database_breaker: BreakerConfig = BreakerConfig()

@@ -10,7 +10,7 @@ from tokens.keys.ring import KeyRing
 
 MAX_ESN_BYTES = 256
 MAX_PROFILE_ID_BYTES = 128
-_LEVELS = range(1, 4)
+LEVELS = range(1, 4)
 
 
 @dataclass(slots=True, frozen=True)
@@ -83,7 +83,7 @@ def acceptable(request: pb.CreateRequest) -> bool:
         request.customer_id > 0
         and request.account_owner_id >= 0
         and request.device_type >= 0
-        and request.level in _LEVELS
+        and request.level in LEVELS
         and len(request.esn.encode()) <= MAX_ESN_BYTES
         and len(request.profile_id.encode()) <= MAX_PROFILE_ID_BYTES
     )

@@ -16,9 +16,9 @@ _log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def pruning(store: Store, rescheduled_keep_s: int) -> AsyncIterator[None]:
+async def pruning(store: Store, rescheduled_keep_s: int, updates_keep_s: int) -> AsyncIterator[None]:
     """Prune until the block ends."""
-    going_on = asyncio.create_task(_prune(store, rescheduled_keep_s), name="pruning")
+    going_on = asyncio.create_task(_prune(store, rescheduled_keep_s, updates_keep_s), name="pruning")
     try:
         yield
     finally:
@@ -26,10 +26,10 @@ async def pruning(store: Store, rescheduled_keep_s: int) -> AsyncIterator[None]:
         await asyncio.wait({going_on})
 
 
-async def _prune(store: Store, rescheduled_keep_s: int) -> None:
+async def _prune(store: Store, rescheduled_keep_s: int, updates_keep_s: int) -> None:
     while True:
         try:
-            rows = await store.prune(rescheduled_keep_s)
+            rows = await store.prune(rescheduled_keep_s, updates_keep_s)
             _log.info("pruned", rows=rows)
         except DatabaseUnavailable as problem:
             _log.warning("not_pruned", problem=str(problem))

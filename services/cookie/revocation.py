@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
 
 from services.cookie.issuing import MAX_ESN_BYTES
+from services.cookie.session_update import NOTHING_SAID, SessionUpdate
 
 MAX_SESSION_ID_BYTES: Final = 64
 KINDS: Final[Mapping[pb.RevocationReason, pb.RevocationKind]] = MappingProxyType(
@@ -63,11 +64,12 @@ class Known(NamedTuple):
     """What is known of a session.
 
     `renewals` has the generations of its rescheduled tokens that were renewed, and when a token of a later generation
-    was first presented after that, in epoch seconds; None: not yet.
+    was first presented after that, in epoch seconds; None: not yet. `update` is what updates have said of it.
     """
 
     revoked: Revoked
     renewals: Mapping[int, int | None]
+    update: SessionUpdate = NOTHING_SAID
 
 
 def revoked_of(session: Session, revocations: Collection[Revocation]) -> Revoked:

@@ -11,9 +11,12 @@ from edgepb.cookie.v1 import cookie_service_pb2 as pb
 from services.cookie.config import CookieConfig, Right
 from services.cookie.feed import Feed
 from services.cookie.issuing import Issuer, acceptable
-from services.cookie.renewal import Keys, Renewer, fresh_nonces
+from services.cookie.presented import Keys, fresh_nonces
+from services.cookie.renewal import Renewer
 from services.cookie.revocation import kind_of
+from services.cookie.session_update import unacceptable
 from services.cookie.store import Store
+from services.cookie.updating import Updater
 from services.kit.callers import Callers
 from services.kit.database_calls import DatabaseUnavailable
 from services.kit.wire import message_response, read_message
@@ -42,7 +45,7 @@ class AskedSubscribers(Protocol):
 
 
 class CookieServer:
-    """Handlers over one issuer, one renewer, one store and its feed. `clock` gives epoch seconds."""
+    """Handlers over one issuer, one renewer, one updater, one store and its feed. `clock` gives epoch seconds."""
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class CookieServer:
         keys: ServedKeys,
         subscribers: AskedSubscribers,
         renewer: Renewer,
+        updater: Updater,
         store: Store,
         feed: Feed,
         clock: Callable[[], float],
@@ -63,6 +67,7 @@ class CookieServer:
         self._keys = keys
         self._subscribers = subscribers
         self._renewer = renewer
+        self._updater = updater
         self._store = store
         self._feed = feed
         self._clock = clock
@@ -73,6 +78,7 @@ class CookieServer:
         application.router.add_get("/health", self.health)
         application.router.add_post("/v1/create", self.create)
         application.router.add_post("/v1/renew", self.renew)
+        application.router.add_post("/v1/update", self.update)
         application.router.add_post("/v1/revocations", self.revoke)
         application.router.add_get("/v1/revocations", self.follow)
         application.on_shutdown.append(self._end)
@@ -117,7 +123,22 @@ class CookieServer:
             return _error(400, "bad_request")
         renewal = await self._renewer.renew(message.insecure)
         _log.info("renewal", outcome=pb.RenewOutcome.Name(renewal.outcome).lower(), detail=renewal.detail)
-        return message_response(pb.RenewResponse(outcome=renewal.outcome, pair=renewal.pair))
+        return message_response(pb.RenewResponse(outcome=renewal.outcome, pair=renewal.pair, moved_to=renewal.moved_to))
+
+    async def update(self, request: web.Request) -> web.Response:
+        """Answer UpdateRequest with an outcome; every outcome is a 200."""
+        caller = self._caller(request, Right.UPDATE)
+        if isinstance(caller, web.Response):
+            return caller
+        message = await read_message(request, pb.UpdateRequest)
+        if message is None:
+            return _error(400, "bad_request")
+        field = unacceptable(message)
+        if field:
+            return _error(400, f"bad_{field}")
+        update = await self._updater.update(message)
+        _log.info("update", outcome=pb.RenewOutcome.Name(update.outcome).lower(), detail=update.detail)
+        return message_response(pb.UpdateResponse(outcome=update.outcome, pair=update.pair, moved_to=update.moved_to))
 
     async def revoke(self, request: web.Request) -> web.Response:
         """Answer RevokeRequest with what is stored from now on."""

@@ -1,10 +1,11 @@
-"""What the cookie service remembers: revocations, which rescheduled tokens it has renewed, and which are used up.
+"""What the cookie service remembers: revocations, updates, which rescheduled tokens it has renewed, which are used up.
 
 Every method raises DatabaseUnavailable. Times are epoch seconds; `clock` gives them.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -16,7 +17,8 @@ from sqlalchemy import Connection, Delete, Row, TextClause, bindparam, delete, f
 from resilience.breaker import Breaker
 from services.cookie.config import Revocations
 from services.cookie.revocation import Known, Revocation, Revoked, Session, revoked_at, revoked_of
-from services.cookie.tables import RescheduledRenewalRow, RevocationRow
+from services.cookie.session_update import NOTHING_SAID, SessionUpdate
+from services.cookie.tables import RescheduledRenewalRow, RevocationRow, SessionUpdateRow
 from services.kit.database_calls import DatabaseCalls, DatabaseUnavailable
 from services.kit.together import Together
 
@@ -51,6 +53,30 @@ _RENEWED = select(_renewal.session_id, _renewal.generation, _renewal.succeeded_a
 _REMEMBER = text(
     "INSERT INTO rescheduled_renewals (session_id, generation, renewed_at) VALUES (:session_id, :generation, :now) "
     "ON CONFLICT (session_id, generation) DO UPDATE SET renewed_at = :now"
+)
+_update: Final = SessionUpdateRow
+_SAID = (
+    _update.customer_id,
+    _update.profile_id,
+    _update.esn,
+    _update.device_type,
+    _update.level,
+    _update.vouched_at,
+)
+_UPDATED = select(_update.session_id, *_SAID).where(_update.session_id.in_(bindparam("session_ids", expanding=True)))
+# What several instances say at once of different things is all remembered; of one thing, what was said last.
+_UPDATE = text(
+    "INSERT INTO session_updates "
+    "(session_id, customer_id, profile_id, esn, device_type, level, vouched_at, updated_at) "
+    "VALUES (:session_id, :customer_id, :profile_id, :esn, :device_type, :level, :vouched_at, :now) "
+    "ON CONFLICT (session_id) DO UPDATE SET "
+    "customer_id = COALESCE(excluded.customer_id, session_updates.customer_id), "
+    "profile_id = COALESCE(excluded.profile_id, session_updates.profile_id), "
+    "esn = COALESCE(excluded.esn, session_updates.esn), "
+    "device_type = COALESCE(excluded.device_type, session_updates.device_type), "
+    "level = COALESCE(excluded.level, session_updates.level), "
+    "vouched_at = COALESCE(excluded.vouched_at, session_updates.vouched_at), "
+    "updated_at = excluded.updated_at"
 )
 # Whoever is first among several instances, and no other, says when that was.
 _SUCCEED = text(
@@ -110,8 +136,13 @@ class Store:
         row = _RenewalNow(session_id=session_id, generation=generation, now=int(self._clock()))
         await self._in_time(lambda: self._succeed(row))
 
-    async def prune(self, rescheduled_keep_s: int) -> int:
-        """Remove what is too old, of rescheduled renewals `rescheduled_keep_s`; return how many rows that were."""
+    async def remember_update(self, session_id: str, update: SessionUpdate) -> None:
+        """Remember what an update said of a session, beside what others did."""
+        row = {**asdict(update), "session_id": session_id, "now": int(self._clock())}
+        await self._in_time(lambda: self._calls.writing(lambda connection: connection.execute(_UPDATE, row)))
+
+    async def prune(self, rescheduled_keep_s: int, updates_keep_s: int) -> int:
+        """Remove what is older than that, and what is too old of revocations; return how many rows that were."""
         now = int(self._clock())
         old = select(_row.id).where(_row.id < (now - self._config.keep_s) * _MICROSECONDS)
         key = tuple_(_renewal.session_id, _renewal.generation)
@@ -119,9 +150,15 @@ class Store:
         # What is used up is remembered for as long from then on: forgotten, it would be renewed once more.
         succeeded = or_(_renewal.succeeded_at.is_(None), _renewal.succeeded_at < before)
         renewed = select(_renewal.session_id, _renewal.generation).where(_renewal.renewed_at < before, succeeded)
-        return await self._removed(delete(_row).where(_row.id.in_(old.limit(_PRUNED_AT_ONCE)))) + await self._removed(
-            delete(_renewal).where(key.in_(renewed.limit(_PRUNED_AT_ONCE)))
-        )
+        updated = select(_update.session_id).where(_update.updated_at < now - updates_keep_s)
+        removed = 0
+        for some in (
+            delete(_row).where(_row.id.in_(old.limit(_PRUNED_AT_ONCE))),
+            delete(_renewal).where(key.in_(renewed.limit(_PRUNED_AT_ONCE))),
+            delete(_update).where(_update.session_id.in_(updated.limit(_PRUNED_AT_ONCE))),
+        ):
+            removed += await self._removed(some)
+        return removed
 
     async def _removed(self, some: Delete) -> int:
         # In steps, so that a revocation that is to be stored meanwhile does not wait for all of them.
@@ -135,10 +172,11 @@ class Store:
         customer_ids = [each.customer_id for each in sessions]
         session_ids = [each.session_id for each in sessions]
         wanted = {"customer_ids": customer_ids, "session_ids": ["", *session_ids]}
-        revoked, renewed = await self._calls.reading(
+        revoked, renewed, updated = await self._calls.reading(
             lambda connection: (
                 connection.execute(REVOKED, wanted).all(),
                 connection.execute(_RENEWED, {"session_ids": session_ids}).all(),
+                connection.execute(_UPDATED, {"session_ids": session_ids}).all(),
             )
         )
         of_customer: dict[int, list[Revocation]] = {}
@@ -147,8 +185,13 @@ class Store:
         of_session: dict[str, dict[int, int | None]] = {}
         for session_id, generation, succeeded_at in renewed:
             of_session.setdefault(session_id, {})[generation] = succeeded_at
+        updates = {row[0]: SessionUpdate(*row[1:]) for row in updated}
         return [
-            Known(revoked_of(each, of_customer.get(each.customer_id, ())), of_session.get(each.session_id, {}))
+            Known(
+                revoked_of(each, of_customer.get(each.customer_id, ())),
+                of_session.get(each.session_id, {}),
+                updates.get(each.session_id, NOTHING_SAID),
+            )
             for each in sessions
         ]
 

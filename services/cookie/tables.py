@@ -49,3 +49,25 @@ class RescheduledRenewalRow(Base):
 
     def __repr__(self) -> str:
         return f"RescheduledRenewalRow(generation {self.generation})"
+
+
+class SessionUpdateRow(Base):
+    """What updates have said of a session, taken together, and when the last one did, in epoch seconds.
+
+    NULL where none said anything. `vouched_at` is the issued_at of the pair with which customer or device changed.
+    """
+
+    __tablename__ = "session_updates"
+    __table_args__ = (Index("session_updates_by_age", "updated_at"),)
+
+    session_id: Mapped[str] = mapped_column(primary_key=True)
+    customer_id: Mapped[int | None] = mapped_column(BigInteger)
+    profile_id: Mapped[str | None]
+    esn: Mapped[str | None]
+    device_type: Mapped[int | None]
+    level: Mapped[int | None] = mapped_column(SmallInteger)
+    vouched_at: Mapped[int | None] = mapped_column(BigInteger)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+
+    def __repr__(self) -> str:
+        return f"SessionUpdateRow({self.updated_at})"

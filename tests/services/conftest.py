@@ -1,11 +1,14 @@
 """The databases that the services are tried on."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from services.cookie.store import Store
 from tests.postgres import Postgres, binaries, postgres_running
+from tests.services.sessions import Clock, opened
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +34,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'service.sqlite'}"
     server: Postgres = request.getfixturevalue("postgres")
     return server.new_database()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the clock of `store`."""
+    return Clock()
+
+
+@pytest_asyncio.fixture
+async def store(database_url: str, clock: Clock) -> AsyncIterator[Store]:
+    """Open the cookie service's store on a new database of each kind."""
+    with opened(database_url, clock) as store:
+        yield store

@@ -46,6 +46,15 @@ class Cookies:
         assert (answer.outcome == pb.RENEWED) == answer.HasField("pair")
         return answer
 
+    async def update(self, insecure: bytes, **fields: str | int) -> pb.UpdateResponse:
+        request = pb.UpdateRequest(insecure=insecure)
+        for name, value in fields.items():
+            setattr(request, name, value)
+        status, answer = await self.post("/v1/update", request, pb.UpdateResponse)
+        assert status == 200
+        assert (answer.outcome == pb.UPDATED) == answer.HasField("pair")
+        return answer
+
     async def revoke(self, reason: pb.RevocationReason, customer_id: int = MEMBER, **fields: str) -> pb.Revocation:
         request = pb.RevokeRequest(reason=reason, customer_id=customer_id, **fields)
         status, answer = await self.post("/v1/revocations", request, pb.RevokeResponse, "auth")

@@ -115,6 +115,50 @@ async def test_the_subscriber_service_is_asked_in_the_cookie_service_s_own_name(
     assert set(subscribers.asked_with) == {f"Bearer {cookies.kms.token('cookie')}"}
 
 
+async def test_an_update_makes_a_pair_of_the_same_session_and_asks_nobody_whether_the_user_is_a_member(
+    cookies: Cookies, subscribers: Subscribers
+) -> None:
+    first = await cookies.create(FORMER_MEMBER, profile_id="adult", level=2)
+    before, asked = await cookies.opened(first), len(subscribers.asked_with)
+    answer = await cookies.update(first.insecure, profile_id="child")
+    assert answer.outcome == pb.UPDATED
+    assert await cookies.opened(answer.pair) == before._replace(profile_id="child", generation=2)
+    assert len(subscribers.asked_with) == asked
+    assert (await cookies.renew(answer.pair.insecure)).outcome == pb.NOT_A_MEMBER
+
+
+async def test_r4_a_renewal_of_an_older_token_says_what_the_session_is_by_its_updates(cookies: Cookies) -> None:
+    old = await cookies.create(profile_id="adult")
+    await cookies.update(old.insecure, profile_id="child")
+    assert (await cookies.opened((await cookies.renew(old.insecure)).pair)).profile_id == "child"
+    moved = await cookies.update(old.insecure, customer_id=MEMBER_WITH_NEW_OWNER)
+    assert (await cookies.opened(moved.pair)).profile_id == "child"
+    renewed = await cookies.renew(old.insecure)
+    assert (renewed.outcome, renewed.moved_to) == (pb.RENEWED, MEMBER_WITH_NEW_OWNER)
+    claims = await cookies.opened(renewed.pair)
+    assert (claims.customer_id, claims.account_owner_id, claims.profile_id) == (MEMBER_WITH_NEW_OWNER, 77, "child")
+
+
+async def test_c11_a_revoked_token_is_not_updated(cookies: Cookies) -> None:
+    pair = await cookies.create(MEMBER_WITH_NEW_OWNER)
+    session_id = (await cookies.opened(pair)).session_id
+    await cookies.revoke(pb.LOGOUT, MEMBER_WITH_NEW_OWNER, session_id=session_id)
+    assert (await cookies.update(pair.insecure, profile_id="p")).outcome == pb.REVOKED
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("customer_id", 0), ("account_owner_id", -1), ("profile_id", "é" * 65), ("esn", "E" * 257), ("level", 4)],
+)
+async def test_an_update_to_what_no_cookie_may_carry_is_refused_by_the_name_of_the_field(
+    cookies: Cookies, field: str, value: str | int
+) -> None:
+    request = pb.UpdateRequest(insecure=(await cookies.create()).insecure)
+    setattr(request, field, value)
+    status, error = await cookies.post("/v1/update", request, pb.Error)
+    assert (status, error.reason) == (400, f"bad_{field}")
+
+
 async def test_c1_a_cookie_with_any_byte_changed_is_refused(cookies: Cookies) -> None:
     insecure = (await cookies.create()).insecure
     raw = bytearray(base64.urlsafe_b64decode(insecure + b"=" * (-len(insecure) % 4)))
@@ -141,14 +185,15 @@ async def test_c2_c3_what_is_no_cookie_of_this_name_and_place_is_refused(cookies
         sealed(ring, customer_id=0)[0],
     ):
         assert (await cookies.renew(forged)).outcome == pb.REFUSED, forged
+        assert (await cookies.update(forged, profile_id="p")).outcome == pb.REFUSED, forged
 
 
 async def test_callers_that_are_not_listed_get_nothing_and_others_what_they_are_granted(cookies: Cookies) -> None:
-    for path in ("/v1/create", "/v1/renew", "/v1/revocations"):
+    for path in ("/v1/create", "/v1/renew", "/v1/update", "/v1/revocations"):
         status, error = await cookies.post(path, b"", pb.Error, "cookie")
         assert (status, error.reason) == (401, "unknown_identity")
     for identity in ("auth", "api", "operator"):
-        for path in ("/v1/create", "/v1/renew"):
+        for path in ("/v1/create", "/v1/renew", "/v1/update"):
             status, error = await cookies.post(path, b"", pb.Error, identity)
             assert (status, error.reason) == (403, "not_granted")
 
@@ -185,7 +230,7 @@ async def test_the_largest_pair_leaves_room_for_the_attributes_in_a_set_cookie_h
 
 
 async def test_a_body_that_is_no_message_is_refused_with_400(cookies: Cookies) -> None:
-    for path in ("/v1/create", "/v1/renew"):
+    for path in ("/v1/create", "/v1/renew", "/v1/update"):
         status, error = await cookies.post(path, b"\xff\xff\xff", pb.Error)
         assert (status, error.reason) == (400, "bad_request")
         headers = {"Authorization": f"Bearer {cookies.kms.token('edge')}"}
@@ -246,11 +291,13 @@ async def test_a_token_that_the_key_service_refuses_stops_the_start(cookies: Coo
 async def test_the_log_tells_outcomes_and_names_nobody(cookies: Cookies) -> None:
     pair = await cookies.create(esn="ESN-CANARY")
     renewed = (await cookies.renew(pair.insecure)).pair
+    updated = (await cookies.update(pair.insecure, profile_id="profile-canary", esn="ESN-CANARY-2")).pair
     output = cookies.process.output()
     assert '"outcome": "renewed"' in output
     assert '"detail": "subscriber: timeout"' in output
-    for secret in (pair.insecure, pair.secure, renewed.insecure, renewed.secure):
+    assert '"outcome": "updated"' in output
+    for secret in (each for of in (pair, renewed, updated) for each in (of.insecure, of.secure)):
         assert secret.decode() not in output
     assert re.search(rf"(?<!\d){MEMBER}(?!\d)", output) is None  # nor as part of a time
-    for name in ("ESN-CANARY", cookies.kms.token("edge"), cookies.kms.token("cookie")):
+    for name in ("ESN-CANARY", "profile-canary", cookies.kms.token("edge"), cookies.kms.token("cookie")):
         assert name not in output

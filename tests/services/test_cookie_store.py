@@ -1,50 +1,42 @@
 """The cookie service's store at times of the test's choosing, on both databases."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
-import pytest_asyncio
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from services.cookie.config import Revocations
-from services.cookie.issuing import Issuer
-from services.cookie.renewal import Renewal, Renewer, fresh_nonces
-from services.cookie.revocation import Known, Revoked, kind_of
+from services.cookie.presented import Renewal, fresh_nonces
+from services.cookie.renewal import Renewer
+from services.cookie.revocation import Known, Revoked
 from services.cookie.store import MAX_PAGE, MIGRATIONS, REVOKED, Store
 from services.cookie.subscriber import Membership, Standing
 from services.kit.breaker import BreakerConfig
 from services.kit.database import Database, DatabaseConfig
 from services.kit.database_calls import DatabaseCalls, DatabaseUnavailable
 from tests.services.databases import connected, rows, run
-from tests.tokens.rings import both_rings
-from tokens.cookie import Claims, CookieNames
-from tokens.keys.ring import KeyRing
-
-START = 1_800_000_000.0
-DAY = 86_400
-CONFIG = Revocations(check_timeout_s=5.0)
-ISSUER = Issuer(CookieNames(), "local", 14_400, 0.5)
-
-
-class Keys:
-    """The newest keys there are."""
-
-    ring: KeyRing = both_rings()
-
-    async def current(self) -> bool:
-        return True
-
-
-KEYS = Keys()
+from tests.services.sessions import (
+    CONFIG,
+    DAY,
+    ISSUER,
+    KEYS,
+    START,
+    Clock,
+    Members,
+    full_token,
+    opened,
+    renewed,
+    revoke,
+    stand_in_of,
+    value,
+)
 
 
 class NoStandIns:
@@ -55,45 +47,6 @@ class NoStandIns:
 
     async def succeed_rescheduled_renewals(self, session_id: str, generation: int) -> None:
         raise AssertionError
-
-
-class Clock:
-    """Epoch seconds, as the test says."""
-
-    now = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@contextmanager
-def opened(url: str, clock: Clock) -> Iterator[Store]:
-    config = DatabaseConfig(url=url)
-    database = Database(config, Path("/nonexistent/none.sqlite"))
-    calls = DatabaseCalls(database, config)
-    try:
-        database.upgrade(MIGRATIONS)
-        yield Store(calls, clock, CONFIG, BreakerConfig(min_calls=1_000_000).breaker("database"))
-    finally:
-        calls.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest_asyncio.fixture
-async def store(database_url: str, clock: Clock) -> AsyncIterator[Store]:
-    with opened(database_url, clock) as store:
-        yield store
-
-
-async def revoke(store: Store, reason: pb.RevocationReason, customer_id: int = 1, **fields: str) -> pb.Revocation:
-    request = pb.RevokeRequest(reason=reason, customer_id=customer_id, **fields)
-    kind = kind_of(request)
-    assert kind is not None
-    return await store.revoke(request, kind, "auth")
 
 
 async def test_a_long_feed_comes_in_pages(store: Store, database_url: str) -> None:
@@ -149,11 +102,11 @@ async def test_rows_are_kept_as_long_as_configured_and_then_pruned(
         "INSERT INTO rescheduled_renewals SELECT 'session', i, 1800000000, NULL FROM n",
     )
     clock.now += CONFIG.keep_s
-    assert await store.prune(CONFIG.keep_s) == 0
+    assert await store.prune(CONFIG.keep_s, CONFIG.keep_s) == 0
     await revoke(store, pb.SIGN_OUT_EVERYWHERE, customer_id=2)
     await store.remember_rescheduled_renewal("session", 9999)
     clock.now += 1
-    assert await store.prune(CONFIG.keep_s) == 2501
+    assert await store.prune(CONFIG.keep_s, CONFIG.keep_s) == 2501
     assert rows(database_url, "SELECT customer_id FROM revocations") == [(2,)]
     assert rows(database_url, "SELECT generation FROM rescheduled_renewals") == [(9999,)]
 
@@ -166,10 +119,10 @@ async def test_what_is_used_up_is_not_forgotten_sooner_than_that_long_after_it_w
     clock.now += CONFIG.keep_s - 10
     await store.succeed_rescheduled_renewals("session", 4)
     clock.now += CONFIG.keep_s
-    assert await store.prune(CONFIG.keep_s) == 1
+    assert await store.prune(CONFIG.keep_s, CONFIG.keep_s) == 1
     assert (await store.known(1, "session", "")).renewals == {3: int(clock.now) - CONFIG.keep_s}
     clock.now += 1
-    assert await store.prune(CONFIG.keep_s) == 1
+    assert await store.prune(CONFIG.keep_s, CONFIG.keep_s) == 1
     assert rows(database_url, "SELECT * FROM rescheduled_renewals") == []
 
 
@@ -253,37 +206,6 @@ async def test_c11_a_pair_that_was_being_made_when_its_user_was_revoked_is_revok
     assert (await renewer.renew(renewed.pair.insecure)).outcome == pb.REVOKED
 
 
-class Members:
-    """Everybody is one."""
-
-    async def membership(self, customer_id: int) -> Membership:
-        return Membership(Standing.MEMBER, customer_id)
-
-
-def stand_in_of(claims: Claims, now: float) -> bytes:
-    """Return the EdgeId value of what an edge gives for an expired token."""
-    return ISSUER.seal(KEYS.ring, claims.rescheduled(now, 300, 0), fresh_nonces()).insecure
-
-
-def full_token(issued_at: float = START - 20_000) -> Claims:
-    """Return a token of somebody who has just signed in."""
-    return ISSUER.first(pb.CreateRequest(customer_id=1, esn="ESN", level=3), "session", issued_at, 0)
-
-
-async def renewed(renewer: Renewer, insecure: bytes, now: float) -> Claims:
-    """Return what the pair says that a token is renewed to."""
-    renewal = await renewer.renew(insecure)
-    assert (renewal.outcome, renewal.detail) == (pb.RENEWED, "")
-    claims = ISSUER.open(KEYS.ring, renewal.pair.insecure if renewal.pair else b"", now)
-    assert isinstance(claims, Claims)
-    return claims
-
-
-def value(claims: Claims) -> bytes:
-    """Return the EdgeId value of a full token."""
-    return ISSUER.seal(KEYS.ring, claims, fresh_nonces()).insecure
-
-
 @pytest.mark.parametrize("next_is_stand_in", [False, True])
 async def test_r5_rule_15_s7_a_stand_in_is_used_up_when_its_owner_shows_what_came_after_and_a_full_token_never_is(
     store: Store, clock: Clock, next_is_stand_in: bool
@@ -338,7 +260,7 @@ async def test_r5_s1_s2_a_stand_in_whose_answer_was_lost_is_renewed_however_late
         await renewed(renewer, value(full), clock.now)
         await renewed(renewer, value(full._replace(session_id="other", generation=9)), clock.now)
         clock.now += away_s
-        await store.prune(CONFIG.keep_s)
+        await store.prune(CONFIG.keep_s, CONFIG.keep_s)
     assert (await renewed(renewer, stand_in, clock.now)).generation == 2
 
 
@@ -585,8 +507,8 @@ def test_c11_c12_exactly_what_was_issued_before_is_revoked_whatever_the_clocks_s
     database_url: str, actions: list[tuple[str, object]]
 ) -> None:
     async def play(customer: Customer) -> None:
-        for action, value in actions:
-            await getattr(customer, action)(value)
+        for action, argument in actions:
+            await getattr(customer, action)(argument)
         assert [await customer.covered(token) for token in customer.tokens] == [t.over for t in customer.tokens]
 
     its_clock = Clock()

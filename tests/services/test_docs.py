@@ -6,7 +6,7 @@ import re
 import pytest
 from pydantic import BaseModel
 
-from services.cookie.config import CookieConfig, Names, RescheduledRenewals, Revocations
+from services.cookie.config import CookieConfig, Names, RescheduledRenewals, Revocations, SessionUpdates
 from services.kit.breaker import BreakerConfig
 from services.kit.database import DatabaseConfig
 from services.kit.keys import KeysConfig
@@ -18,7 +18,15 @@ from tests.processes import REPOSITORY
 KEYS = (REPOSITORY / "docs" / "keys.md").read_text()
 SERVICES = (REPOSITORY / "docs" / "services.md").read_text()
 
-OF_COOKIE = {"names", "revocations", "rescheduled_renewals", "keys", "database", "database_breaker"}
+OF_COOKIE = {
+    "names",
+    "revocations",
+    "rescheduled_renewals",
+    "session_updates",
+    "keys",
+    "database",
+    "database_breaker",
+}
 
 
 @pytest.mark.parametrize(
@@ -33,6 +41,7 @@ OF_COOKIE = {"names", "revocations", "rescheduled_renewals", "keys", "database",
         (SERVICES, BreakerConfig, "subscriber_breaker.", set()),
         (SERVICES, Revocations, "revocations.", set()),
         (SERVICES, RescheduledRenewals, "rescheduled_renewals.", set()),
+        (SERVICES, SessionUpdates, "session_updates.", set()),
         (SERVICES, KeysConfig, "keys.", set()),
         (SERVICES, DatabaseConfig, "database.", set()),
         (SERVICES, Names, "names.", set()),

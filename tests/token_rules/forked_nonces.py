@@ -7,7 +7,7 @@ service seals with, which the parent has used before it forks: a generator with 
 import os
 import sys
 
-from services.cookie.renewal import fresh_nonces
+from services.cookie.presented import fresh_nonces
 from tokens.envelope import NONCE_BYTES
 
 

@@ -24,19 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%edgepb/cookie/v1/cookie_service.proto\x12\x10\x65\x64gepb.cookie.v1\"\x83\x01\n\rCreateRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\x03\x12\x18\n\x10\x61\x63\x63ount_owner_id\x18\x02 \x01(\x03\x12\x12\n\nprofile_id\x18\x03 \x01(\t\x12\x0b\n\x03\x65sn\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65vice_type\x18\x05 \x01(\x05\x12\r\n\x05level\x18\x06 \x01(\x05\"V\n\nCookiePair\x12\x10\n\x08insecure\x18\x01 \x01(\x0c\x12\x0e\n\x06secure\x18\x02 \x01(\x0c\x12\x12\n\nexpires_at\x18\x03 \x01(\x03\x12\x12\n\ngeneration\x18\x04 \x01(\x05\"<\n\x0e\x43reateResponse\x12*\n\x04pair\x18\x01 \x01(\x0b\x32\x1c.edgepb.cookie.v1.CookiePair\" \n\x0cRenewRequest\x12\x10\n\x08insecure\x18\x01 \x01(\x0c\"l\n\rRenewResponse\x12/\n\x07outcome\x18\x01 \x01(\x0e\x32\x1e.edgepb.cookie.v1.RenewOutcome\x12*\n\x04pair\x18\x02 \x01(\x0b\x32\x1c.edgepb.cookie.v1.CookiePair\"\x94\x01\n\rRevokeRequest\x12\x32\n\x06reason\x18\x01 \x01(\x0e\x32\".edgepb.cookie.v1.RevocationReason\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\x03\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x0b\n\x03\x65sn\x18\x04 \x01(\t\x12\x19\n\x11\x65xcept_session_id\x18\x05 \x01(\t\"B\n\x0eRevokeResponse\x12\x30\n\nrevocation\x18\x01 \x01(\x0b\x32\x1c.edgepb.cookie.v1.Revocation\"\xad\x01\n\nRevocation\x12\n\n\x02id\x18\x01 \x01(\x03\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .edgepb.cookie.v1.RevocationKind\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\x03\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x0b\n\x03\x65sn\x18\x05 \x01(\t\x12\x19\n\x11\x65xcept_session_id\x18\x06 \x01(\t\x12\x12\n\nrevoked_at\x18\x07 \x01(\x03\"v\n\x0eRevocationFeed\x12\x31\n\x0brevocations\x18\x01 \x03(\x0b\x32\x1c.edgepb.cookie.v1.Revocation\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x03\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\x13\n\x0bretention_s\x18\x04 \x01(\x03\"\'\n\x05\x45rror\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t*w\n\x0cRenewOutcome\x12\x1d\n\x19RENEW_OUTCOME_UNSPECIFIED\x10\x00\x12\x0b\n\x07RENEWED\x10\x01\x12\x10\n\x0cNOT_A_MEMBER\x10\x02\x12\x0b\n\x07REVOKED\x10\x03\x12\x0f\n\x0bUNAVAILABLE\x10\x04\x12\x0b\n\x07REFUSED\x10\x05*\x84\x01\n\x10RevocationReason\x12!\n\x1dREVOCATION_REASON_UNSPECIFIED\x10\x00\x12\x17\n\x13SIGN_OUT_EVERYWHERE\x10\x01\x12\x14\n\x10PASSWORD_CHANGED\x10\x02\x12\n\n\x06LOGOUT\x10\x03\x12\x12\n\x0e\x44\x45VICE_REMOVED\x10\x04*X\n\x0eRevocationKind\x12\x1f\n\x1bREVOCATION_KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x43USTOMER\x10\x01\x12\x0b\n\x07SESSION\x10\x02\x12\n\n\x06\x44\x45VICE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%edgepb/cookie/v1/cookie_service.proto\x12\x10\x65\x64gepb.cookie.v1\"\x83\x01\n\rCreateRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\x03\x12\x18\n\x10\x61\x63\x63ount_owner_id\x18\x02 \x01(\x03\x12\x12\n\nprofile_id\x18\x03 \x01(\t\x12\x0b\n\x03\x65sn\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65vice_type\x18\x05 \x01(\x05\x12\r\n\x05level\x18\x06 \x01(\x05\"V\n\nCookiePair\x12\x10\n\x08insecure\x18\x01 \x01(\x0c\x12\x0e\n\x06secure\x18\x02 \x01(\x0c\x12\x12\n\nexpires_at\x18\x03 \x01(\x03\x12\x12\n\ngeneration\x18\x04 \x01(\x05\"<\n\x0e\x43reateResponse\x12*\n\x04pair\x18\x01 \x01(\x0b\x32\x1c.edgepb.cookie.v1.CookiePair\" \n\x0cRenewRequest\x12\x10\n\x08insecure\x18\x01 \x01(\x0c\"~\n\rRenewResponse\x12/\n\x07outcome\x18\x01 \x01(\x0e\x32\x1e.edgepb.cookie.v1.RenewOutcome\x12*\n\x04pair\x18\x02 \x01(\x0b\x32\x1c.edgepb.cookie.v1.CookiePair\x12\x10\n\x08moved_to\x18\x03 \x01(\x03\"\x89\x02\n\rUpdateRequest\x12\x10\n\x08insecure\x18\x01 \x01(\x0c\x12\x18\n\x0b\x63ustomer_id\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1d\n\x10\x61\x63\x63ount_owner_id\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x17\n\nprofile_id\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x10\n\x03\x65sn\x18\x05 \x01(\tH\x03\x88\x01\x01\x12\x18\n\x0b\x64\x65vice_type\x18\x06 \x01(\x05H\x04\x88\x01\x01\x12\x12\n\x05level\x18\x07 \x01(\x05H\x05\x88\x01\x01\x42\x0e\n\x0c_customer_idB\x13\n\x11_account_owner_idB\r\n\x0b_profile_idB\x06\n\x04_esnB\x0e\n\x0c_device_typeB\x08\n\x06_level\"\x7f\n\x0eUpdateResponse\x12/\n\x07outcome\x18\x01 \x01(\x0e\x32\x1e.edgepb.cookie.v1.RenewOutcome\x12*\n\x04pair\x18\x02 \x01(\x0b\x32\x1c.edgepb.cookie.v1.CookiePair\x12\x10\n\x08moved_to\x18\x03 \x01(\x03\"\x94\x01\n\rRevokeRequest\x12\x32\n\x06reason\x18\x01 \x01(\x0e\x32\".edgepb.cookie.v1.RevocationReason\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\x03\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x0b\n\x03\x65sn\x18\x04 \x01(\t\x12\x19\n\x11\x65xcept_session_id\x18\x05 \x01(\t\"B\n\x0eRevokeResponse\x12\x30\n\nrevocation\x18\x01 \x01(\x0b\x32\x1c.edgepb.cookie.v1.Revocation\"\xad\x01\n\nRevocation\x12\n\n\x02id\x18\x01 \x01(\x03\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .edgepb.cookie.v1.RevocationKind\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\x03\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x0b\n\x03\x65sn\x18\x05 \x01(\t\x12\x19\n\x11\x65xcept_session_id\x18\x06 \x01(\t\x12\x12\n\nrevoked_at\x18\x07 \x01(\x03\"v\n\x0eRevocationFeed\x12\x31\n\x0brevocations\x18\x01 \x03(\x0b\x32\x1c.edgepb.cookie.v1.Revocation\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x03\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\x13\n\x0bretention_s\x18\x04 \x01(\x03\"\'\n\x05\x45rror\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t*\x84\x01\n\x0cRenewOutcome\x12\x1d\n\x19RENEW_OUTCOME_UNSPECIFIED\x10\x00\x12\x0b\n\x07RENEWED\x10\x01\x12\x10\n\x0cNOT_A_MEMBER\x10\x02\x12\x0b\n\x07REVOKED\x10\x03\x12\x0f\n\x0bUNAVAILABLE\x10\x04\x12\x0b\n\x07REFUSED\x10\x05\x12\x0b\n\x07UPDATED\x10\x06*\x84\x01\n\x10RevocationReason\x12!\n\x1dREVOCATION_REASON_UNSPECIFIED\x10\x00\x12\x17\n\x13SIGN_OUT_EVERYWHERE\x10\x01\x12\x14\n\x10PASSWORD_CHANGED\x10\x02\x12\n\n\x06LOGOUT\x10\x03\x12\x12\n\x0e\x44\x45VICE_REMOVED\x10\x04*X\n\x0eRevocationKind\x12\x1f\n\x1bREVOCATION_KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x43USTOMER\x10\x01\x12\x0b\n\x07SESSION\x10\x02\x12\n\n\x06\x44\x45VICE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'edgepb.cookie.v1.cookie_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RENEWOUTCOME']._serialized_start=1043
-  _globals['_RENEWOUTCOME']._serialized_end=1162
-  _globals['_REVOCATIONREASON']._serialized_start=1165
-  _globals['_REVOCATIONREASON']._serialized_end=1297
-  _globals['_REVOCATIONKIND']._serialized_start=1299
-  _globals['_REVOCATIONKIND']._serialized_end=1387
+  _globals['_RENEWOUTCOME']._serialized_start=1459
+  _globals['_RENEWOUTCOME']._serialized_end=1591
+  _globals['_REVOCATIONREASON']._serialized_start=1594
+  _globals['_REVOCATIONREASON']._serialized_end=1726
+  _globals['_REVOCATIONKIND']._serialized_start=1728
+  _globals['_REVOCATIONKIND']._serialized_end=1816
   _globals['_CREATEREQUEST']._serialized_start=60
   _globals['_CREATEREQUEST']._serialized_end=191
   _globals['_COOKIEPAIR']._serialized_start=193
@@ -46,15 +46,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENEWREQUEST']._serialized_start=343
   _globals['_RENEWREQUEST']._serialized_end=375
   _globals['_RENEWRESPONSE']._serialized_start=377
-  _globals['_RENEWRESPONSE']._serialized_end=485
-  _globals['_REVOKEREQUEST']._serialized_start=488
-  _globals['_REVOKEREQUEST']._serialized_end=636
-  _globals['_REVOKERESPONSE']._serialized_start=638
-  _globals['_REVOKERESPONSE']._serialized_end=704
-  _globals['_REVOCATION']._serialized_start=707
-  _globals['_REVOCATION']._serialized_end=880
-  _globals['_REVOCATIONFEED']._serialized_start=882
-  _globals['_REVOCATIONFEED']._serialized_end=1000
-  _globals['_ERROR']._serialized_start=1002
-  _globals['_ERROR']._serialized_end=1041
+  _globals['_RENEWRESPONSE']._serialized_end=503
+  _globals['_UPDATEREQUEST']._serialized_start=506
+  _globals['_UPDATEREQUEST']._serialized_end=771
+  _globals['_UPDATERESPONSE']._serialized_start=773
+  _globals['_UPDATERESPONSE']._serialized_end=900
+  _globals['_REVOKEREQUEST']._serialized_start=903
+  _globals['_REVOKEREQUEST']._serialized_end=1051
+  _globals['_REVOKERESPONSE']._serialized_start=1053
+  _globals['_REVOKERESPONSE']._serialized_end=1119
+  _globals['_REVOCATION']._serialized_start=1122
+  _globals['_REVOCATION']._serialized_end=1295
+  _globals['_REVOCATIONFEED']._serialized_start=1297
+  _globals['_REVOCATIONFEED']._serialized_end=1415
+  _globals['_ERROR']._serialized_start=1417
+  _globals['_ERROR']._serialized_end=1456
 # @@protoc_insertion_point(module_scope)

@@ -15,6 +15,7 @@ class RenewOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REVOKED: _ClassVar[RenewOutcome]
     UNAVAILABLE: _ClassVar[RenewOutcome]
     REFUSED: _ClassVar[RenewOutcome]
+    UPDATED: _ClassVar[RenewOutcome]
 
 class RevocationReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -36,6 +37,7 @@ NOT_A_MEMBER: RenewOutcome
 REVOKED: RenewOutcome
 UNAVAILABLE: RenewOutcome
 REFUSED: RenewOutcome
+UPDATED: RenewOutcome
 REVOCATION_REASON_UNSPECIFIED: RevocationReason
 SIGN_OUT_EVERYWHERE: RevocationReason
 PASSWORD_CHANGED: RevocationReason
@@ -87,12 +89,42 @@ class RenewRequest(_message.Message):
     def __init__(self, insecure: _Optional[bytes] = ...) -> None: ...
 
 class RenewResponse(_message.Message):
-    __slots__ = ("outcome", "pair")
+    __slots__ = ("outcome", "pair", "moved_to")
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     PAIR_FIELD_NUMBER: _ClassVar[int]
+    MOVED_TO_FIELD_NUMBER: _ClassVar[int]
     outcome: RenewOutcome
     pair: CookiePair
-    def __init__(self, outcome: _Optional[_Union[RenewOutcome, str]] = ..., pair: _Optional[_Union[CookiePair, _Mapping]] = ...) -> None: ...
+    moved_to: int
+    def __init__(self, outcome: _Optional[_Union[RenewOutcome, str]] = ..., pair: _Optional[_Union[CookiePair, _Mapping]] = ..., moved_to: _Optional[int] = ...) -> None: ...
+
+class UpdateRequest(_message.Message):
+    __slots__ = ("insecure", "customer_id", "account_owner_id", "profile_id", "esn", "device_type", "level")
+    INSECURE_FIELD_NUMBER: _ClassVar[int]
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_OWNER_ID_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_ID_FIELD_NUMBER: _ClassVar[int]
+    ESN_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    insecure: bytes
+    customer_id: int
+    account_owner_id: int
+    profile_id: str
+    esn: str
+    device_type: int
+    level: int
+    def __init__(self, insecure: _Optional[bytes] = ..., customer_id: _Optional[int] = ..., account_owner_id: _Optional[int] = ..., profile_id: _Optional[str] = ..., esn: _Optional[str] = ..., device_type: _Optional[int] = ..., level: _Optional[int] = ...) -> None: ...
+
+class UpdateResponse(_message.Message):
+    __slots__ = ("outcome", "pair", "moved_to")
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    PAIR_FIELD_NUMBER: _ClassVar[int]
+    MOVED_TO_FIELD_NUMBER: _ClassVar[int]
+    outcome: RenewOutcome
+    pair: CookiePair
+    moved_to: int
+    def __init__(self, outcome: _Optional[_Union[RenewOutcome, str]] = ..., pair: _Optional[_Union[CookiePair, _Mapping]] = ..., moved_to: _Optional[int] = ...) -> None: ...
 
 class RevokeRequest(_message.Message):
     __slots__ = ("reason", "customer_id", "session_id", "esn", "except_session_id")
