@@ -1,14 +1,16 @@
 """The cookie service, as filters call it: protobuf over HTTP, under a deadline, a concurrency limit and a breaker.
 
 No failure of the service leaves this module as an exception: whoever waits gets UNAVAILABLE, or None. A renewal beyond
-the limit is UNAVAILABLE at once: its token is honoured all the same. A sign-in would fail, so sign-ins and sign-outs
-have as many places of their own, and wait for one. They have a breaker of their own, too: they may take longer, and a
-service that is too slow for renewals still signs people in. A sign-out that is tried again takes no place, as
-its caller tries one at a time, and has a breaker of its own: a service that takes none may still sign people in.
+the limit is UNAVAILABLE at once: its token is honoured all the same. Sign-ins and updates would fail, so these and
+sign-outs have as many places of their own, and wait for one. They have a breaker of their own, too: they may take
+longer, and a service that is too slow for renewals still signs people in. A sign-out that is tried again takes no
+place, as its caller tries one at a time, and has a breaker of its own: a service that takes none may still sign people
+in.
 """
 
 import asyncio
 import re
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 import aiohttp
@@ -17,6 +19,7 @@ from google.protobuf.message import DecodeError, Message
 
 from edge.contract.identity import DeviceIdentity, UserIdentity
 from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie
+from edge.contract.session_changes import SessionChanges
 from edge.telemetry.metrics import WorkerMetrics
 from resilience.breaker import Breaker, Permit
 
@@ -31,6 +34,11 @@ _OUTCOMES: Final = {
 }
 _WIRE: Final = {outcome: number for number, outcome in _OUTCOMES.items()} | {RenewalOutcome.UNAVAILABLE: pb.UNAVAILABLE}
 _UNAVAILABLE: Final = RenewedCookie(RenewalOutcome.UNAVAILABLE)
+_UPDATES: Final = {
+    pb.UPDATED: RenewalOutcome.RENEWED,
+    pb.REVOKED: RenewalOutcome.REVOKED,
+    pb.REFUSED: RenewalOutcome.REFUSED,
+}
 
 Answer = TypeVar("Answer", bound=Message)
 Read = TypeVar("Read")
@@ -105,6 +113,26 @@ class CookieServiceClient:
         self._metrics.remote_call("cookie", renewed.outcome.value)
         return renewed
 
+    async def update(self, insecure: bytes, changes: SessionChanges) -> RenewedCookie:
+        """Return a pair that says `changes` of the session of the EdgeId value `insecure`, and lives no longer."""
+        request = pb.UpdateRequest(
+            insecure=insecure,
+            customer_id=changes.customer_id,
+            account_owner_id=changes.account_owner_id,
+            profile_id=changes.profile_id,
+            esn=changes.esn,
+            device_type=changes.device_type,
+            level=changes.level,
+        )
+        try:
+            answer = await self._in_turn("/v1/update", request, pb.UpdateResponse)
+            updated = _good(_result(answer, _UPDATES))
+        except _Failed as failed:
+            self._metrics.remote_call("cookie", failed.outcome)
+            return _UNAVAILABLE
+        self._metrics.remote_call("cookie", "updated" if updated.pair is not None else updated.outcome.value)
+        return updated
+
     async def end_session(self, user: UserIdentity, *, again: bool = False) -> bool:
         """Revoke the session of a user who has signed out; tell whether that is done.
 
@@ -134,7 +162,7 @@ class CookieServiceClient:
             self._free += 1
 
     async def _in_turn(self, path: str, request: Message, answer: type[Answer]) -> Answer:
-        """Make a call of a sign-in or a sign-out, which may wait for a place for half of the time that it has."""
+        """Make a call that somebody waits for, which may wait for a place for half of the time that it has."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._create_timeout_s
         try:
@@ -194,14 +222,12 @@ def _good(read: Read | None) -> Read:
 
 def read_renewal(answer: pb.RenewResponse) -> RenewedCookie | None:
     """Take a renewal from the wire; None when it says that there is a pair, and there is none."""
-    outcome = _OUTCOMES.get(answer.outcome, RenewalOutcome.UNAVAILABLE)
-    pair = _pair(answer.pair) if outcome is RenewalOutcome.RENEWED else None
-    return None if outcome is RenewalOutcome.RENEWED and pair is None else RenewedCookie(outcome, pair)
+    return _result(answer, _OUTCOMES)
 
 
 def write_renewal(renewed: RenewedCookie) -> pb.RenewResponse:
     """Return what `read_renewal` reads."""
-    answer = pb.RenewResponse(outcome=_WIRE[renewed.outcome])
+    answer = pb.RenewResponse(outcome=_WIRE[renewed.outcome], moved_to=renewed.moved_to)
     if renewed.pair is not None:
         pair = renewed.pair
         answer.pair.MergeFrom(
@@ -210,6 +236,16 @@ def write_renewal(renewed: RenewedCookie) -> pb.RenewResponse:
             )
         )
     return answer
+
+
+def _result(
+    answer: pb.RenewResponse | pb.UpdateResponse, outcomes: Mapping[pb.RenewOutcome, RenewalOutcome]
+) -> RenewedCookie | None:
+    outcome = outcomes.get(answer.outcome, RenewalOutcome.UNAVAILABLE)
+    if outcome is not RenewalOutcome.RENEWED:
+        return RenewedCookie(outcome)
+    pair = _pair(answer.pair)
+    return None if pair is None else RenewedCookie(outcome, pair, max(answer.moved_to, 0))
 
 
 def _pair(pair: pb.CookiePair) -> CookiePair | None:

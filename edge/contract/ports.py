@@ -6,10 +6,14 @@ from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from edge.contract.identity import DeviceIdentity, UserIdentity
+from edge.contract.session_changes import SessionChanges
 
 
 class RenewalOutcome(StrEnum):
-    """How a renewal ended. Only NOT_A_MEMBER and REVOKED are definitive; REFUSED means the token is not authentic."""
+    """How a renewal ended, or an update, which is RENEWED, too, when it is done.
+
+    Only NOT_A_MEMBER and REVOKED are definitive; REFUSED means the token is not authentic.
+    """
 
     RENEWED = "renewed"
     NOT_A_MEMBER = "not_a_member"
@@ -28,12 +32,17 @@ class CookiePair:
     generation: int
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, unsafe_hash=True)
 class RenewedCookie:
-    """The result of one renewal; `pair` is set with RENEWED only."""
+    """The result of one renewal, shared by all who showed the token, or of one update; `pair` is set with RENEWED only.
+
+    Where an update makes a newer pair of it, `pair` becomes that: who still waits for an origin then gets the newer.
+    `moved_to` is the customer whose session it is by an update, where the token names another; else 0.
+    """
 
     outcome: RenewalOutcome
     pair: CookiePair | None = None
+    moved_to: int = 0
 
 
 @dataclass(slots=True, repr=False)
@@ -63,7 +72,7 @@ class Revocations(Protocol):
 
 
 class CookieService(Protocol):
-    """Creates and renews the cookie pair. Deadlines and concurrency limits are the adapter's."""
+    """Creates, renews and updates the cookie pair. Deadlines and concurrency limits are the adapter's."""
 
     async def create(self, user: UserIdentity, device: DeviceIdentity | None) -> CookiePair | None:
         """Return a new pair for a user who has just signed in, or None when the service is unavailable."""
@@ -71,6 +80,10 @@ class CookieService(Protocol):
 
     async def renew(self, insecure: bytes) -> RenewedCookie:
         """Renew the pair that the EdgeId value `insecure` belongs to."""
+        ...
+
+    async def update(self, insecure: bytes, changes: SessionChanges) -> RenewedCookie:
+        """Return a pair that says `changes` of the session of the EdgeId value `insecure`, and lives no longer."""
         ...
 
     async def end_session(self, user: UserIdentity, *, again: bool = False) -> bool:

@@ -53,11 +53,11 @@ class CookieClient(Section):
     token_file: Annotated[VarPath, Field(description="File with the edge's bearer token; relative to --var.")]
     tls: ServiceTls = ServiceTls()
     timeout_s: Annotated[Seconds, Field(description="One renewal; later it counts as unavailable.")] = 0.3
-    create_timeout_s: Annotated[Seconds, Field(description="One creation after a login.")] = 2
+    create_timeout_s: Annotated[Seconds, Field(description="One creation after a login, or one update.")] = 2
     concurrency: Annotated[
         Count,
         Field(
-            description="Renewals at a time, for each worker; sign-ins and sign-outs have as many places of their own."
+            description="Renewals at a time, in each worker; sign-ins, updates and sign-outs have as many places, too."
         ),
     ] = 8
     sign_out_retry_s: Annotated[

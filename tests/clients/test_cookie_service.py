@@ -10,7 +10,8 @@ from edgepb.cookie.v1 import cookie_service_pb2 as pb
 
 from edge.clients.cookie_service import CookieServiceClient
 from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
-from edge.contract.ports import RenewalOutcome
+from edge.contract.ports import RenewalOutcome, RenewedCookie
+from edge.contract.session_changes import SessionChanges
 from edge.telemetry.metrics import WorkerMetrics
 from tests.clients.serving import breaker, serving
 
@@ -79,6 +80,83 @@ async def test_every_outcome_of_a_renewal_is_passed_on(sent: pb.RenewOutcome, ex
         assert metrics.remote_calls == {("cookie", expected.value): 1}
 
 
+CHANGES = SessionChanges(profile_id="child", level=Level.LOW)
+
+
+async def test_an_update_says_what_changes_and_nothing_of_the_rest() -> None:
+    async with serving() as (service, session):
+        service.body = pb.UpdateResponse(outcome=pb.UPDATED, pair=PAIR).SerializeToString()
+        cookies, metrics = client(session, service.url)
+        updated = await cookies.update(b"old", CHANGES)
+        assert (updated.outcome, updated.moved_to) == (RenewalOutcome.RENEWED, 0)
+        pair = updated.pair
+        assert pair is not None
+        assert (pair.insecure, pair.secure, pair.expires_at, pair.generation) == (b"aaa", b"bbb", 1_700_000_000, 2)
+        ((path, authorization, body),) = service.requests
+        assert (path, authorization) == ("/v1/update", "Bearer token-canary")
+        assert pb.UpdateRequest.FromString(body) == pb.UpdateRequest(insecure=b"old", profile_id="child", level=1)
+        everything = SessionChanges(1, 0, "", "", 0, Level.HIGH)
+        await cookies.update(b"old", everything)
+        assert len(pb.UpdateRequest.FromString(service.requests[1][2]).ListFields()) == 7
+        assert metrics.remote_calls == {("cookie", "updated"): 2}
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (pb.UPDATED, RenewalOutcome.RENEWED),
+        (pb.REVOKED, RenewalOutcome.REVOKED),
+        (pb.REFUSED, RenewalOutcome.REFUSED),
+        (pb.UNAVAILABLE, RenewalOutcome.UNAVAILABLE),
+        (pb.RENEWED, RenewalOutcome.UNAVAILABLE),
+        (pb.NOT_A_MEMBER, RenewalOutcome.UNAVAILABLE),
+        (pb.RENEW_OUTCOME_UNSPECIFIED, RenewalOutcome.UNAVAILABLE),
+    ],
+)
+async def test_every_outcome_of_an_update_is_passed_on(sent: pb.RenewOutcome, expected: RenewalOutcome) -> None:
+    async with serving() as (service, session):
+        service.body = pb.UpdateResponse(outcome=sent, pair=PAIR).SerializeToString()
+        cookies, metrics = client(session, service.url)
+        updated = await cookies.update(b"old", CHANGES)
+        assert updated.outcome is expected
+        assert (updated.pair is not None) == (expected is RenewalOutcome.RENEWED)
+        counted = "updated" if expected is RenewalOutcome.RENEWED else expected.value
+        assert metrics.remote_calls == {("cookie", counted): 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (500, b"", "status_5xx"),
+        (403, b"", "status_4xx"),
+        (302, b"", "status_3xx"),
+        (200, b"\xff\xff", "bad_answer"),
+        (200, b"x" * 20_000, "bad_answer"),
+        (200, b"", "unavailable"),
+        (200, pb.UpdateResponse(outcome=pb.UPDATED).SerializeToString(), "bad_answer"),
+    ],
+)
+async def test_r6_an_update_that_fails_is_unavailable_and_never_definitive(
+    status: int, body: bytes, outcome: str
+) -> None:
+    async with serving() as (service, session):
+        service.status, service.body = status, body
+        cookies, metrics = client(session, service.url)
+        assert await cookies.update(b"old", CHANGES) == RenewedCookie(RenewalOutcome.UNAVAILABLE)
+        assert metrics.remote_calls == {("cookie", outcome): 1}
+
+
+async def test_a_renewal_and_an_update_tell_whose_the_session_has_become() -> None:
+    async with serving() as (service, session):
+        service.body = pb.RenewResponse(outcome=pb.RENEWED, pair=PAIR, moved_to=12).SerializeToString()
+        cookies, _ = client(session, service.url)
+        assert (await cookies.renew(b"old")).moved_to == 12
+        service.body = pb.RenewResponse(outcome=pb.RENEWED, pair=PAIR, moved_to=-12).SerializeToString()
+        assert (await cookies.renew(b"old")).moved_to == 0
+        service.body = pb.UpdateResponse(outcome=pb.UPDATED, pair=PAIR, moved_to=12).SerializeToString()
+        assert (await cookies.update(b"old", CHANGES)).moved_to == 12
+
+
 @pytest.mark.parametrize(
     ("status", "body", "outcome"),
     [
@@ -106,6 +184,8 @@ async def test_x7_a_value_that_is_not_base64url_is_a_bad_answer(value: bytes) ->
         service.body = pb.RenewResponse(outcome=pb.RENEWED, pair=pair).SerializeToString()
         cookies, _ = client(session, service.url)
         assert (await cookies.renew(b"old")).outcome is RenewalOutcome.UNAVAILABLE
+        service.body = pb.UpdateResponse(outcome=pb.UPDATED, pair=pair).SerializeToString()
+        assert await cookies.update(b"old", CHANGES) == RenewedCookie(RenewalOutcome.UNAVAILABLE)
 
 
 async def test_a_slow_service_is_unavailable_after_the_deadline() -> None:
@@ -139,7 +219,7 @@ async def test_one_call_more_than_the_limit_is_unavailable_at_once_and_the_place
         assert (await cookies.renew(b"other")).outcome is RenewalOutcome.NOT_A_MEMBER
 
 
-async def test_s3_a_sign_in_and_a_sign_out_have_a_place_whatever_renewals_take() -> None:
+async def test_s3_a_sign_in_an_update_and_a_sign_out_have_a_place_whatever_renewals_take() -> None:
     async with serving() as (service, session):
         service.hang = True
         service.body = pb.RenewResponse(outcome=pb.NOT_A_MEMBER).SerializeToString()
@@ -148,6 +228,8 @@ async def test_s3_a_sign_in_and_a_sign_out_have_a_place_whatever_renewals_take()
         await service.asked.wait()
         service.hang, service.body = False, pb.CreateResponse(pair=PAIR).SerializeToString()
         assert await cookies.create(USER, None) is not None
+        service.body = pb.UpdateResponse(outcome=pb.REVOKED).SerializeToString()
+        assert (await cookies.update(b"old", CHANGES)).outcome is RenewalOutcome.REVOKED
         service.body = b""
         assert await cookies.end_session(USER)
         service.released.set()
@@ -258,7 +340,7 @@ async def test_s2_a_service_that_cannot_find_out_is_not_out_of_order_and_goes_on
         assert await cookies.create(USER, None) is not None
 
 
-async def test_s3_a_service_that_is_too_slow_for_renewals_goes_on_signing_in_and_out() -> None:
+async def test_s3_a_service_that_is_too_slow_for_renewals_goes_on_signing_in_updating_and_signing_out() -> None:
     async with serving() as (service, session):
         service.hang = True
         cookies, metrics = client(session, service.url, timeout_s=0.02, create_timeout_s=5.0, open_s=3600.0)
@@ -267,6 +349,8 @@ async def test_s3_a_service_that_is_too_slow_for_renewals_goes_on_signing_in_and
         assert metrics.breaker_states == {"service:test": 2}
         service.hang, service.body = False, pb.CreateResponse(pair=PAIR).SerializeToString()
         assert await cookies.create(USER, None) is not None
+        service.body = pb.UpdateResponse(outcome=pb.REVOKED).SerializeToString()
+        assert (await cookies.update(b"old", CHANGES)).outcome is RenewalOutcome.REVOKED
         service.body = b""
         assert await cookies.end_session(USER)
         assert (await cookies.renew(b"old")).outcome is RenewalOutcome.UNAVAILABLE

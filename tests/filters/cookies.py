@@ -8,6 +8,7 @@ from edge.contract.identity import DeviceIdentity, Level, UserIdentity
 from edge.contract.on_bad_token import OnBadToken
 from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie
 from edge.contract.route import AuthPolicy
+from edge.contract.session_changes import SessionChanges
 from tests.filters.exchanges import ANYBODY, an_exchange
 from tests.tokens.rings import ENVIRONMENT, NAMES, NOW, claims, ring_of, version
 from tokens.cookie import Claims, open_insecure, seal_pair
@@ -53,9 +54,9 @@ def asking(
 class CookieServiceAtThePort:
     """Renews as the real one does, under the test's control; counts its calls.
 
-    `gate` holds every renewal until it is set, and `called` says that one has begun. `outcome` is what comes of it;
-    `raises` is raised instead.
-    `customer_id`, `session_id` and `generation_step` let it answer wrongly.
+    `gate` holds every renewal and update until it is set, and `called` says that a renewal has begun. `outcome` is what
+    comes of it; `raises` is raised instead.
+    `customer_id`, `session_id` and `generation_step` let it answer wrongly, `moved_to` is what it says with that.
     """
 
     def __init__(self, rings: Rings) -> None:
@@ -68,6 +69,8 @@ class CookieServiceAtThePort:
         self.customer_id: int | None = None
         self.session_id: str | None = None
         self.generation_step = 1
+        self.moved_to = 0
+        self.updates: list[tuple[bytes, SessionChanges]] = []
         self.now = NOW
         self.renewals: list[bytes] = []
         self.creations: list[tuple[UserIdentity, DeviceIdentity | None]] = []
@@ -103,4 +106,24 @@ class CookieServiceAtThePort:
             generation=old.generation + self.generation_step,
         )
         pair = pair_of(new, self.rings.ring)
-        return RenewedCookie(RenewalOutcome.RENEWED, CookiePair(*pair, new.expires_at, new.generation))
+        return RenewedCookie(RenewalOutcome.RENEWED, CookiePair(*pair, new.expires_at, new.generation), self.moved_to)
+
+    async def update(self, insecure: bytes, changes: SessionChanges) -> RenewedCookie:
+        """Make the pair anew with what changes, or answer as the test wants."""
+        self.updates.append((insecure, changes))
+        await self.gate.wait()
+        if self.outcome is not RenewalOutcome.RENEWED:
+            return RenewedCookie(self.outcome)
+        old = open_insecure(self.rings.ring, NAMES, ENVIRONMENT, insecure, self.now)
+        assert isinstance(old, Claims)
+        new = old._replace(
+            customer_id=self.customer_id or changes.customer_id or old.customer_id,
+            account_owner_id=changes.account_owner_id or old.account_owner_id,
+            profile_id=old.profile_id if changes.profile_id is None else changes.profile_id,
+            esn=changes.esn or old.esn,
+            device_type=old.device_type if changes.device_type is None else changes.device_type,
+            session_id=self.session_id or old.session_id,
+            generation=old.generation + self.generation_step,
+        )
+        pair = pair_of(new, self.rings.ring)
+        return RenewedCookie(RenewalOutcome.RENEWED, CookiePair(*pair, new.expires_at, new.generation), self.moved_to)

@@ -11,6 +11,12 @@ import pytest
 import pytest_asyncio
 from edgepb.cookie.v1 import cookie_service_pb2 as pb
 
+from edge.clients.cookie_service import CookieServiceClient
+from edge.contract.identity import Level
+from edge.contract.ports import RenewalOutcome
+from edge.contract.session_changes import SessionChanges
+from edge.telemetry.metrics import WorkerMetrics
+from tests.clients.serving import breaker
 from tests.processes import eventually, started, write_secret
 from tests.services.cookie_calls import NAMES, Cookies, cookie_arguments, cookies_running, sealed
 from tests.services.kms_calls import kms_running
@@ -23,7 +29,7 @@ from tests.services.subscriber import (
     subscribers_running,
 )
 from tests.tokens.rings import key_id_of, open_secure
-from tokens.cookie import CookieNames, open_insecure
+from tokens.cookie import Claims, CookieNames, open_insecure
 from tokens.envelope import Refusal
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -144,6 +150,39 @@ async def test_c11_a_revoked_token_is_not_updated(cookies: Cookies) -> None:
     session_id = (await cookies.opened(pair)).session_id
     await cookies.revoke(pb.LOGOUT, MEMBER_WITH_NEW_OWNER, session_id=session_id)
     assert (await cookies.update(pair.insecure, profile_id="p")).outcome == pb.REVOKED
+
+
+async def test_the_client_of_the_edge_gets_what_it_asks_for(cookies: Cookies) -> None:
+    none = WorkerMetrics()
+    client = CookieServiceClient(
+        cookies.kms.session,
+        cookies.process.url,
+        cookies.kms.token("edge"),
+        timeout_s=10.0,
+        create_timeout_s=10.0,
+        concurrency=4,
+        breaker=breaker(none),
+        sign_in_breaker=breaker(none),
+        sign_out_breaker=breaker(none),
+        metrics=none,
+    )
+    old = (await cookies.create(profile_id="adult")).insecure
+    for changes, moved_to, expected in (
+        (SessionChanges(profile_id=""), 0, (MEMBER, "", "ESN-1", 3)),
+        (
+            SessionChanges(MEMBER_WITH_NEW_OWNER, 5, "child", "ESN-2", 0, Level.LOW),
+            MEMBER_WITH_NEW_OWNER,
+            (MEMBER_WITH_NEW_OWNER, "child", "ESN-2", 0),
+        ),
+    ):
+        for result in (await client.update(old, changes), await client.renew(old)):
+            assert (result.outcome, result.moved_to) == (RenewalOutcome.RENEWED, moved_to)
+            assert result.pair is not None
+            said = open_insecure(await cookies.ring(), NAMES, "local", result.pair.insecure, time.time())
+            assert isinstance(said, Claims)
+            assert (said.customer_id, said.profile_id, said.esn, said.device_type) == expected
+    assert (await client.update(b"forged", SessionChanges())).outcome is RenewalOutcome.REFUSED
+    assert (await client.update(old, SessionChanges(esn="E" * 300))).outcome is RenewalOutcome.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
