@@ -3,7 +3,8 @@
 Theory of operation. Who finds neither result nor lock of a token takes the lock and *leads*: it renews, and stores what
 came of it. The first result that is stored is everybody's. Who finds the lock *follows*: it looks again, less and less
 often, until there is a result, or no lock any more and it leads itself. A leader that dies leaves a lock that expires;
-who has followed for as long as a lock lasts renews, whatever it finds.
+who has followed for as long as a lock lasts renews, whatever it finds. Where the session is updated, what the update
+made takes the place of the result, or is the first one for a leader that is still at it.
 
 Redis knows no token: its keys are digests, and a result is sealed under a key that is derived from the token. It is
 asked under a deadline and a breaker. Where it cannot be had, a worker renews for itself, as it does without.
@@ -47,6 +48,11 @@ local result = redis.call('GET', KEYS[1])
 if result then return result end
 if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
 return 0
+"""
+# KEYS: result, lock. ARGV: owner, result, life of the result in ms. An update is newer than what was renewed before it.
+_REPLACE: Final = """
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
 """
 # KEYS: result, lock. ARGV: owner, result or nothing, life of the result in ms. A lock is released by its owner only.
 _END: Final = """
@@ -117,6 +123,15 @@ class RedisRenewals:
         except _Failed as failed:
             self._metrics.remote_call("renewals", failed.outcome)
             return own
+
+    async def replace(self, presented: bytes, updated: RenewedCookie, keep_s: float) -> None:
+        """Give `updated` to who renews the EdgeId value `presented` in the next `keep_s` seconds, if that can be."""
+        flight = _Flight(presented, self._environment)
+        try:
+            done = await self._run(_REPLACE, flight, flight.sealed(updated), max(1, round(1000 * keep_s)))
+            self._metrics.remote_call("renewals", "replaced" if done == 1 else "bad_answer")
+        except _Failed as failed:
+            self._metrics.remote_call("renewals", failed.outcome)
 
     async def close(self) -> None:
         """Close the connection."""

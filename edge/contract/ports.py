@@ -115,3 +115,7 @@ class SharedRenewals(Protocol):
         this is `renew()`.
         """
         ...
+
+    async def replace(self, presented: bytes, updated: RenewedCookie, keep_s: float) -> None:
+        """Give `updated` to who renews the EdgeId value `presented` in the next `keep_s` seconds, if that can be."""
+        ...

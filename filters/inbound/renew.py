@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from random import random as system_random
 from typing import ClassVar, Final
 
@@ -18,7 +17,7 @@ from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, OnError, Verdict
 from edge.contract.ports import CookieService, RenewalOutcome, RenewedCookie, StandIn
 from filters.inbound.cookie import at_low, identities, is_stale, refuse_token
-from filters.renewals import Renewals
+from filters.renewals import Renewals, digest
 from filters.rescheduling import Rescheduling
 from tokens.cookie import Claims, CookieNames, open_insecure, open_pair
 from tokens.envelope import Refusal
@@ -26,7 +25,6 @@ from tokens.keys.ring import RingSource
 
 _log: Final = logging.getLogger(__name__)
 _UNAVAILABLE: Final = RenewedCookie(RenewalOutcome.UNAVAILABLE)
-_DIGEST_BYTES: Final = 16
 
 
 @dataclass(slots=True, frozen=True)
@@ -88,16 +86,17 @@ class RenewFilter:
         self._random = random
         self._rescheduling = Rescheduling(rings, names, environment, limits.reschedule_life_s, random)
         self._renewals = Renewals() if renewals is None else renewals
+        self._renewals.overlap_s = limits.overlap_s
 
     def inbound(self, exchange: Exchange) -> Verdict | Coroutine[None, None, Verdict]:
         """Start or join the renewal of a due token; for an expired one, return the wait for it."""
         if exchange.expired:
-            stand_in = self._renewals.stand_ins.get(_digest(exchange.presented))
+            stand_in = self._renewals.stand_ins.get(digest(exchange.presented))
             if stand_in is not None and stand_in.renewed is None and exchange.now < stand_in.renew_after:
                 return self._honour(exchange, stand_in)  # it was tried a moment ago
             exchange.renewal = self._renewal(exchange)
             return self._expired(exchange)
-        if exchange.renew_due and exchange.now >= (self._renewals.put_off.get(_digest(exchange.presented)) or 0.0):
+        if exchange.renew_due and exchange.now >= (self._renewals.put_off.get(digest(exchange.presented)) or 0.0):
             exchange.renewal = self._renewal(exchange)
         return CONTINUE
 
@@ -122,7 +121,7 @@ class RenewFilter:
         exchange.resolution = ("cookie", RenewalOutcome.UNAVAILABLE.value, where)
         exchange.rescheduled_count += 1
         exchange.stand_in = stand_in
-        claims = self._claims(exchange)
+        claims = self._claims(exchange, exchange.presented)
         if claims is not None:
             standing = claims._replace(rescheduled_count=exchange.rescheduled_count)
             exchange.user, exchange.device = identities(standing, high=exchange.secure and exchange.paired)
@@ -132,18 +131,20 @@ class RenewFilter:
 
     def _stand_in(self, exchange: Exchange) -> StandIn | None:
         """Return the one stand-in of an expired token."""
-        digest = _digest(exchange.presented)
-        known = self._renewals.stand_ins.get(digest)
+        key = digest(exchange.presented)
+        known = self._renewals.stand_ins.get(key)
         if known is not None and known.renewed is None and exchange.now < known.renew_after:
             return known
-        claims = self._claims(exchange)
+        # Of what an update has made of the token: else its device would be given back what was before.
+        updated = self._renewals.newest(exchange.presented)
+        claims = self._claims(exchange, exchange.presented if updated is None else updated.insecure)
         made = None if claims is None else self._rescheduling.stand_in(claims, exchange.now)
         if made is not None:
-            self._renewals.stand_ins.put(digest, made)
+            self._renewals.stand_ins.put(key, made)
         return made
 
-    def _claims(self, exchange: Exchange) -> Claims | None:
-        claims = open_insecure(self._rings.ring, self._names, self._environment, exchange.presented, exchange.now)
+    def _claims(self, exchange: Exchange, insecure: bytes) -> Claims | None:
+        claims = open_insecure(self._rings.ring, self._names, self._environment, insecure, exchange.now)
         return claims if isinstance(claims, Claims) else None
 
     async def _result(self, renewal: "asyncio.Future[RenewedCookie] | None") -> RenewedCookie:
@@ -192,20 +193,28 @@ class RenewFilter:
 
     def _remember(self, presented: bytes, now: float, expires_at: int, task: "asyncio.Task[RenewedCookie]") -> None:
         """Keep what a renewal brought, for whoever still shows the old token."""
-        result, digest = task.result(), _digest(presented)
+        result, key = task.result(), digest(presented)
         if result.outcome is not RenewalOutcome.UNAVAILABLE:
             # One that is refused, too: else few of those, shown again and again, would take the places of all others.
             self._renewals.done.put(presented, (task.get_loop().time(), task))
-            stand_in = self._renewals.stand_ins.get(digest)
+            stand_in = self._renewals.stand_ins.get(key)
             if stand_in is not None and result.outcome is not RenewalOutcome.REFUSED:
                 stand_in.renewed = result
         elif now < expires_at:
             # Not only of what is left: near their ends tokens would be tried ever more often, an outage's all at once.
             spread_s = max(expires_at - now, self._limits.reschedule_life_s)
-            self._renewals.put_off.put(digest, now + spread_s * self._random())
+            self._renewals.put_off.put(key, now + spread_s * self._random())
 
     async def _renew(self, presented: bytes, now: float) -> RenewedCookie:
-        """Renew a token, here or where another worker is at it."""
+        """Renew a token, here or where another worker is at it; an update meanwhile is newer than what that brings."""
+        before = self._renewals.newest(presented)
+        result = await self._brought(presented, now)
+        updated = self._renewals.newest(presented)
+        if result.pair is None or updated is None or updated is before:
+            return result
+        return RenewedCookie(result.outcome, updated)
+
+    async def _brought(self, presented: bytes, now: float) -> RenewedCookie:
         shared = self._renewals.shared
         try:
             if shared is None:
@@ -233,10 +242,6 @@ class RenewFilter:
         return (
             isinstance(old, Claims)
             and isinstance(new, Claims)
-            and (old.customer_id, old.session_id) == (new.customer_id, new.session_id)
+            and (result.moved_to or old.customer_id, old.session_id) == (new.customer_id, new.session_id)
             and new.generation > old.generation
         )
-
-
-def _digest(presented: bytes) -> bytes:
-    return blake2b(presented, digest_size=_DIGEST_BYTES).digest()

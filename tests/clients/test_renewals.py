@@ -144,6 +144,47 @@ async def test_r1_a_straggler_gets_the_same_pair_for_as_long_as_it_is_kept(redis
         assert await held(one, token) is None
 
 
+async def test_r4_what_an_update_made_takes_the_place_of_what_was_renewed_for_all_workers(
+    redis: RedisServer, token: bytes
+) -> None:
+    made = RenewedCookie(RenewalOutcome.RENEWED, renewed(9).pair, moved_to=12)
+    async with worker(redis.url) as one, worker(redis.url) as other:
+        assert await one.once(token, Renewing(renewed(1))) == renewed(1)
+        await other.sharing.replace(token, made, 7.0)
+        assert other.counted == {"replaced": 1}
+        assert await one.once(token, Renewing(renewed(2))) == made
+        digest = sha256(token).hexdigest()
+        left_ms = await one.redis.run("PTTL", f"edge-passport:local:renewal:{{{digest}}}:result")
+        assert isinstance(left_ms, int)
+        assert 0 < left_ms <= 7000
+        assert b"canary" not in (await held(one, token, "result") or b"")
+
+
+async def test_r4_a_renewal_that_is_under_way_during_an_update_brings_what_the_update_made(
+    redis: RedisServer, token: bytes
+) -> None:
+    slow = Renewing(renewed(1))
+    slow.gate.clear()
+    async with worker(redis.url) as one, worker(redis.url) as other:
+        leader = one.once(token, slow)
+        await slow.called.wait()
+        await other.sharing.replace(token, renewed(9), KEEP_S)
+        follower = await other.once(token, Renewing(renewed(2)))
+        slow.gate.set()
+        assert await leader == follower == renewed(9)
+        assert one.counted == {"led": 1, "late": 1}
+        assert await held(one, token) is None
+
+
+async def test_an_update_is_shared_with_nobody_where_there_is_no_redis_and_that_is_no_error(token: bytes) -> None:
+    async with worker(f"redis://127.0.0.1:{free_port()}") as one:
+        for _ in range(6):
+            await one.sharing.replace(token, renewed(1), KEEP_S)
+        assert one.counted["unreachable"] >= 4
+        assert one.counted.get("breaker_open", 0) >= 1
+        assert "replaced" not in one.counted
+
+
 async def test_r1_f3_two_tokens_and_two_environments_are_renewed_apart(redis: RedisServer, token: bytes) -> None:
     async with worker(redis.url) as one, worker(redis.url, environment="other") as elsewhere:
         assert await one.once(token, Renewing(renewed(1))) == renewed(1)

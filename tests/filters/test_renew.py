@@ -358,6 +358,9 @@ class Sharing:
         self.asked.append((presented, keep_s))
         return await renew() if self.result is None else self.result
 
+    async def replace(self, presented: bytes, updated: RenewedCookie, keep_s: float) -> None:
+        raise AssertionError
+
 
 async def test_r1_a_renewal_is_shared_with_other_workers_once_for_all_who_wait_here() -> None:
     sharing = Sharing()
@@ -392,6 +395,17 @@ async def test_r7_r4_what_another_worker_brought_is_believed_no_more_than_what_t
     exchange = asking(*PAIR, now=LATER)
     await edge.run(exchange)
     assert_honoured_at_low(exchange)
+
+
+async def test_r7_another_customer_is_believed_only_where_the_service_says_that_the_session_has_become_theirs() -> None:
+    for said, believed in ((0, False), (4711, False), (4713, False), (4712, True)):
+        edge = Edge()
+        edge.service.customer_id, edge.service.moved_to = 4712, said
+        exchange = asking(*PAIR, now=LATER)
+        assert await edge.run(exchange) is CONTINUE
+        assert exchange.user is not None
+        assert exchange.user.customer_id == (4712 if believed else 4711)
+        assert exchange.resolution[1] == ("renewed" if believed else "unavailable")
 
 
 async def test_r7_what_the_service_said_wrongly_is_given_to_no_other_worker() -> None:
