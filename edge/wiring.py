@@ -20,6 +20,7 @@ from edge.clients.cookie_service import CookieServiceClient
 from edge.clients.kms import KeyRings
 from edge.clients.revocations import RevocationFeed
 from edge.clients.sign_outs import SignOuts
+from edge.contract.exchange import TokenKind
 from edge.contract.filters import InboundFilter, OutboundFilter
 from edge.contract.identity import UserIdentity
 from edge.contract.ports import CookiePair, CookieService, Revocations, SharedRenewals
@@ -41,6 +42,7 @@ from edge.telemetry.metrics import WorkerMetrics, count
 from edge.telemetry.telemetry import Telemetry
 from edge.upstream.watch import OriginWatch
 from filters import order
+from filters.adapters.cookie import CookieAdapter
 from filters.inbound.authorise import AuthoriseFilter
 from filters.inbound.cookie import CookieFilter
 from filters.inbound.device import DeviceFilter
@@ -222,11 +224,13 @@ def build_filters(
         secure=not snapshot.listener.local_plain_http,
     )
 
-    def is_good(pair: CookiePair, user: UserIdentity, now: float) -> bool:
-        """Tell whether a pair is made under our keys, names and environment, for that user."""
+    def session_of(pair: CookiePair, user: UserIdentity, now: float) -> str | None:
+        """Return the session of a pair that is made under our keys, names and environment, for that user."""
         claims = open_pair(keys.ring, names, edge.environment, (pair.insecure, pair.secure), now)
-        return isinstance(claims, Claims) and claims.customer_id == user.customer_id
+        return claims.session_id if isinstance(claims, Claims) and claims.customer_id == user.customer_id else None
 
+    remembered = Renewals() if under_way is None else under_way
+    cookie = CookieAdapter(attributes, cookies, remembered, session_of, wait_s=renewal.wait_beside_s)
     inbound: dict[type, InboundFilter] = {
         HygieneFilter: HygieneFilter(snapshot.listener.trusted_proxies, debug_key),
         CookieFilter: CookieFilter(
@@ -251,7 +255,7 @@ def build_filters(
                 max_waiting=renewal.max_waiting,
                 remembered=renewal.remembered,
             ),
-            renewals=under_way,
+            renewals=remembered,
         ),
         DeviceFilter: DeviceFilter(snapshot.device_types),
         AuthoriseFilter: AuthoriseFilter(),
@@ -267,11 +271,8 @@ def build_filters(
     outbound: dict[type, OutboundFilter] = {
         PassportActionsFilter: PassportActionsFilter(keys, grants),
         TokensFilter: TokensFilter(
-            attributes,
-            cookies,
+            {TokenKind.NONE: cookie, TokenKind.COOKIE: cookie},
             SignOuts(cookies) if signing_out is None else signing_out,
-            wait_s=renewal.wait_beside_s,
-            is_good=is_good,
         ),
         ScrubFilter: ScrubFilter(),
     }

@@ -2,7 +2,8 @@
 
 from passport.actions import with_user
 from passport.builder import PassportBuilder
-from passport.identity import Level, Part, Source, UserAction
+from passport.catalogue import DeviceAction, UserAction
+from passport.identity import Level, Part, Source
 from passport.introspector import PassportIntrospector
 from passport.keys import DEVICE_PURPOSE, USER_PURPOSE, MacKey, PassportKeys
 from passport.parts import NO_DEVICE, NO_USER, DevicePart, UserPart
@@ -13,6 +14,7 @@ __all__ = [
     "NO_DEVICE",
     "NO_USER",
     "USER_PURPOSE",
+    "DeviceAction",
     "DevicePart",
     "Level",
     "MacKey",

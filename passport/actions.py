@@ -3,7 +3,8 @@
 from binascii import b2a_base64
 from collections.abc import Sequence
 
-from passport.identity import Part, UserAction
+from passport.catalogue import UserAction
+from passport.identity import Part
 from passport.integrity import Covered, join_envelope, sign, split_envelope
 from passport.keys import MacKey
 from passport.parts import UserPart, encode_times

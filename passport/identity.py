@@ -33,18 +33,6 @@ class Level(IntEnum):
         return cls.UNSPECIFIED
 
 
-class UserAction(IntEnum):
-    """A change of the user that the edge turns into token updates; docs/passport.md says what each does."""
-
-    UNKNOWN = -1
-    USER_LOGIN = 1
-    USER_LOGOUT = 2
-
-    @classmethod
-    def _missing_(cls, value: object) -> "UserAction":  # noqa: ARG003 - any number
-        return cls.UNKNOWN
-
-
 class Part(StrEnum):
     """The two parts of a Passport that carry a MAC each."""
 

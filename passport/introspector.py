@@ -7,7 +7,8 @@ from typing import Final, TypeVar
 from edgepb.passport.v1 import passport_pb2
 from google.protobuf.message import DecodeError, Message
 
-from passport.identity import Level, Part, Source, UserAction
+from passport.catalogue import DeviceAction, UserAction
+from passport.identity import Level, Part, Source
 from passport.integrity import MAX_PASSPORT_BYTES, Envelope, split_envelope, verify
 from passport.keys import DEVICE_PURPOSE, USER_PURPOSE, PassportKeys
 from passport.refusals import PassportRefusal, PassportRefused
@@ -184,6 +185,21 @@ class PassportIntrospector:
     def actions(self) -> tuple[UserAction, ...]:
         """What a service asks the edge to do for the user, in order."""
         return tuple(UserAction(number) for number in self._user.actions)
+
+    @property
+    def device_created(self) -> int:
+        """When its device part was made, in epoch seconds."""
+        return self._device.created
+
+    @property
+    def device_expires(self) -> int:
+        """When its device part ends, in epoch seconds."""
+        return self._device.expires
+
+    @property
+    def device_actions(self) -> tuple[DeviceAction, ...]:
+        """What a service asks the edge to do for the device, in order."""
+        return tuple(DeviceAction(number) for number in self._device.actions)
 
     @property
     def device_source(self) -> Source:

@@ -5,7 +5,8 @@ from typing import Final
 
 from edgepb.passport.v1 import passport_pb2
 
-from passport.identity import Level, Source, UserAction
+from passport.catalogue import DeviceAction, UserAction
+from passport.identity import Level, Source
 from passport.wire import encode_delimited, encode_varint
 
 TIMES_BYTES: Final = 12
@@ -71,10 +72,7 @@ class UserPart(_Part):
 
     def with_actions(self, actions: Sequence[UserAction]) -> "UserPart":
         """Return this user with `actions` for the edge."""
-        if not actions:
-            return self
-        numbers = b"".join(encode_varint(_number(action)) for action in actions)
-        return UserPart(self.static + encode_delimited(_USER.ACTIONS_FIELD_NUMBER, numbers))
+        return UserPart(self.static + _packed(_USER.ACTIONS_FIELD_NUMBER, actions)) if actions else self
 
 
 class DevicePart(_Part):
@@ -93,6 +91,10 @@ class DevicePart(_Part):
             + _scalar(_DEVICE.AUTHENTICATION_LEVEL_FIELD_NUMBER, level)
         )
 
+    def with_actions(self, actions: Sequence[DeviceAction]) -> "DevicePart":
+        """Return this device with `actions` for the edge."""
+        return DevicePart(self.static + _packed(_DEVICE.ACTIONS_FIELD_NUMBER, actions)) if actions else self
+
 
 NO_USER: Final = UserPart(b"")
 """Source NONE, level UNSPECIFIED: signed as any other, so that "nobody" cannot be forged."""
@@ -103,6 +105,10 @@ def _number(value: int) -> int:
     if not 0 <= value < 1 << 63:
         raise ValueError("not a number that a Passport can carry")
     return int(value)
+
+
+def _packed(field: int, actions: Sequence[int]) -> bytes:
+    return encode_delimited(field, b"".join(encode_varint(_number(action)) for action in actions))
 
 
 def _scalar(field: int, value: int) -> bytes:

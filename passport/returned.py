@@ -8,24 +8,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from passport.identity import Level, Part, Source, UserAction
+from passport.catalogue import CATALOGUE, Action
+from passport.effects import CatalogueEntry
+from passport.fitting import contradicts, device_fits, user_fits
+from passport.identity import Part
 from passport.integrity import Envelope, split_envelope, verify
-from passport.introspector import PassportIntrospector, check_expiry, decode_base64
+from passport.introspector import SKEW_S, PassportIntrospector, check_expiry, decode_base64
 from passport.keys import PassportKeys
 from passport.refusals import PassportRefusal, PassportRefused
 
 
 @dataclass(slots=True, frozen=True)
 class Grant:
-    """What a key may change: parts, and the actions it may ask for."""
+    """What a key may change: parts, and the actions it may ask for, by name."""
 
     parts: frozenset[Part]
-    actions: frozenset[UserAction]
+    actions: frozenset[str]
 
     @classmethod
     def named(cls, parts: Iterable[str], actions: Iterable[str]) -> "Grant":
         """Make a grant from names as config/grants.yaml has them; KeyError or ValueError for an unknown one."""
-        return cls(frozenset(Part(part) for part in parts), frozenset(UserAction[action] for action in actions))
+        return cls(frozenset(Part(part) for part in parts), frozenset(CATALOGUE[action].name for action in actions))
 
 
 Grants = Mapping[str, Grant]
@@ -36,11 +39,13 @@ class ReturnedRefusal(StrEnum):
     """Why a well-made returned Passport changes nothing; beside these, every PassportRefusal is possible."""
 
     HEADER_CHANGED = "header_changed"
-    DEVICE_CHANGED = "device_changed"
+    STALE = "stale"
     ACTION_NOT_GRANTED = "action_not_granted"
     CHANGED_WITHOUT_ACTION = "changed_without_action"
+    REPEATED_ACTION = "repeated_action"
     CONTRADICTORY_ACTIONS = "contradictory_actions"
     USER_DOES_NOT_FIT = "user_does_not_fit"
+    DEVICE_DOES_NOT_FIT = "device_does_not_fit"
 
 
 @dataclass(slots=True, frozen=True)
@@ -50,9 +55,9 @@ class Unchanged:
 
 @dataclass(slots=True, frozen=True)
 class Accepted:
-    """The user changed: `action` says how, `passport` who it is now."""
+    """User or device changed: `actions` say how, in order, the user's first; `passport` who they are now."""
 
-    action: UserAction
+    actions: tuple[CatalogueEntry, ...]
     passport: PassportIntrospector
 
 
@@ -61,6 +66,12 @@ class RefusedAction:
     """The returned Passport must be ignored."""
 
     reason: ReturnedRefusal | PassportRefusal
+
+
+class _Refused(Exception):  # noqa: N818 - never leaves this module
+    def __init__(self, reason: ReturnedRefusal) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
 
 
 def check_returned(
@@ -73,57 +84,83 @@ def check_returned(
     if returned == sent:
         return Unchanged()
     try:
-        before = split_envelope(decode_base64(sent))
+        original = decode_base64(sent)
+        before = split_envelope(original)
         raw = decode_base64(returned)
         after = split_envelope(raw)
-        changed = _what_changed(before, after)
-        if changed is not None:
-            return RefusedAction(changed)
-        if (after.user_info, after.user_integrity.field) == (before.user_info, before.user_integrity.field):
+        if after.header != before.header:
+            return RefusedAction(ReturnedRefusal.HEADER_CHANGED)
+        changed = {part for part in Part if _bytes_of(after, part) != _bytes_of(before, part)}
+        if not changed:
             return Unchanged()
-        return _check_user(raw, after, keys, grants, now)
-    except PassportRefused as refused:
+        if Part.DEVICE in changed and before.device_integrity.version > 1:
+            changed.add(Part.USER)  # whose MAC covers the device, too
+        purposes = {part: _verified_with(before, after, part, keys, grants) for part in changed}
+        was, is_now = (PassportIntrospector.from_verified(*each) for each in ((original, before), (raw, after)))
+        actions: list[CatalogueEntry] = []
+        if Part.USER in changed and after.user_info != before.user_info:
+            actions += _user_actions(was, is_now, grants[purposes[Part.USER]].actions, now)
+        if Part.DEVICE in changed and after.device_info != before.device_info:
+            actions += _device_actions(was, is_now, grants[purposes[Part.DEVICE]].actions, now)
+        if contradicts(actions):
+            return RefusedAction(ReturnedRefusal.CONTRADICTORY_ACTIONS)
+        return Accepted(tuple(actions), is_now) if actions else Unchanged()
+    except (PassportRefused, _Refused) as refused:
         return RefusedAction(refused.reason)
 
 
-def _what_changed(before: Envelope, after: Envelope) -> ReturnedRefusal | None:
-    if after.header != before.header:
-        return ReturnedRefusal.HEADER_CHANGED
-    # No action changes a device yet, so no grant does.
-    if (after.device_info, after.device_integrity.field) != (before.device_info, before.device_integrity.field):
-        return ReturnedRefusal.DEVICE_CHANGED
-    return None
+def _bytes_of(envelope: Envelope, part: Part) -> tuple[bytes, bytes]:
+    if part is Part.USER:
+        return envelope.user_info, envelope.user_integrity.field
+    return envelope.device_info, envelope.device_integrity.field
 
 
-def _check_user(
-    raw: bytes, after: Envelope, keys: PassportKeys, grants: Grants, now: float
-) -> Accepted | RefusedAction:
-    purposes = frozenset(purpose for purpose, grant in grants.items() if Part.USER in grant.parts)
-    # The header and the device are as sent, so the version that the edge signed with is the one to answer in.
-    signed_with_v1 = after.device_integrity.version == 1
-    if after.user_integrity.version != after.device_integrity.version:
-        return RefusedAction(PassportRefusal.VERSION_NOT_ACCEPTED)
-    key = verify(after, Part.USER, keys, purposes, accept_v1=signed_with_v1)
-    passport = PassportIntrospector.from_verified(raw, after)
+def _verified_with(before: Envelope, after: Envelope, part: Part, keys: PassportKeys, grants: Grants) -> str:
+    """Return the purpose of the key that signed a changed part: one with a grant for it."""
+    version = before.device_integrity.version  # that the edge signed with is the one to answer in
+    if (after.user_integrity.version, after.device_integrity.version) != (version, version):
+        raise PassportRefused(PassportRefusal.VERSION_NOT_ACCEPTED)
+    purposes = frozenset(purpose for purpose, grant in grants.items() if part in grant.parts)
+    return verify(after, part, keys, purposes, accept_v1=version == 1).purpose
+
+
+def _user_actions(
+    was: PassportIntrospector, is_now: PassportIntrospector, granted: frozenset[str], now: float
+) -> list[CatalogueEntry]:
+    _check_times(was.user_created, is_now.user_created, is_now.expires, now)
+    entries = _entries(is_now.actions, granted)
+    if not user_fits(entries, was, is_now):
+        raise _Refused(ReturnedRefusal.USER_DOES_NOT_FIT)
+    return entries
+
+
+def _device_actions(
+    was: PassportIntrospector, is_now: PassportIntrospector, granted: frozenset[str], now: float
+) -> list[CatalogueEntry]:
+    _check_times(was.device_created, is_now.device_created, is_now.device_expires, now)
+    entries = _entries(is_now.device_actions, granted)
+    if not device_fits(entries, was, is_now):
+        raise _Refused(ReturnedRefusal.DEVICE_DOES_NOT_FIT)
+    return entries
+
+
+def _check_times(sent_at: int, created: int, expires: int, now: float) -> None:
     # The header ties it to this exchange; how long the service took is not held against it.
-    check_expiry(passport.user_created, passport.expires, now)
-    refusal = _check_actions(passport, grants[key.purpose].actions)
-    return RefusedAction(refusal) if refusal is not None else Accepted(passport.actions[0], passport)
+    check_expiry(created, expires, now)
+    if created < sent_at - SKEW_S:
+        raise _Refused(ReturnedRefusal.STALE)
 
 
-def _check_actions(passport: PassportIntrospector, granted: frozenset[UserAction]) -> ReturnedRefusal | None:
-    if not passport.actions:
-        return ReturnedRefusal.CHANGED_WITHOUT_ACTION
-    if not (granted - {UserAction.UNKNOWN}).issuperset(passport.actions):
-        return ReturnedRefusal.ACTION_NOT_GRANTED
-    if len(passport.actions) > 1:
-        return ReturnedRefusal.CONTRADICTORY_ACTIONS
-    if passport.actions[0] is UserAction.USER_LOGIN:
-        fits = (
-            passport.user_source is Source.USER_CREDENTIALS
-            and passport.user_level >= Level.HIGH
-            and (passport.customer_id or 0) > 0
-        )
-    else:
-        fits = passport.user_source is Source.NONE
-    return None if fits else ReturnedRefusal.USER_DOES_NOT_FIT
+def _entries(actions: Iterable[Action], granted: frozenset[str]) -> list[CatalogueEntry]:
+    """Return what the catalogue says of actions, all of which must be granted."""
+    names = [action.name for action in actions]
+    if not names:
+        raise _Refused(ReturnedRefusal.CHANGED_WITHOUT_ACTION)
+    if not set(names) <= granted & CATALOGUE.keys():
+        raise _Refused(ReturnedRefusal.ACTION_NOT_GRANTED)
+    if len(set(names)) < len(names):
+        raise _Refused(ReturnedRefusal.REPEATED_ACTION)
+    entries = [CATALOGUE[name] for name in names]
+    if contradicts(entries):
+        raise _Refused(ReturnedRefusal.CONTRADICTORY_ACTIONS)
+    return entries

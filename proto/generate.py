@@ -1,4 +1,4 @@
-"""Generate the `edgepb` package from the .proto files, or check that it is in sync.
+"""Generate the `edgepb` package from the .proto files, and what the catalogue of actions makes, or check both.
 
 python proto/generate.py           # write proto/edgepb
 python proto/generate.py --check   # exit 1 and name the files when it is out of date
@@ -11,6 +11,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
+from actions import made
 from grpc_tools import protoc
 
 ROOT = Path(__file__).parent
@@ -46,11 +47,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     if not parser.parse_args().check:
+        for file, text in made().items():
+            file.write_text(text)
         generate(ROOT)
         return
+    stale = [str(file.relative_to(ROOT.parent)) for file, text in made().items() if file.read_text() != text]
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
-        stale = differences(Path(folder) / "edgepb")
+        stale += differences(Path(folder) / "edgepb")
     if stale:
         sys.exit("Generated code is out of date; run `make proto` and commit: " + ", ".join(stale))
 

@@ -18,7 +18,7 @@ from edgepb.cookie.v1 import cookie_service_pb2 as pb
 from google.protobuf.message import DecodeError, Message
 
 from edge.contract.identity import DeviceIdentity, UserIdentity
-from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie
+from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie, Revocation, RevocationReason
 from edge.contract.session_changes import SessionChanges
 from edge.telemetry.metrics import WorkerMetrics
 from resilience.breaker import Breaker, Permit
@@ -33,6 +33,11 @@ _OUTCOMES: Final = {
     pb.REFUSED: RenewalOutcome.REFUSED,
 }
 _WIRE: Final = {outcome: number for number, outcome in _OUTCOMES.items()} | {RenewalOutcome.UNAVAILABLE: pb.UNAVAILABLE}
+_REASONS: Final = {
+    RevocationReason.LOGOUT: pb.LOGOUT,
+    RevocationReason.SIGN_OUT_EVERYWHERE: pb.SIGN_OUT_EVERYWHERE,
+    RevocationReason.DEVICE_REMOVED: pb.DEVICE_REMOVED,
+}
 _UNAVAILABLE: Final = RenewedCookie(RenewalOutcome.UNAVAILABLE)
 _UPDATES: Final = {
     pb.UPDATED: RenewalOutcome.RENEWED,
@@ -133,12 +138,18 @@ class CookieServiceClient:
         self._metrics.remote_call("cookie", "updated" if updated.pair is not None else updated.outcome.value)
         return updated
 
-    async def end_session(self, user: UserIdentity, *, again: bool = False) -> bool:
-        """Revoke the session of a user who has signed out; tell whether that is done.
+    async def revoke(self, revocation: Revocation, *, again: bool = False) -> bool:
+        """Revoke; tell whether that is done.
 
         `again`: it was tried before, and must not take the place of one who signs in or out now.
         """
-        request = pb.RevokeRequest(reason=pb.LOGOUT, customer_id=user.customer_id, session_id=user.session_id)
+        request = pb.RevokeRequest(
+            reason=_REASONS[revocation.reason],
+            customer_id=revocation.customer_id,
+            session_id=revocation.session_id,
+            esn=revocation.esn,
+            except_session_id=revocation.except_session_id,
+        )
         path, answer = "/v1/revocations", pb.RevokeResponse
         try:
             if again:
@@ -148,7 +159,7 @@ class CookieServiceClient:
         except _Failed as failed:
             self._metrics.remote_call("cookie", failed.outcome)
             return False
-        self._metrics.remote_call("cookie", "session_ended")
+        self._metrics.remote_call("cookie", "revocation_taken")
         return True
 
     async def _at_once(self, request: pb.RenewRequest) -> pb.RenewResponse:

@@ -10,23 +10,14 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
-from edge.contract.identity import UserIdentity
-from edge.contract.ports import CookieService
+from edge.contract.ports import CookieService, Revocation
 
 RETRY_S: Final = 300.0
 MAX_PENDING: Final = 4096
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 10.0
-
-
-class _SignOut(NamedTuple):
-    user: UserIdentity
-    until: float  # on the loop's clock
-
-    def __repr__(self) -> str:
-        return "_SignOut()"
 
 
 class SignOuts:
@@ -47,8 +38,8 @@ class SignOuts:
         """Try for `retry_s` seconds, and at most `max_pending` at a time; `chance` tells a number from 0 up to 1."""
         self.use(service, retry_s=retry_s, max_pending=max_pending)
         self._chance = chance
-        self._pending: dict[str, _SignOut] = {}  # by session, the oldest first
-        self._again: dict[str, None] = {}  # those that have failed, in the order in which they are tried
+        self._pending: dict[Revocation, float] = {}  # until when, on the loop's clock; the oldest first
+        self._again: dict[Revocation, None] = {}  # those that have failed, in the order in which they are tried
         self._first_tries: set[asyncio.Task[None]] = set()
         self._retrying: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
@@ -67,18 +58,18 @@ class SignOuts:
         self._retry_s = retry_s
         self._max_pending = max_pending
 
-    def end(self, user: UserIdentity) -> None:
-        """Have the session of a user revoked beside the caller.
+    def end(self, revocation: Revocation) -> None:
+        """Have something revoked beside the caller.
 
         Once at a time: a cookie that is shown many times at once must not take the places of those who sign in.
         """
-        session_id, loop = user.session_id, asyncio.get_running_loop()
-        if session_id in self._pending:
+        if revocation in self._pending:
             return
+        loop = asyncio.get_running_loop()
         while len(self._pending) >= self._max_pending:
             self._drop(next(iter(self._pending)), "pushed_out")
-        made = self._pending[session_id] = _SignOut(user, loop.time() + self._retry_s)
-        task = loop.create_task(self._first_try(made), name="end-session")
+        self._pending[revocation] = loop.time() + self._retry_s
+        task = loop.create_task(self._first_try(revocation), name="revocation")
         self._first_tries.add(task)
         task.add_done_callback(self._first_tries.discard)
 
@@ -104,18 +95,17 @@ class SignOuts:
         for task in self._first_tries:
             task.cancel()
         left = len(self._pending)
-        for session_id in tuple(self._pending):
-            self._drop(session_id, "given_up")
+        for revocation in tuple(self._pending):
+            self._drop(revocation, "given_up")
         return left
 
-    async def _first_try(self, made: _SignOut) -> None:
-        session_id = made.user.session_id
-        if await self._service.end_session(made.user):
-            self._drop(session_id, "done")
-        elif session_id in self._pending:
-            self._again[session_id] = None
+    async def _first_try(self, revocation: Revocation) -> None:
+        if await self._service.revoke(revocation):
+            self._drop(revocation, "done")
+        elif revocation in self._pending:
+            self._again[revocation] = None
             if self._retrying is None or self._retrying.done():
-                self._retrying = asyncio.get_running_loop().create_task(self._retry(), name="end-sessions-again")
+                self._retrying = asyncio.get_running_loop().create_task(self._retry(), name="revocations-again")
 
     async def _retry(self) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -132,28 +122,27 @@ class SignOuts:
         """Try again until one fails, or `every` one; return whether any was taken."""
         self._give_up_old()
         worked = False
-        for session_id in tuple(self._again):
-            made = self._pending.get(session_id)
-            if made is None:
+        for revocation in tuple(self._again):
+            if revocation not in self._pending:
                 continue
-            if await self._service.end_session(made.user, again=True):
-                self._drop(session_id, "done_later")
+            if await self._service.revoke(revocation, again=True):
+                self._drop(revocation, "done_later")
                 worked = True
                 continue
-            if session_id in self._again:  # unless it was pushed out meanwhile
-                del self._again[session_id]
-                self._again[session_id] = None
+            if revocation in self._again:  # unless it was pushed out meanwhile
+                del self._again[revocation]
+                self._again[revocation] = None
             if not every:
                 break
         return worked
 
     def _give_up_old(self) -> None:
         now = asyncio.get_running_loop().time()
-        for session_id in tuple(self._again):
-            if self._pending[session_id].until <= now:
-                self._drop(session_id, "given_up")
+        for revocation in tuple(self._again):
+            if self._pending[revocation] <= now:
+                self._drop(revocation, "given_up")
 
-    def _drop(self, session_id: str, result: str) -> None:
-        self._again.pop(session_id, None)
-        if self._pending.pop(session_id, None) is not None:
+    def _drop(self, revocation: Revocation, result: str) -> None:
+        self._again.pop(revocation, None)
+        if self._pending.pop(revocation, None) is not None:
             self.counts[result] += 1

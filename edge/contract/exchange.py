@@ -4,6 +4,7 @@ from asyncio import Future
 from enum import StrEnum
 from typing import Final, Protocol
 
+from edge.contract.change import TokenChange
 from edge.contract.headers import Headers
 from edge.contract.identity import ClientCertificate, DeviceIdentity, UserIdentity
 from edge.contract.ports import RenewedCookie, StandIn
@@ -114,6 +115,7 @@ class Exchange:
     __slots__ = (
         "actions",
         "bad_token",
+        "change",
         "client_certificate",
         "debug",
         "device",
@@ -136,7 +138,6 @@ class Exchange:
         "response",
         "route",
         "secure",
-        "signed_in",
         "stand_in",
         "stripped_headers",
         "token_kind",
@@ -169,11 +170,11 @@ class Exchange:
         self.rescheduled_count = 0  # how often its renewal could not be done, this time included
         self.renewal: Future[RenewedCookie] | None = None  # shared with other exchanges: never cancel it
         self.stand_in: StandIn | None = None  # the pair to give instead of one that could not be renewed
+        self.user_cleared = False  # the token is void, definitively: clear what the device holds
         self.passport: bytes = b""
         # Outbound: what the actions of a returned Passport ask for.
-        self.actions: list[str] = []
-        self.signed_in: UserIdentity | None = None  # this user signed in: make tokens
-        self.user_cleared = False  # the user is gone, definitively: clear the tokens
+        self.actions: list[str] = []  # by name; with what was refused, and what was done with tokens
+        self.change: TokenChange | None = None  # what they come to
         # Why the edge answered itself, if it did; `reason_detail` is private: log and metrics only.
         self.reason = ""
         self.reason_detail = ""

@@ -58,6 +58,32 @@ class StandIn:
     renewed: RenewedCookie | None = None
 
 
+class RevocationReason(StrEnum):
+    """Why something is revoked: the user has left a session or all of them, or a device is not theirs any more."""
+
+    LOGOUT = "logout"
+    SIGN_OUT_EVERYWHERE = "sign_out_everywhere"
+    DEVICE_REMOVED = "device_removed"
+
+
+@dataclass(slots=True, frozen=True)
+class Revocation:
+    """What is to become void on all edges. The repr names nobody.
+
+    `session_id` goes with LOGOUT, `esn` with DEVICE_REMOVED; `except_session_id` is the session that outlives a
+    SIGN_OUT_EVERYWHERE, if any does.
+    """
+
+    reason: RevocationReason
+    customer_id: int
+    session_id: str = ""
+    esn: str = ""
+    except_session_id: str = ""
+
+    def __repr__(self) -> str:
+        return f"Revocation({self.reason})"
+
+
 class Revocations(Protocol):
     """Which tokens are revoked: known here, without a call."""
 
@@ -86,8 +112,8 @@ class CookieService(Protocol):
         """Return a pair that says `changes` of the session of the EdgeId value `insecure`, and lives no longer."""
         ...
 
-    async def end_session(self, user: UserIdentity, *, again: bool = False) -> bool:
-        """Revoke the session of a user who has signed out; tell whether that is done.
+    async def revoke(self, revocation: Revocation, *, again: bool = False) -> bool:
+        """Revoke; tell whether that is done.
 
         `again`: it was tried before, and must not take the place of one who signs in or out now.
         """
@@ -95,10 +121,10 @@ class CookieService(Protocol):
 
 
 class SignOuts(Protocol):
-    """Has the sessions of those who sign out revoked, however long that takes."""
+    """Has revoked what those who sign out leave behind, however long that takes."""
 
-    def end(self, user: UserIdentity) -> None:
-        """Have the session of a user revoked beside the caller."""
+    def end(self, revocation: Revocation) -> None:
+        """Have something revoked beside the caller."""
         ...
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final
 
-from edgepb.passport.v1 import passport_pb2
+from edgepb.passport.v1 import actions_pb2
 
 from edge.control.edge_file import EdgeFile
 from edge.control.errors import Place
@@ -121,8 +121,8 @@ def check_grants(file: GrantsFile, purposes: Collection[str] | None) -> Iterator
     `purposes` are the key sets this edge asks for, None when they could not be read.
     """
     by_part = {
-        "user": set(passport_pb2.UserAction.keys()) - {"USER_ACTION_UNSPECIFIED"},
-        "device": set(passport_pb2.DeviceAction.keys()) - {"DEVICE_ACTION_UNSPECIFIED"},
+        "user": set(actions_pb2.UserAction.keys()) - {"USER_ACTION_UNSPECIFIED"},
+        "device": set(actions_pb2.DeviceAction.keys()) - {"DEVICE_ACTION_UNSPECIFIED"},
     }
     known = sorted(by_part["user"] | by_part["device"])
     for key, grant in file.grants.items():

@@ -1,17 +1,24 @@
 """passport_actions: takes the returned Passport off the response, and reads what it asks for.
 
-A refused action is noted in `exchange.actions` as `refused:<reason>` and changes nothing; the response goes on.
+Actions are noted in `exchange.actions`. What is refused is noted there as `refused:<reason>` and changes nothing; the
+response goes on.
 """
 
 from typing import ClassVar, Final, Protocol
 
-from edge.contract.exchange import Exchange, Response
+from edge.contract.change import Revoked, TokenChange, TokenEffect
+from edge.contract.exchange import Exchange, Response, TokenKind
 from edge.contract.filters import CONTINUE, Continue, OnError
-from edge.contract.identity import Level, Source, UserIdentity
-from passport import PassportIntrospector, PassportKeys, PassportRefusal, UserAction
+from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
+from passport import Part, PassportIntrospector, PassportKeys, PassportRefusal
+from passport.effects import Revokes
 from passport.returned import Accepted, Grants, RefusedAction, check_returned
 
 _NAMES: Final = frozenset({b"x-passport", b"passport-bin"})
+# A failed response has done nothing that a token could stand for, a 304 repeats an older answer, and after a 101 the
+# connection is not HTTP any more.
+_FIRST_FAILURE: Final = 500
+_NOTHING_DONE: Final = frozenset({101, 304})
 
 
 class PassportKeySource(Protocol):
@@ -24,7 +31,7 @@ class PassportKeySource(Protocol):
 
 
 class PassportActionsFilter:
-    """Turns an accepted action into `exchange.signed_in` or `exchange.user_cleared`."""
+    """Turns the accepted actions into `exchange.change`."""
 
     id: ClassVar[str] = "passport_actions"
     on_error: ClassVar[OnError] = OnError.CLOSED
@@ -50,35 +57,54 @@ class PassportActionsFilter:
         for name in _NAMES:
             response.headers.remove(name)
         if not response.local and values:
-            note = self._act(exchange, response, values)
-            if note:
-                exchange.actions.append(note)
+            exchange.actions += self._act(exchange, response, values)
         return CONTINUE
 
-    def _act(self, exchange: Exchange, response: Response, values: list[bytes]) -> str:
-        """Act on the returned Passport; return what to note, empty when nothing was asked for."""
+    def _act(self, exchange: Exchange, response: Response, values: list[bytes]) -> list[str]:
+        """Act on the returned Passport; return what to note, nothing when nothing was asked for."""
         keys = self._source.passport_keys
         if len(values) > 1:
-            return f"refused:{PassportRefusal.REPEATED}"
+            return [f"refused:{PassportRefusal.REPEATED}"]
         if keys is None or not exchange.passport:
-            return "refused:not_expected"
+            return ["refused:not_expected"]
         outcome = check_returned(exchange.passport, values[0], keys, self._grants, now=exchange.now)
         if isinstance(outcome, RefusedAction):
-            return f"refused:{outcome.reason}"
+            return [f"refused:{outcome.reason}"]
         if not isinstance(outcome, Accepted):
-            return ""
-        # A failed response has done nothing that a token could stand for, and a 304 repeats an older answer.
-        if response.status >= 500 or response.status == 304:
-            return "refused:response_status"
-        if outcome.action is UserAction.USER_LOGIN:
-            exchange.signed_in = _user(outcome.passport)
-        else:
-            exchange.user_cleared = True
-        return outcome.action.name
+            return []
+        if response.status >= _FIRST_FAILURE or response.status in _NOTHING_DONE:
+            return ["refused:response_status"]
+        exchange.change = _change(outcome, exchange.token_kind)
+        return [entry.name for entry in outcome.actions]
 
 
-def _user(passport: PassportIntrospector) -> UserIdentity:
-    customer_id = passport.customer_id or 0
+def _change(accepted: Accepted, kind: TokenKind) -> TokenChange:
+    """Return what accepted actions come to for a device that speaks one kind of token; without one it gets cookies."""
+    spoken = (TokenKind.COOKIE if kind is TokenKind.NONE else kind).value
+    actions, passport = accepted.actions, accepted.passport
+    return TokenChange(
+        effect=TokenEffect(max(entry.effect_on(spoken) for entry in actions)),
+        user=_user(passport),
+        device=_device(passport) if any(entry.part is Part.DEVICE for entry in actions) else None,
+        revoked=frozenset(Revoked(entry.revokes) for entry in actions if entry.revokes is not Revokes.NONE),
+    )
+
+
+def _device(passport: PassportIntrospector) -> DeviceIdentity | None:
+    if passport.esn is None:
+        return None
+    return DeviceIdentity(
+        source=Source(passport.device_source),
+        level=Level(passport.device_level),
+        esn=passport.esn,
+        device_type=passport.device_type or 0,
+    )
+
+
+def _user(passport: PassportIntrospector) -> UserIdentity | None:
+    customer_id = passport.customer_id
+    if customer_id is None:
+        return None
     return UserIdentity(
         source=Source(passport.user_source),
         level=Level(passport.user_level),

@@ -10,12 +10,13 @@ from edgepb.cookie.v1 import cookie_service_pb2 as pb
 
 from edge.clients.cookie_service import CookieServiceClient
 from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
-from edge.contract.ports import RenewalOutcome, RenewedCookie
+from edge.contract.ports import RenewalOutcome, RenewedCookie, Revocation, RevocationReason
 from edge.contract.session_changes import SessionChanges
 from edge.telemetry.metrics import WorkerMetrics
 from tests.clients.serving import breaker, serving
 
 USER = UserIdentity(Source.USER_CREDENTIALS, Level.HIGH, 11, 12, profile_id="p")
+SESSION = Revocation(RevocationReason.LOGOUT, 11, session_id="s")
 PAIR = pb.CookiePair(insecure=b"aaa", secure=b"bbb", expires_at=1_700_000_000, generation=2)
 
 
@@ -42,6 +43,30 @@ def client(
         metrics=metrics,
     )
     return made, metrics
+
+
+@pytest.mark.parametrize(
+    ("revocation", "sent"),
+    [
+        (SESSION, pb.RevokeRequest(reason=pb.LOGOUT, customer_id=11, session_id="s")),
+        (
+            Revocation(RevocationReason.SIGN_OUT_EVERYWHERE, 11, except_session_id="s"),
+            pb.RevokeRequest(reason=pb.SIGN_OUT_EVERYWHERE, customer_id=11, except_session_id="s"),
+        ),
+        (
+            Revocation(RevocationReason.DEVICE_REMOVED, 11, esn="ESN-1"),
+            pb.RevokeRequest(reason=pb.DEVICE_REMOVED, customer_id=11, esn="ESN-1"),
+        ),
+    ],
+)
+async def test_what_is_revoked_is_said_to_the_service(revocation: Revocation, sent: pb.RevokeRequest) -> None:
+    async with serving() as (service, session):
+        cookies, metrics = client(session, service.url)
+        assert await cookies.revoke(revocation)
+        assert [(path, pb.RevokeRequest.FromString(body)) for path, _, body in service.requests] == [
+            ("/v1/revocations", sent)
+        ]
+        assert metrics.remote_calls == {("cookie", "revocation_taken"): 1}
 
 
 async def test_a_signed_in_user_gets_a_pair() -> None:
@@ -231,7 +256,7 @@ async def test_s3_a_sign_in_an_update_and_a_sign_out_have_a_place_whatever_renew
         service.body = pb.UpdateResponse(outcome=pb.REVOKED).SerializeToString()
         assert (await cookies.update(b"old", CHANGES)).outcome is RenewalOutcome.REVOKED
         service.body = b""
-        assert await cookies.end_session(USER)
+        assert await cookies.revoke(SESSION)
         service.released.set()
         await renewal
         assert ("cookie", "overloaded") not in metrics.remote_calls
@@ -352,7 +377,7 @@ async def test_s3_a_service_that_is_too_slow_for_renewals_goes_on_signing_in_upd
         service.body = pb.UpdateResponse(outcome=pb.REVOKED).SerializeToString()
         assert (await cookies.update(b"old", CHANGES)).outcome is RenewalOutcome.REVOKED
         service.body = b""
-        assert await cookies.end_session(USER)
+        assert await cookies.revoke(SESSION)
         assert (await cookies.renew(b"old")).outcome is RenewalOutcome.UNAVAILABLE
         assert metrics.remote_calls[("cookie", "breaker_open")] == 5
 

@@ -11,9 +11,9 @@ from edgepb.cookie.v1 import cookie_service_pb2 as pb
 
 from edge.clients import sign_outs as module
 from edge.clients.sign_outs import SignOuts
-from edge.contract.identity import Level, Source, UserIdentity
+from edge.contract.ports import Revocation, RevocationReason
 from tests.clients.serving import Service, serving
-from tests.clients.test_cookie_service import PAIR, client
+from tests.clients.test_cookie_service import PAIR, USER, client
 from tests.filters.cookies import CookieServiceAtThePort, Rings
 from tests.processes import eventually
 
@@ -24,8 +24,8 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LONGEST_PAUSE_S", 0.04)
 
 
-def user(number: int) -> UserIdentity:
-    return UserIdentity(Source.COOKIE, Level.HIGH, number, number, session_id=f"session-{number}")
+def revocation(number: int) -> Revocation:
+    return Revocation(RevocationReason.LOGOUT, number, session_id=f"session-{number}")
 
 
 class Refusing(CookieServiceAtThePort):
@@ -38,8 +38,8 @@ class Refusing(CookieServiceAtThePort):
         self.times: list[float] = []
         self.at_once = self.most_at_once = 0
 
-    async def end_session(self, user: UserIdentity, *, again: bool = False) -> bool:
-        self.tried.append((user.customer_id, again))
+    async def revoke(self, revocation: Revocation, *, again: bool = False) -> bool:
+        self.tried.append((revocation.customer_id, again))
         self.times.append(time.monotonic())
         if again:
             self.at_once += 1
@@ -66,14 +66,14 @@ async def test_c11_a_sign_out_that_was_not_taken_is_tried_again_until_it_is() ->
     service = Refusing()
     made = SignOuts(service)
     for number in (1, 2, 3):
-        made.end(user(number))
+        made.end(revocation(number))
     await service.has(6)
     assert len(made) == 3
     service.down = False
     await none_is_left(made)
     assert made.counts == {"done_later": 3}
     assert service.most_at_once == 1
-    made.end(user(4))
+    made.end(revocation(4))
     await made.first_tries()
     assert made.counts == {"done_later": 3, "done": 1}
 
@@ -81,14 +81,14 @@ async def test_c11_a_sign_out_that_was_not_taken_is_tried_again_until_it_is() ->
 async def test_c11_one_that_fails_again_and_again_keeps_no_other_from_being_taken() -> None:
     service = Refusing()
     made = SignOuts(service)
-    take = service.end_session
+    take = service.revoke
 
-    async def take_all_but_the_first(user: UserIdentity, *, again: bool = False) -> bool:
-        return await take(user, again=again) and user.customer_id != 1
+    async def take_all_but_the_first(revocation: Revocation, *, again: bool = False) -> bool:
+        return await take(revocation, again=again) and revocation.customer_id != 1
 
-    service.end_session = take_all_but_the_first  # type: ignore[method-assign]
+    service.revoke = take_all_but_the_first  # type: ignore[method-assign]
     for number in (1, 2, 3):
-        made.end(user(number))
+        made.end(revocation(number))
     await made.first_tries()
     service.down = False
 
@@ -104,10 +104,10 @@ async def test_a_session_that_is_tried_again_is_not_tried_beside_that() -> None:
     service = Refusing()
     made = SignOuts(service)
     for _ in range(100):
-        made.end(user(1))
+        made.end(revocation(1))
     await made.first_tries()
     for _ in range(100):
-        made.end(user(1))
+        made.end(revocation(1))
     assert [again for _, again in service.tried].count(False) == 1
     await made.finish(5.0)
 
@@ -116,7 +116,7 @@ async def test_a_session_that_is_tried_again_is_not_tried_beside_that() -> None:
 async def test_c11_the_pauses_grow_and_are_not_the_same_for_all(chance: float, pauses: tuple[float, ...]) -> None:
     service = Refusing()
     made = SignOuts(service, chance=lambda: chance)
-    made.end(user(1))
+    made.end(revocation(1))
     await service.has(5)
     await made.finish(0.0)
     waited = [after - before for before, after in itertools.pairwise(service.times)]
@@ -126,7 +126,7 @@ async def test_c11_the_pauses_grow_and_are_not_the_same_for_all(chance: float, p
 async def test_c11_a_sign_out_is_given_up_when_its_time_is_over() -> None:
     service = Refusing()
     made = SignOuts(service, retry_s=0.05)
-    made.end(user(1))
+    made.end(revocation(1))
     await none_is_left(made)
     assert made.counts == {"given_up": 1}
     assert len(service.tried) > 1
@@ -136,7 +136,7 @@ async def test_d8_the_oldest_make_room_for_new_ones_and_are_counted() -> None:
     service = Refusing()
     made = SignOuts(service, max_pending=10)
     for number in range(100):
-        made.end(user(number))
+        made.end(revocation(number))
         await asyncio.sleep(0)
     assert len(made) == 10
     assert made.counts == {"pushed_out": 90}
@@ -151,7 +151,7 @@ async def test_w2_who_leaves_tries_each_once_more_and_says_how_many_are_lost(mon
     service = Refusing()
     made = SignOuts(service)
     for number in range(5):
-        made.end(user(number))
+        made.end(revocation(number))
     await made.first_tries()
     assert len(service.tried) == 5
     made.hurry()
@@ -164,7 +164,7 @@ async def test_w2_who_leaves_tries_each_once_more_and_says_how_many_are_lost(mon
 
 async def test_w2_who_leaves_does_not_wait_longer_than_it_may() -> None:
     async with hanging() as (service, made):
-        made.end(user(1))
+        made.end(revocation(1))
         await service.asked.wait()
         assert await asyncio.wait_for(made.finish(0.05), 5.0) == 1
         assert made.counts == {"given_up": 1}
@@ -184,16 +184,16 @@ async def test_s3_sign_outs_that_are_tried_again_take_neither_places_nor_breaker
         service.status = 500
         cookies, metrics = client(session, service.url, concurrency=1, open_s=3600.0)
         for _ in range(20):
-            assert not await cookies.end_session(user(1), again=True)
+            assert not await cookies.revoke(revocation(1), again=True)
         assert metrics.remote_calls == {("cookie", "status_5xx"): 4, ("cookie", "breaker_open"): 16}
         service.status, service.body = 200, pb.CreateResponse(pair=PAIR).SerializeToString()
-        assert await cookies.create(user(2), None) is not None
+        assert await cookies.create(USER, None) is not None
     async with serving() as (service, session):
         service.hang = True
         cookies, _ = client(session, service.url, concurrency=1)
-        trying = asyncio.create_task(cookies.end_session(user(1), again=True))
+        trying = asyncio.create_task(cookies.revoke(revocation(1), again=True))
         await service.asked.wait()
         service.hang, service.body = False, pb.CreateResponse(pair=PAIR).SerializeToString()
-        assert await cookies.create(user(2), None) is not None
+        assert await cookies.create(USER, None) is not None
         service.released.set()
         await trying

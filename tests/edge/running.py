@@ -14,7 +14,8 @@ from edgepb.kms.v1 import kms_pb2
 from edge import wiring
 from edge.contract.filters import InboundFilter, OutboundFilter
 from edge.contract.identity import DeviceIdentity, UserIdentity
-from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie
+from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie, Revocation
+from edge.contract.session_changes import SessionChanges
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
 from edge.net.listening import listen
@@ -22,7 +23,7 @@ from edge.relay.engine import Engine
 from edge.telemetry.metrics import WorkerMetrics
 from edge.telemetry.telemetry import Telemetry
 from passport.keys import PassportKeys
-from tokens.cookie import Claims, CookieNames, seal_pair
+from tokens.cookie import Claims, CookieNames, open_insecure, seal_pair
 from tokens.keys.ring import KeyRing
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -96,6 +97,8 @@ class CookieServiceDouble:
     renewal: RenewedCookie = field(default_factory=lambda: RenewedCookie(RenewalOutcome.UNAVAILABLE))
     pair: CookiePair | None = None
     calls: int = 0
+    keys: Keys | None = None
+    revoked: list[Revocation] = field(default_factory=list)
 
     async def create(self, user: UserIdentity, device: DeviceIdentity | None) -> CookiePair | None:
         """Return the pair it was given."""
@@ -106,6 +109,29 @@ class CookieServiceDouble:
         """Return the outcome it was given."""
         self.calls += 1
         return self.renewal
+
+    async def update(self, insecure: bytes, changes: SessionChanges) -> RenewedCookie:
+        """Make the pair anew with what changes, as the service does; UNAVAILABLE without keys."""
+        self.calls += 1
+        if self.keys is None:
+            return RenewedCookie(RenewalOutcome.UNAVAILABLE)
+        old = open_insecure(self.keys.ring, NAMES, ENVIRONMENT, insecure, time.time())
+        assert isinstance(old, Claims)
+        new = old._replace(
+            customer_id=changes.customer_id or old.customer_id,
+            account_owner_id=changes.account_owner_id or old.account_owner_id,
+            profile_id=old.profile_id if changes.profile_id is None else changes.profile_id,
+            esn=changes.esn or old.esn,
+            device_type=old.device_type if changes.device_type is None else changes.device_type,
+            generation=old.generation + 1,
+        )
+        pair = seal_pair(self.keys.ring, NAMES, ENVIRONMENT, new, (os.urandom(12), os.urandom(12)))
+        return RenewedCookie(RenewalOutcome.RENEWED, CookiePair(*pair, new.expires_at, new.generation))
+
+    async def revoke(self, revocation: Revocation, *, again: bool = False) -> bool:
+        """Note it."""
+        self.revoked.append(revocation)
+        return True
 
 
 @dataclass

@@ -6,7 +6,7 @@ import itertools
 from edge.contract.exchange import Exchange
 from edge.contract.identity import DeviceIdentity, Level, UserIdentity
 from edge.contract.on_bad_token import OnBadToken
-from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie
+from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie, Revocation
 from edge.contract.route import AuthPolicy
 from edge.contract.session_changes import SessionChanges
 from tests.filters.exchanges import ANYBODY, an_exchange
@@ -74,7 +74,7 @@ class CookieServiceAtThePort:
         self.now = NOW
         self.renewals: list[bytes] = []
         self.creations: list[tuple[UserIdentity, DeviceIdentity | None]] = []
-        self.ended: list[UserIdentity] = []
+        self.revoked: list[Revocation] = []
         self.created: CookiePair | None = CookiePair(b"new-insecure", b"new-secure", NOW + 14_400, 1)
 
     async def create(self, user: UserIdentity, device: DeviceIdentity | None) -> CookiePair | None:
@@ -83,9 +83,9 @@ class CookieServiceAtThePort:
         await self.gate.wait()
         return self.created
 
-    async def end_session(self, user: UserIdentity, *, again: bool = False) -> bool:
+    async def revoke(self, revocation: Revocation, *, again: bool = False) -> bool:
         """Note it."""
-        self.ended.append(user)
+        self.revoked.append(revocation)
         return True
 
     async def renew(self, insecure: bytes) -> RenewedCookie:

@@ -6,15 +6,18 @@ from dataclasses import replace
 import pytest
 
 from edge.clients.sign_outs import SignOuts
-from edge.contract.exchange import Exchange
+from edge.contract.change import Revoked, TokenChange, TokenEffect
+from edge.contract.exchange import Exchange, TokenKind
 from edge.contract.filters import CONTINUE, Refuse
-from edge.contract.identity import Level
-from edge.contract.ports import RenewalOutcome
+from edge.contract.identity import Level, UserIdentity
+from edge.contract.ports import CookiePair, RenewalOutcome, Revocation, RevocationReason
 from edge.guard.revoked import RevokedTokens
+from filters.adapters.cookie import CookieAdapter
 from filters.inbound.authorise import AuthoriseFilter
 from filters.inbound.cookie import CookieFilter
 from filters.inbound.renew import RenewalLimits, RenewFilter
 from filters.outbound.tokens import TokensFilter
+from filters.renewals import Renewals
 from tests.filters.cookies import CookieServiceAtThePort, Rings, asking, pair_of
 from tests.filters.exchanges import ANYBODY, with_response
 from tests.tokens.rings import ENVIRONMENT, NAMES, NOW, both_rings, claims
@@ -26,6 +29,7 @@ SOON = EXPIRED + 60
 DUE = NOW + 8000
 RING = both_rings()
 FULL = pair_of(claims(), RING)
+LOGOUT = TokenChange(TokenEffect.CLEAR, None, None, frozenset({Revoked.SESSION}))
 
 
 class Edge:
@@ -37,9 +41,17 @@ class Edge:
         self.service.outcome = RenewalOutcome.UNAVAILABLE
         self.cookie = CookieFilter(self.rings, NAMES, ENVIRONMENT, 100)
         bounds = RenewalLimits(**limits)  # type: ignore[arg-type]
-        self.renew = RenewFilter(self.service, self.rings, NAMES, ENVIRONMENT, bounds, random=lambda: chance)
+        renewals = Renewals()
+        self.renew = RenewFilter(
+            self.service, self.rings, NAMES, ENVIRONMENT, bounds, renewals=renewals, random=lambda: chance
+        )
         self.sign_outs = SignOuts(self.service)
-        self.tokens = TokensFilter(CookieAttributes(NAMES), self.service, self.sign_outs, wait_s=0.01)
+        cookie = CookieAdapter(CookieAttributes(NAMES), self.service, renewals, self._session_of, wait_s=0.01)
+        self.tokens = TokensFilter({TokenKind.COOKIE: cookie}, self.sign_outs)
+
+    def _session_of(self, pair: CookiePair, user: UserIdentity, now: float) -> str | None:
+        opened = open_pair(RING, NAMES, ENVIRONMENT, (pair.insecure, pair.secure), now)
+        return opened.session_id if isinstance(opened, Claims) and opened.customer_id == user.customer_id else None
 
     async def inbound(self, exchange: Exchange) -> Exchange:
         self.service.now = int(exchange.now)
@@ -311,7 +323,7 @@ async def test_r10_a_revoked_user_is_out_at_once_also_when_expired_and_the_servi
         assert exchange.resolution == ("cookie", "revoked", "local")
         assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
     assert len(edge.service.renewals) == calls
-    assert edge.service.ended == []
+    assert edge.service.revoked == []
     after = await edge.inbound(asking(*pair_of(claims(issued_at=NOW + 11), RING), now=NOW + 20))
     assert after.user is not None
 
@@ -336,11 +348,10 @@ async def test_f4_a_token_that_is_remembered_is_asked_for_once_after_each_revoca
 async def test_c11_a_sign_out_revokes_its_session_beside_the_response() -> None:
     edge = Edge()
     exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
-    exchange.user_cleared = True  # by the action of a returned Passport
+    exchange.change = LOGOUT
     assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
     await edge.sign_outs.first_tries()
-    (ended,) = edge.service.ended
-    assert (ended.customer_id, ended.session_id) == (4711, "5e5510f0")
+    assert edge.service.revoked == [Revocation(RevocationReason.LOGOUT, 4711, session_id="5e5510f0")]
 
 
 async def test_s3_a_session_is_ended_once_at_a_time_so_that_one_cookie_cannot_keep_others_from_signing_in() -> None:
@@ -348,7 +359,7 @@ async def test_s3_a_session_is_ended_once_at_a_time_so_that_one_cookie_cannot_ke
     for many in (1, 2):
         for _ in range(200):
             exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
-            exchange.user_cleared = True
+            exchange.change = LOGOUT
             assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
         await edge.sign_outs.first_tries()
-        assert len(edge.service.ended) == many
+        assert len(edge.service.revoked) == many

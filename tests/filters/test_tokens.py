@@ -5,12 +5,15 @@ import asyncio
 import pytest
 
 from edge.clients.sign_outs import SignOuts
-from edge.contract.exchange import Exchange
+from edge.contract.change import TokenChange, TokenEffect
+from edge.contract.exchange import Exchange, TokenKind
 from edge.contract.filters import CONTINUE, Refuse, Verdict
 from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
 from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie
 from edge.contract.reasons import Reason
+from filters.adapters.cookie import CookieAdapter
 from filters.outbound.tokens import TokensFilter
+from filters.renewals import Renewals
 from tests.filters.cookies import CookieServiceAtThePort, Rings, asking
 from tests.filters.exchanges import headers_of, with_response
 from tests.tokens.rings import NAMES, NOW
@@ -31,7 +34,10 @@ class Edge:
 
     def __init__(self, wait_s: float = 0.5) -> None:
         self.service = CookieServiceAtThePort(Rings())
-        self.filter = TokensFilter(CookieAttributes(NAMES), self.service, SignOuts(self.service), wait_s=wait_s)
+        cookie = CookieAdapter(
+            CookieAttributes(NAMES), self.service, Renewals(), lambda _pair, _user, _now: "new", wait_s=wait_s
+        )
+        self.filter = TokensFilter({TokenKind.NONE: cookie, TokenKind.COOKIE: cookie}, SignOuts(self.service))
 
     async def run(self, exchange: Exchange) -> Verdict:
         verdict = self.filter.outbound(exchange)
@@ -50,6 +56,10 @@ def renewal_of(result: RenewedCookie) -> "asyncio.Future[RenewedCookie]":
     renewal = asyncio.get_running_loop().create_future()
     renewal.set_result(result)
     return renewal
+
+
+def sign_in() -> TokenChange:
+    return TokenChange(TokenEffect.CREATE, USER, None)
 
 
 def cookies_set(exchange: Exchange) -> list[bytes]:
@@ -75,7 +85,7 @@ async def test_a_sign_in_makes_both_cookies() -> None:
     edge = Edge()
     edge.service.created = PAIR
     exchange = answered((b"Set-Cookie", b"theme=dark"))
-    exchange.signed_in = USER
+    exchange.change = sign_in()
     assert await edge.run(exchange) is CONTINUE
     assert cookies_set(exchange) == [b"theme=dark", INSECURE, SECURE]
     assert cache_control(exchange) == [b"no-store"]
@@ -88,7 +98,7 @@ async def test_c13_a_sign_in_seals_no_device_that_was_only_seen_on_an_open_netwo
     edge = Edge()
     edge.service.created = PAIR
     exchange = answered()
-    exchange.signed_in = USER
+    exchange.change = sign_in()
     exchange.device = DeviceIdentity(Source.COOKIE_INSECURE, level, "SOMEBODYS-ESN")
     assert await edge.run(exchange) is CONTINUE
     assert edge.service.creations == [(USER, exchange.device if level is Level.HIGH else None)]
@@ -98,7 +108,7 @@ async def test_a_sign_in_over_an_open_transport_never_sends_the_secure_half() ->
     edge = Edge()
     edge.service.created = PAIR
     exchange = answered(transport_secure=False)
-    exchange.signed_in = USER
+    exchange.change = sign_in()
     assert await edge.run(exchange) is CONTINUE
     assert cookies_set(exchange) == [INSECURE]
 
@@ -119,7 +129,7 @@ async def test_a_sign_in_without_good_cookies_is_a_503_and_sets_nothing(
     edge = Edge()
     edge.service.created = created
     exchange = answered()
-    exchange.signed_in = USER
+    exchange.change = sign_in()
     assert await edge.run(exchange) == Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, detail)
     assert cookies_set(exchange) == []
     assert exchange.actions == []
@@ -127,11 +137,18 @@ async def test_a_sign_in_without_good_cookies_is_a_503_and_sets_nothing(
 
 async def test_c8_rule_20_o3_a_sign_out_clears_both_cookies() -> None:
     exchange = answered()
-    exchange.user_cleared = True
+    exchange.change = TokenChange(TokenEffect.CLEAR, None, None)
     assert await Edge().run(exchange) is CONTINUE
     assert cookies_set(exchange) == CLEARED
     assert cache_control(exchange) == [b"no-store"]
     assert exchange.actions == ["cookie:cleared"]
+
+
+async def test_r6_a_token_that_is_void_is_cleared() -> None:
+    exchange = answered()
+    exchange.user_cleared = True
+    assert await Edge().run(exchange) is CONTINUE
+    assert cookies_set(exchange) == CLEARED
 
 
 async def test_a_renewal_that_is_done_rides_on_the_response() -> None:
@@ -207,7 +224,7 @@ async def test_what_the_user_did_last_wins() -> None:
     edge = Edge()
     edge.service.created = PAIR
     signed_in = answered()
-    signed_in.renewal, signed_in.user_cleared, signed_in.signed_in = renewal_of(renewed), True, USER
+    signed_in.renewal, signed_in.user_cleared, signed_in.change = renewal_of(renewed), True, sign_in()
     await edge.run(signed_in)
     assert cookies_set(signed_in) == [INSECURE, SECURE]
 
@@ -267,7 +284,7 @@ async def test_c12_a_sign_in_takes_nothing_from_the_session_that_was_shown_befor
     exchange = answered()
     exchange.user = UserIdentity(Source.COOKIE, Level.HIGH, 666, 666, "", "planted-session")
     exchange.renewal = renewal_of(RenewedCookie(RenewalOutcome.RENEWED, CookiePair(b"old", b"older", NOW, 9)))
-    exchange.signed_in = USER
+    exchange.change = sign_in()
     edge = Edge()
     await edge.run(exchange)
     ((user, _),) = edge.service.creations

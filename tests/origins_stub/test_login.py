@@ -7,7 +7,7 @@ import time
 import aiohttp
 import pytest
 
-from passport import Level, PassportRefused, Source, UserAction
+from passport import Level, PassportRefused, Source
 from passport.aiohttp import HEADER
 from passport.integrity import split_envelope
 from passport.introspector import PassportIntrospector, decode_base64
@@ -34,7 +34,7 @@ async def test_a_login_answers_with_a_passport_that_the_edge_accepts(
     returned = answer.headers[HEADER]
     checked = check_returned(sent.encode(), returned.encode(), edge.keys, GRANTS, now=time.time())
     assert isinstance(checked, Accepted)
-    assert checked.action is UserAction.USER_LOGIN
+    assert [entry.name for entry in checked.actions] == ["USER_LOGIN"]
     assert (checked.passport.customer_id, checked.passport.account_owner_id) == (1001, 1001)
     assert (checked.passport.user_source, checked.passport.user_level) == (Source.USER_CREDENTIALS, Level.HIGHEST)
     assert checked.passport.esn == "ESN-1"
@@ -134,7 +134,7 @@ async def test_a_logout_answers_with_nobody(origins: Origins, edge: Edge, sessio
     assert answer.status == 200
     checked = check_returned(sent.encode(), answer.headers[HEADER].encode(), edge.keys, GRANTS, now=time.time())
     assert isinstance(checked, Accepted)
-    assert checked.action is UserAction.USER_LOGOUT
+    assert [entry.name for entry in checked.actions] == ["USER_LOGOUT"]
     assert checked.passport.customer_id is None
     assert checked.passport.esn == "ESN-1"
 

@@ -3,7 +3,7 @@
 from base64 import b64decode
 
 import pytest
-from edgepb.passport.v1 import passport_pb2
+from edgepb.passport.v1 import actions_pb2, passport_pb2
 
 from passport import NO_DEVICE, NO_USER, DevicePart, Level, PassportBuilder, Source, UserAction, UserPart
 from tests.passport.samples import (
@@ -73,7 +73,7 @@ def test_hand_made_parts_are_what_protobuf_would_write() -> None:
     user = passport_pb2.UserInfo(source=passport_pb2.SOURCE_MSL, authentication_level=passport_pb2.LEVEL_HIGHEST)
     user.customer_id.value, user.account_owner_id.value = (1 << 63) - 1, 0
     user.profile_id.value, user.session_id.value = "p", "s"
-    user.actions.append(passport_pb2.USER_LOGIN)
+    user.actions.append(actions_pb2.USER_LOGIN)
     part = UserPart.of(Source.MSL, Level.HIGHEST, (1 << 63) - 1, 0, profile_id="p", session_id="s")
     assert part.with_actions([UserAction.USER_LOGIN]).static == user.SerializeToString()
     device = passport_pb2.DeviceInfo(source=passport_pb2.SOURCE_CTICKET, authentication_level=passport_pb2.LEVEL_LOW)

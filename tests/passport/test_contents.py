@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from edgepb.passport.v1 import passport_pb2
+from edgepb.passport.v1 import actions_pb2, passport_pb2
 
 import edge.contract.identity as contract
 import filters.outbound
-from passport import Level, PassportIntrospector, PassportRefusal, Source, UserAction
+from passport import DeviceAction, Level, PassportIntrospector, PassportRefusal, Source, UserAction
 from passport.returned import ReturnedRefusal
 
 DOCS = (Path(__file__).parent.parent.parent / "docs" / "passport.md").read_text(encoding="utf-8")
@@ -46,13 +46,14 @@ def test_the_envelope_has_the_numbers_of_the_passport() -> None:
     [
         (Source, passport_pb2.Source, "SOURCE_"),
         (Level, passport_pb2.AuthenticationLevel, "LEVEL_"),
-        (UserAction, passport_pb2.UserAction, ""),
+        (UserAction, actions_pb2.UserAction, ""),
+        (DeviceAction, actions_pb2.DeviceAction, ""),
     ],
 )
 def test_the_librarys_numbers_are_the_schemas(mine: type, schema: object, prefix: str) -> None:
     members = {f"{prefix}{name}": int(value) for name, value in mine.__members__.items() if value >= 0}  # type: ignore[attr-defined]
     numbers = dict(schema.items())  # type: ignore[attr-defined]
-    numbers.pop("USER_ACTION_UNSPECIFIED", None)
+    members |= {name: 0 for name in numbers if name.endswith("_ACTION_UNSPECIFIED")}
     assert members == numbers
 
 
@@ -62,7 +63,8 @@ def test_the_filters_numbers_are_the_librarys() -> None:
 
 
 def test_every_reason_is_documented_and_every_documented_reason_exists() -> None:
-    source = (Path(filters.outbound.__path__[0]) / "passport_actions.py").read_text(encoding="utf-8")
+    folder = Path(filters.outbound.__path__[0])
+    source = "".join((folder / name).read_text(encoding="utf-8") for name in ("passport_actions.py", "tokens.py"))
     in_filter = set(re.findall(r'"refused:([a-z_]+)"', source))
     assert documented_reasons() == {*PassportRefusal, *ReturnedRefusal, *in_filter}
 
@@ -70,6 +72,7 @@ def test_every_reason_is_documented_and_every_documented_reason_exists() -> None
 def test_every_fact_that_the_introspector_offers_is_in_the_schema() -> None:
     offered = {name for name, value in vars(PassportIntrospector).items() if isinstance(value, property)}
     derived = {"received", "header_value", "is_authenticated", "user_created"}
+    derived |= {f"device_{fact}" for fact in ("created", "expires", "actions")}
     renamed = {f"{part}_{fact}": fact for part in ("user", "device") for fact in ("source", "level")}
     fields = {field.name for message in MESSAGES.values() for field in message.fields} | {"level"}
     assert {renamed.get(name, name) for name in offered - derived} <= fields

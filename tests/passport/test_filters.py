@@ -5,6 +5,7 @@ from base64 import b64decode
 import pytest
 from edgepb.kms.v1 import kms_pb2
 
+from edge.contract.change import Revoked, TokenChange, TokenEffect
 from edge.contract.exchange import Exchange, Request, Response
 from edge.contract.filters import CONTINUE, Refuse
 from edge.contract.headers import Headers
@@ -166,13 +167,14 @@ def login_value() -> bytes:
 def test_a_login_is_noted_for_the_tokens_filter() -> None:
     made = outbound(answered(login_value()))
     assert made.actions == ["USER_LOGIN"]
-    assert made.signed_in == UserIdentity(Source.USER_CREDENTIALS, Level.HIGH, 42, 42)
-    assert not made.user_cleared
+    user = UserIdentity(Source.USER_CREDENTIALS, Level.HIGH, 42, 42)
+    assert made.change == TokenChange(TokenEffect.CREATE, user, None)
 
 
 def test_a_logout_is_noted_for_the_tokens_filter() -> None:
     made = outbound(answered(action(answered(), NO_USER, UserAction.USER_LOGOUT)))
-    assert (made.actions, made.user_cleared, made.signed_in) == (["USER_LOGOUT"], True, None)
+    assert made.actions == ["USER_LOGOUT"]
+    assert made.change == TokenChange(TokenEffect.CLEAR, None, None, frozenset({Revoked.SESSION}))
 
 
 @pytest.mark.parametrize("name", [b"X-Passport", b"x-passport", b"X-PASSPORT", b"Passport-Bin"])
@@ -189,7 +191,7 @@ def test_a_passport_that_comes_back_unchanged_asks_for_nothing() -> None:
 
 
 def untouched(made: Exchange) -> list[str]:
-    assert (made.signed_in, made.user_cleared) == (None, False)
+    assert made.change is None
     return made.actions
 
 
@@ -197,8 +199,8 @@ def test_x5_two_passports_are_refused() -> None:
     assert untouched(outbound(answered(login_value(), login_value()))) == ["refused:repeated"]
 
 
-@pytest.mark.parametrize("status", [304, 500, 502, 599])
-def test_x7_an_action_on_a_failed_or_repeated_response_is_refused(status: int) -> None:
+@pytest.mark.parametrize("status", [101, 304, 500, 502, 599])
+def test_x7_x9_an_action_on_a_failed_or_repeated_response_or_an_upgrade_is_refused(status: int) -> None:
     assert untouched(outbound(answered(login_value(), status=status))) == ["refused:response_status"]
 
 

@@ -1,11 +1,14 @@
 """What a service may change by a returned Passport, and what not: THREATS X7, token rules 8 and 9."""
 
 from base64 import b64decode, b64encode
+from typing import Any
 
 import pytest
 
 from passport import (
+    NO_DEVICE,
     NO_USER,
+    DeviceAction,
     DevicePart,
     Level,
     MacKey,
@@ -17,9 +20,12 @@ from passport import (
     UserPart,
     with_user,
 )
+from passport.catalogue import CATALOGUE
+from passport.effects import CatalogueEntry, PartIs
 from passport.integrity import join_envelope, sign, split_envelope
 from passport.returned import Accepted, Grant, RefusedAction, ReturnedRefusal, Unchanged, check_returned
-from tests.passport.samples import DEVICE, KEYS, NOW, USER, build, material, signer
+from tests.passport.changing import CHECKED, action_of, changed, entries, fitting
+from tests.passport.samples import CUSTOMER_ID, DEVICE, ESN, KEYS, NOW, USER, build, material, signer
 
 LOGIN, LOGOUT = UserAction.USER_LOGIN, UserAction.USER_LOGOUT
 GRANTS = {"passport-auth": Grant.named(["user"], ["USER_LOGIN", "USER_LOGOUT"])}
@@ -38,6 +44,10 @@ def returned(
     return with_user(received, user, actions or (LOGIN,), key or signer("passport-auth"), now=now).encode()
 
 
+def names(outcome: Accepted | Unchanged | RefusedAction) -> list[str]:
+    return [entry.name for entry in outcome.actions] if isinstance(outcome, Accepted) else []
+
+
 def check(value: bytes, *, sent: bytes = SENT, now: float = NOW) -> Accepted | Unchanged | RefusedAction:
     return check_returned(sent, value, KEYS, GRANTS, now=now)
 
@@ -47,7 +57,7 @@ def test_a_granted_login_is_accepted(version: int) -> None:
     raw = build(NO_USER, version=version)
     outcome = check(returned(received=raw), sent=b64encode(raw))
     assert isinstance(outcome, Accepted)
-    assert outcome.action is LOGIN
+    assert names(outcome) == ["USER_LOGIN"]
     passport = outcome.passport
     assert (passport.customer_id, passport.account_owner_id, passport.profile_id) == (42, 41, "p")
     assert (passport.user_source, passport.user_level) == (Source.USER_CREDENTIALS, Level.HIGHEST)
@@ -58,7 +68,7 @@ def test_a_granted_logout_is_accepted() -> None:
     raw = build(USER)
     outcome = check(returned(NO_USER, LOGOUT, received=raw), sent=b64encode(raw))
     assert isinstance(outcome, Accepted)
-    assert (outcome.action, outcome.passport.customer_id) == (LOGOUT, None)
+    assert (names(outcome), outcome.passport.customer_id) == (["USER_LOGOUT"], None)
 
 
 def test_another_user_keeps_header_and_device_byte_for_byte() -> None:
@@ -111,14 +121,14 @@ def test_x7_an_action_replayed_from_another_exchange_is_refused() -> None:
 
 def test_x7_an_action_for_another_device_is_refused() -> None:
     other = returned(received=build(NO_USER, DevicePart.of(Source.COOKIE, Level.HIGH, "another")))
-    assert check(other) == RefusedAction(ReturnedRefusal.DEVICE_CHANGED)
+    assert check(other) == RefusedAction(PassportRefusal.KEY_PURPOSE)
 
 
-def test_x7_a_device_re_signed_by_a_service_is_refused() -> None:
+def test_x7_a_device_re_signed_by_a_service_without_a_grant_for_it_is_refused() -> None:
     envelope = split_envelope(SENT_RAW)
     device = sign(signer("passport-auth"), 2, Part.DEVICE, envelope.covered)
-    changed = b64encode(join_envelope(envelope._replace(device_integrity=device)))
-    assert check(changed) == RefusedAction(ReturnedRefusal.DEVICE_CHANGED)
+    value = b64encode(join_envelope(envelope._replace(device_integrity=device)))
+    assert check(value) == RefusedAction(PassportRefusal.KEY_PURPOSE)
 
 
 def test_another_user_without_an_action_is_refused() -> None:
@@ -126,13 +136,21 @@ def test_another_user_without_an_action_is_refused() -> None:
     user_info = SIGNED_IN.static + split_envelope(SENT_RAW).user_info
     covered = envelope.covered._replace(user_info=user_info)
     user = sign(signer("passport-auth"), 2, Part.USER, covered)
-    changed = b64encode(join_envelope(envelope._replace(user_info=user_info, user_integrity=user)))
-    assert check(changed) == RefusedAction(ReturnedRefusal.CHANGED_WITHOUT_ACTION)
+    value = b64encode(join_envelope(envelope._replace(user_info=user_info, user_integrity=user)))
+    assert check(value) == RefusedAction(ReturnedRefusal.CHANGED_WITHOUT_ACTION)
 
 
-@pytest.mark.parametrize("actions", [(LOGIN, LOGOUT), (LOGIN, LOGIN)])
-def test_two_actions_at_once_are_refused(actions: tuple[UserAction, UserAction]) -> None:
-    assert check(returned(SIGNED_IN, *actions)) == RefusedAction(ReturnedRefusal.CONTRADICTORY_ACTIONS)
+@pytest.mark.parametrize(
+    ("actions", "reason"),
+    [
+        ((LOGIN, LOGOUT), ReturnedRefusal.CONTRADICTORY_ACTIONS),
+        ((LOGIN, LOGIN), ReturnedRefusal.REPEATED_ACTION),
+    ],
+)
+def test_x7_actions_that_cannot_stand_together_are_refused(
+    actions: tuple[UserAction, UserAction], reason: ReturnedRefusal
+) -> None:
+    assert check(returned(SIGNED_IN, *actions)) == RefusedAction(reason)
 
 
 def test_x7_ten_thousand_actions_are_refused() -> None:
@@ -159,11 +177,16 @@ def test_a_part_that_had_ended_before_the_exchange_is_refused() -> None:
     assert check(returned(now=NOW - 200)) == RefusedAction(PassportRefusal.EXPIRED)
 
 
+def test_x7_a_part_that_is_older_than_the_one_that_was_sent_is_refused() -> None:
+    value = with_user(SENT_RAW, SIGNED_IN, [LOGIN], signer("passport-auth"), now=NOW - 70, ttl_s=300).encode()
+    assert check(value) == RefusedAction(ReturnedRefusal.STALE)
+
+
 def test_x4_a_version_1_answer_to_a_version_2_passport_is_refused() -> None:
     envelope = split_envelope(b64decode(returned()))
     user = sign(signer("passport-auth"), 1, Part.USER, envelope.covered)
-    changed = b64encode(join_envelope(envelope._replace(user_integrity=user)))
-    assert check(changed) == RefusedAction(PassportRefusal.VERSION_NOT_ACCEPTED)
+    value = b64encode(join_envelope(envelope._replace(user_integrity=user)))
+    assert check(value) == RefusedAction(PassportRefusal.VERSION_NOT_ACCEPTED)
 
 
 @pytest.mark.parametrize(
@@ -181,12 +204,12 @@ def test_x11_a_value_that_is_no_passport_is_refused(value: bytes, reason: Passpo
 
 
 def test_an_unknown_action_is_never_granted() -> None:
-    grants = {"passport-auth": Grant(frozenset({Part.USER}), frozenset(UserAction))}
+    grants = {"passport-auth": Grant(frozenset({Part.USER}), frozenset(CATALOGUE))}
     envelope = split_envelope(SENT_RAW)
     user_info = SIGNED_IN.static + b"\x62\x01\x63" + envelope.user_info
     user = sign(signer("passport-auth"), 2, Part.USER, envelope.covered._replace(user_info=user_info))
-    changed = b64encode(join_envelope(envelope._replace(user_info=user_info, user_integrity=user)))
-    outcome = check_returned(SENT, changed, KEYS, grants, now=NOW)
+    value = b64encode(join_envelope(envelope._replace(user_info=user_info, user_integrity=user)))
+    outcome = check_returned(SENT, value, KEYS, grants, now=NOW)
     assert outcome == RefusedAction(ReturnedRefusal.ACTION_NOT_GRANTED)
 
 
@@ -204,3 +227,142 @@ def test_a_service_does_not_answer_to_what_is_no_passport() -> None:
 
 def test_the_sample_device_is_in_the_passport_that_was_sent() -> None:
     assert DEVICE.static in SENT_RAW
+
+
+# Every action of the catalogue, on a Passport of a user and a device.
+
+ALL = {"passport-auth": Grant.named(["user", "device"], CATALOGUE)}
+KNOWN = build(USER)
+SAME_USERS = [entry for entry in entries(Part.USER) if entry.part_is is PartIs.SAME]
+SAME_DEVICES = [entry for entry in entries(Part.DEVICE) if entry.part_is is PartIs.SAME]
+USER_FIELDS = {
+    "customer_id": CUSTOMER_ID + 1,
+    "account_owner_id": 1,
+    "profile_id": "another",
+    "session_id": "another",
+    "source": Source.PARTNER_TOKEN,
+}
+DEVICE_FIELDS = {"esn": "ANOTHER", "device_type": 99, "source": Source.MSL}
+
+
+def name_of(entry: CatalogueEntry) -> str:
+    return entry.name
+
+
+def ask(
+    *entries_: CatalogueEntry,
+    user: UserPart | None = None,
+    device: DevicePart | None = None,
+    grants: dict[str, Grant] | None = None,
+    received: bytes = KNOWN,
+) -> Accepted | Unchanged | RefusedAction:
+    actions = [action_of(entry) for entry in entries_]
+    value = changed(received, signer("passport-auth"), user=user, device=device, actions=actions)
+    return check_returned(b64encode(received), value, KEYS, grants or ALL, now=NOW)
+
+
+def a_user(level: Level = Level.HIGH, changed_field: str = "") -> UserPart:
+    was: dict[str, Any] = {
+        "source": Source.COOKIE,
+        "customer_id": CUSTOMER_ID,
+        "account_owner_id": 7_001_002_000,
+        "profile_id": "profile-1",
+        "session_id": "5e55" * 8,
+    }
+    was.update({name: value for name, value in USER_FIELDS.items() if name == changed_field})
+    return UserPart.of(level=level, **was)
+
+
+def a_device(level: Level = Level.HIGH, changed_field: str = "") -> DevicePart:
+    was: dict[str, Any] = {"source": Source.COOKIE, "esn": ESN, "device_type": 7}
+    was.update({name: value for name, value in DEVICE_FIELDS.items() if name == changed_field})
+    return DevicePart.of(level=level, **was)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=name_of)
+def test_each_action_is_accepted_with_the_part_that_it_asks_for(entry: CatalogueEntry, version: int) -> None:
+    received = build(USER, version=version)
+    outcome = ask(entry, **fitting(entry), received=received)  # type: ignore[arg-type]
+    assert isinstance(outcome, Accepted), outcome
+    assert outcome.actions == (entry,)
+
+
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=name_of)
+def test_x7_no_action_is_accepted_without_its_grant(entry: CatalogueEntry) -> None:
+    others = {"passport-auth": Grant.named(["user", "device"], CATALOGUE.keys() - {entry.name})}
+    assert ask(entry, **fitting(entry), grants=others) == RefusedAction(ReturnedRefusal.ACTION_NOT_GRANTED)  # type: ignore[arg-type]
+    other = Part.DEVICE if entry.part is Part.USER else Part.USER
+    wrong_part = {"passport-auth": Grant.named([other], CATALOGUE)}
+    assert ask(entry, **fitting(entry), grants=wrong_part) == RefusedAction(PassportRefusal.KEY_PURPOSE)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", USER_FIELDS)
+@pytest.mark.parametrize("entry", SAME_USERS, ids=name_of)
+def test_x7_an_action_changes_no_other_field_of_the_user_than_it_may(entry: CatalogueEntry, field: str) -> None:
+    outcome = ask(entry, user=a_user(changed_field=field))
+    if field in entry.changes:
+        assert isinstance(outcome, Accepted)
+    else:
+        assert outcome == RefusedAction(ReturnedRefusal.USER_DOES_NOT_FIT)
+
+
+@pytest.mark.parametrize("field", DEVICE_FIELDS)
+@pytest.mark.parametrize("entry", SAME_DEVICES, ids=name_of)
+def test_x7_an_action_changes_no_other_field_of_the_device_than_it_may(entry: CatalogueEntry, field: str) -> None:
+    outcome = ask(entry, device=a_device(changed_field=field))
+    if field in entry.changes:
+        assert isinstance(outcome, Accepted)
+    else:
+        assert outcome == RefusedAction(ReturnedRefusal.DEVICE_DOES_NOT_FIT)
+
+
+@pytest.mark.parametrize("entry", SAME_USERS + SAME_DEVICES, ids=name_of)
+def test_x7_only_an_action_that_proves_something_raises_a_level(entry: CatalogueEntry) -> None:
+    user, device = a_user(Level.HIGHEST), a_device(Level.HIGHEST)
+    outcome = ask(entry, user=user) if entry.part is Part.USER else ask(entry, device=device)
+    assert isinstance(outcome, Accepted) == (entry.level is Level.HIGHEST)
+
+
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=name_of)
+def test_x7_no_action_makes_somebody_of_nobody_but_those_that_check(entry: CatalogueEntry) -> None:
+    received = build(NO_USER, NO_DEVICE)
+    outcome = ask(entry, **fitting(entry), received=received)  # type: ignore[arg-type]
+    somebody = entry.part_is in (PartIs.CHECKED, PartIs.REGISTERED)
+    if entry.part_is is not PartIs.NOBODY:
+        assert isinstance(outcome, Accepted) == somebody
+
+
+def test_several_actions_stand_together_and_the_strongest_says_what_the_part_must_be() -> None:
+    switch, consent = CATALOGUE["USER_PROFILE_SWITCHED"], CATALOGUE["USER_CONSENT_GIVEN"]
+    assert isinstance(ask(consent, switch, user=a_user(changed_field="profile_id")), Accepted)
+    assert isinstance(ask(CATALOGUE["USER_LOGIN"], switch, user=CHECKED), Accepted)
+
+
+def test_both_parts_may_change_at_once_and_must_not_contradict_each_other() -> None:
+    login, registered, reset = (CATALOGUE[name] for name in ("USER_LOGIN", "DEVICE_REGISTERED", "DEVICE_RESET"))
+    outcome = ask(login, registered, user=CHECKED, device=a_device(changed_field="esn"))
+    assert names(outcome) == ["USER_LOGIN", "DEVICE_REGISTERED"]
+    refused = ask(login, reset, user=CHECKED, device=NO_DEVICE)
+    assert refused == RefusedAction(ReturnedRefusal.CONTRADICTORY_ACTIONS)
+
+
+def test_x7_a_device_action_in_the_place_of_a_users_is_refused() -> None:
+    """Their numbers are the same: what counts is the part that one stands on."""
+    only_login = {"passport-auth": Grant.named(["user", "device"], ["USER_LOGIN"])}
+    value = changed(
+        KNOWN, signer("passport-auth"), device=a_device(changed_field="esn"), actions=[DeviceAction.DEVICE_REGISTERED]
+    )
+    outcome = check_returned(b64encode(KNOWN), value, KEYS, only_login, now=NOW)
+    assert outcome == RefusedAction(ReturnedRefusal.ACTION_NOT_GRANTED)
+
+
+def test_x1_a_changed_device_under_its_old_users_mac_is_refused() -> None:
+    """In version 2 the user's MAC covers the device: who changes it answers for both."""
+    envelope = split_envelope(KNOWN)
+    value = b64decode(
+        changed(KNOWN, signer("passport-auth"), device=a_device(changed_field="esn"), actions=[DeviceAction(1)])
+    )
+    swapped = split_envelope(value)._replace(user_integrity=envelope.user_integrity)
+    outcome = check_returned(b64encode(KNOWN), b64encode(join_envelope(swapped)), KEYS, ALL, now=NOW)
+    assert outcome == RefusedAction(PassportRefusal.KEY_PURPOSE)

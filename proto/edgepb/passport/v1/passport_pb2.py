@@ -23,33 +23,30 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb2
+from edgepb.passport.v1 import actions_pb2 as edgepb_dot_passport_dot_v1_dot_actions__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!edgepb/passport/v1/passport.proto\x12\x12\x65\x64gepb.passport.v1\x1a\x1egoogle/protobuf/wrappers.proto\"S\n\x06Header\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x03\x12\x0e\n\x06issuer\x18\x03 \x01(\t\x12\x14\n\x0ctrust_domain\x18\x04 \x01(\t\"\xb2\x03\n\x08UserInfo\x12*\n\x06source\x18\x01 \x01(\x0e\x32\x1a.edgepb.passport.v1.Source\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x03\x12\x0f\n\x07\x65xpires\x18\x03 \x01(\x03\x12\x30\n\x0b\x63ustomer_id\x18\x04 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x35\n\x10\x61\x63\x63ount_owner_id\x18\x05 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x30\n\nprofile_id\x18\x06 \x01(\x0b\x32\x1c.google.protobuf.StringValue\x12\x30\n\nsession_id\x18\x07 \x01(\x0b\x32\x1c.google.protobuf.StringValue\x12\x45\n\x14\x61uthentication_level\x18\x0b \x01(\x0e\x32\'.edgepb.passport.v1.AuthenticationLevel\x12/\n\x07\x61\x63tions\x18\x0c \x03(\x0e\x32\x1e.edgepb.passport.v1.UserAction\x12\x13\n\x0brescheduled\x18\r \x01(\x08\"\xb1\x02\n\nDeviceInfo\x12*\n\x06source\x18\x01 \x01(\x0e\x32\x1a.edgepb.passport.v1.Source\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x03\x12\x0f\n\x07\x65xpires\x18\x03 \x01(\x03\x12)\n\x03\x65sn\x18\x04 \x01(\x0b\x32\x1c.google.protobuf.StringValue\x12\x30\n\x0b\x64\x65vice_type\x18\x05 \x01(\x0b\x32\x1b.google.protobuf.Int32Value\x12\x31\n\x07\x61\x63tions\x18\x07 \x03(\x0e\x32 .edgepb.passport.v1.DeviceAction\x12\x45\n\x14\x61uthentication_level\x18\x08 \x01(\x0e\x32\'.edgepb.passport.v1.AuthenticationLevel\"<\n\tIntegrity\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x10\n\x08key_name\x18\x02 \x01(\t\x12\x0c\n\x04hmac\x18\x03 \x01(\x0c\"\x8c\x02\n\x08Passport\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x1a.edgepb.passport.v1.Header\x12/\n\tuser_info\x18\x02 \x01(\x0b\x32\x1c.edgepb.passport.v1.UserInfo\x12\x33\n\x0b\x64\x65vice_info\x18\x03 \x01(\x0b\x32\x1e.edgepb.passport.v1.DeviceInfo\x12\x35\n\x0euser_integrity\x18\x04 \x01(\x0b\x32\x1d.edgepb.passport.v1.Integrity\x12\x37\n\x10\x64\x65vice_integrity\x18\x05 \x01(\x0b\x32\x1d.edgepb.passport.v1.Integrity\"\xba\x01\n\x10PassportEnvelope\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x11\n\tuser_info\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65vice_info\x18\x03 \x01(\x0c\x12\x35\n\x0euser_integrity\x18\x04 \x01(\x0b\x32\x1d.edgepb.passport.v1.Integrity\x12\x37\n\x10\x64\x65vice_integrity\x18\x05 \x01(\x0b\x32\x1d.edgepb.passport.v1.Integrity*\xa3\x01\n\x06Source\x12\x0f\n\x0bSOURCE_NONE\x10\x00\x12\x11\n\rSOURCE_COOKIE\x10\x01\x12\x1a\n\x16SOURCE_COOKIE_INSECURE\x10\x02\x12\x0e\n\nSOURCE_MSL\x10\x03\x12\x18\n\x14SOURCE_PARTNER_TOKEN\x10\x04\x12\x12\n\x0eSOURCE_CTICKET\x10\x05\x12\x1b\n\x17SOURCE_USER_CREDENTIALS\x10\x06*^\n\x13\x41uthenticationLevel\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\r\n\tLEVEL_LOW\x10\x01\x12\x0e\n\nLEVEL_HIGH\x10\x02\x12\x11\n\rLEVEL_HIGHEST\x10\x03*J\n\nUserAction\x12\x1b\n\x17USER_ACTION_UNSPECIFIED\x10\x00\x12\x0e\n\nUSER_LOGIN\x10\x01\x12\x0f\n\x0bUSER_LOGOUT\x10\x02*-\n\x0c\x44\x65viceAction\x12\x1d\n\x19\x44\x45VICE_ACTION_UNSPECIFIED\x10\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!edgepb/passport/v1/passport.proto\x12\x12\x65\x64gepb.passport.v1\x1a\x1egoogle/protobuf/wrappers.proto\x1a edgepb/passport/v1/actions.proto\"S\n\x06Header\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x03\x12\x0e\n\x06issuer\x18\x03 \x01(\t\x12\x14\n\x0ctrust_domain\x18\x04 \x01(\t\"\xb2\x03\n\x08UserInfo\x12*\n\x06source\x18\x01 \x01(\x0e\x32\x1a.edgepb.passport.v1.Source\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x03\x12\x0f\n\x07\x65xpires\x18\x03 \x01(\x03\x12\x30\n\x0b\x63ustomer_id\x18\x04 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x35\n\x10\x61\x63\x63ount_owner_id\x18\x05 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x30\n\nprofile_id\x18\x06 \x01(\x0b\x32\x1c.google.protobuf.StringValue\x12\x30\n\nsession_id\x18\x07 \x01(\x0b\x32\x1c.google.protobuf.StringValue\x12\x45\n\x14\x61uthentication_level\x18\x0b \x01(\x0e\x32\'.edgepb.passport.v1.AuthenticationLevel\x12/\n\x07\x61\x63tions\x18\x0c \x03(\x0e\x32\x1e.edgepb.passport.v1.UserAction\x12\x13\n\x0brescheduled\x18\r \x01(\x08\"\xb1\x02\n\nDeviceInfo\x12*\n\x06source\x18\x01 \x01(\x0e\x32\x1a.edgepb.passport.v1.Source\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x03\x12\x0f\n\x07\x65xpires\x18\x03 \x01(\x03\x12)\n\x03\x65sn\x18\x04 \x01(\x0b\x32\x1c.google.protobuf.StringValue\x12\x30\n\x0b\x64\x65vice_type\x18\x05 \x01(\x0b\x32\x1b.google.protobuf.Int32Value\x12\x31\n\x07\x61\x63tions\x18\x07 \x03(\x0e\x32 .edgepb.passport.v1.DeviceAction\x12\x45\n\x14\x61uthentication_level\x18\x08 \x01(\x0e\x32\'.edgepb.passport.v1.AuthenticationLevel\"<\n\tIntegrity\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x10\n\x08key_name\x18\x02 \x01(\t\x12\x0c\n\x04hmac\x18\x03 \x01(\x0c\"\x8c\x02\n\x08Passport\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x1a.edgepb.passport.v1.Header\x12/\n\tuser_info\x18\x02 \x01(\x0b\x32\x1c.edgepb.passport.v1.UserInfo\x12\x33\n\x0b\x64\x65vice_info\x18\x03 \x01(\x0b\x32\x1e.edgepb.passport.v1.DeviceInfo\x12\x35\n\x0euser_integrity\x18\x04 \x01(\x0b\x32\x1d.edgepb.passport.v1.Integrity\x12\x37\n\x10\x64\x65vice_integrity\x18\x05 \x01(\x0b\x32\x1d.edgepb.passport.v1.Integrity\"\xba\x01\n\x10PassportEnvelope\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x11\n\tuser_info\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65vice_info\x18\x03 \x01(\x0c\x12\x35\n\x0euser_integrity\x18\x04 \x01(\x0b\x32\x1d.edgepb.passport.v1.Integrity\x12\x37\n\x10\x64\x65vice_integrity\x18\x05 \x01(\x0b\x32\x1d.edgepb.passport.v1.Integrity*\xa3\x01\n\x06Source\x12\x0f\n\x0bSOURCE_NONE\x10\x00\x12\x11\n\rSOURCE_COOKIE\x10\x01\x12\x1a\n\x16SOURCE_COOKIE_INSECURE\x10\x02\x12\x0e\n\nSOURCE_MSL\x10\x03\x12\x18\n\x14SOURCE_PARTNER_TOKEN\x10\x04\x12\x12\n\x0eSOURCE_CTICKET\x10\x05\x12\x1b\n\x17SOURCE_USER_CREDENTIALS\x10\x06*^\n\x13\x41uthenticationLevel\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\r\n\tLEVEL_LOW\x10\x01\x12\x0e\n\nLEVEL_HIGH\x10\x02\x12\x11\n\rLEVEL_HIGHEST\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'edgepb.passport.v1.passport_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SOURCE']._serialized_start=1442
-  _globals['_SOURCE']._serialized_end=1605
-  _globals['_AUTHENTICATIONLEVEL']._serialized_start=1607
-  _globals['_AUTHENTICATIONLEVEL']._serialized_end=1701
-  _globals['_USERACTION']._serialized_start=1703
-  _globals['_USERACTION']._serialized_end=1777
-  _globals['_DEVICEACTION']._serialized_start=1779
-  _globals['_DEVICEACTION']._serialized_end=1824
-  _globals['_HEADER']._serialized_start=89
-  _globals['_HEADER']._serialized_end=172
-  _globals['_USERINFO']._serialized_start=175
-  _globals['_USERINFO']._serialized_end=609
-  _globals['_DEVICEINFO']._serialized_start=612
-  _globals['_DEVICEINFO']._serialized_end=917
-  _globals['_INTEGRITY']._serialized_start=919
-  _globals['_INTEGRITY']._serialized_end=979
-  _globals['_PASSPORT']._serialized_start=982
-  _globals['_PASSPORT']._serialized_end=1250
-  _globals['_PASSPORTENVELOPE']._serialized_start=1253
-  _globals['_PASSPORTENVELOPE']._serialized_end=1439
+  _globals['_SOURCE']._serialized_start=1476
+  _globals['_SOURCE']._serialized_end=1639
+  _globals['_AUTHENTICATIONLEVEL']._serialized_start=1641
+  _globals['_AUTHENTICATIONLEVEL']._serialized_end=1735
+  _globals['_HEADER']._serialized_start=123
+  _globals['_HEADER']._serialized_end=206
+  _globals['_USERINFO']._serialized_start=209
+  _globals['_USERINFO']._serialized_end=643
+  _globals['_DEVICEINFO']._serialized_start=646
+  _globals['_DEVICEINFO']._serialized_end=951
+  _globals['_INTEGRITY']._serialized_start=953
+  _globals['_INTEGRITY']._serialized_end=1013
+  _globals['_PASSPORT']._serialized_start=1016
+  _globals['_PASSPORT']._serialized_end=1284
+  _globals['_PASSPORTENVELOPE']._serialized_start=1287
+  _globals['_PASSPORTENVELOPE']._serialized_end=1473
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,5 @@
 from google.protobuf import wrappers_pb2 as _wrappers_pb2
+from edgepb.passport.v1 import actions_pb2 as _actions_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -24,16 +25,6 @@ class AuthenticationLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LEVEL_LOW: _ClassVar[AuthenticationLevel]
     LEVEL_HIGH: _ClassVar[AuthenticationLevel]
     LEVEL_HIGHEST: _ClassVar[AuthenticationLevel]
-
-class UserAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    USER_ACTION_UNSPECIFIED: _ClassVar[UserAction]
-    USER_LOGIN: _ClassVar[UserAction]
-    USER_LOGOUT: _ClassVar[UserAction]
-
-class DeviceAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    DEVICE_ACTION_UNSPECIFIED: _ClassVar[DeviceAction]
 SOURCE_NONE: Source
 SOURCE_COOKIE: Source
 SOURCE_COOKIE_INSECURE: Source
@@ -45,10 +36,6 @@ LEVEL_UNSPECIFIED: AuthenticationLevel
 LEVEL_LOW: AuthenticationLevel
 LEVEL_HIGH: AuthenticationLevel
 LEVEL_HIGHEST: AuthenticationLevel
-USER_ACTION_UNSPECIFIED: UserAction
-USER_LOGIN: UserAction
-USER_LOGOUT: UserAction
-DEVICE_ACTION_UNSPECIFIED: DeviceAction
 
 class Header(_message.Message):
     __slots__ = ("request_id", "created", "issuer", "trust_domain")
@@ -82,9 +69,9 @@ class UserInfo(_message.Message):
     profile_id: _wrappers_pb2.StringValue
     session_id: _wrappers_pb2.StringValue
     authentication_level: AuthenticationLevel
-    actions: _containers.RepeatedScalarFieldContainer[UserAction]
+    actions: _containers.RepeatedScalarFieldContainer[_actions_pb2.UserAction]
     rescheduled: bool
-    def __init__(self, source: _Optional[_Union[Source, str]] = ..., created: _Optional[int] = ..., expires: _Optional[int] = ..., customer_id: _Optional[_Union[_wrappers_pb2.Int64Value, _Mapping]] = ..., account_owner_id: _Optional[_Union[_wrappers_pb2.Int64Value, _Mapping]] = ..., profile_id: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., session_id: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., authentication_level: _Optional[_Union[AuthenticationLevel, str]] = ..., actions: _Optional[_Iterable[_Union[UserAction, str]]] = ..., rescheduled: _Optional[bool] = ...) -> None: ...
+    def __init__(self, source: _Optional[_Union[Source, str]] = ..., created: _Optional[int] = ..., expires: _Optional[int] = ..., customer_id: _Optional[_Union[_wrappers_pb2.Int64Value, _Mapping]] = ..., account_owner_id: _Optional[_Union[_wrappers_pb2.Int64Value, _Mapping]] = ..., profile_id: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., session_id: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., authentication_level: _Optional[_Union[AuthenticationLevel, str]] = ..., actions: _Optional[_Iterable[_Union[_actions_pb2.UserAction, str]]] = ..., rescheduled: _Optional[bool] = ...) -> None: ...
 
 class DeviceInfo(_message.Message):
     __slots__ = ("source", "created", "expires", "esn", "device_type", "actions", "authentication_level")
@@ -100,9 +87,9 @@ class DeviceInfo(_message.Message):
     expires: int
     esn: _wrappers_pb2.StringValue
     device_type: _wrappers_pb2.Int32Value
-    actions: _containers.RepeatedScalarFieldContainer[DeviceAction]
+    actions: _containers.RepeatedScalarFieldContainer[_actions_pb2.DeviceAction]
     authentication_level: AuthenticationLevel
-    def __init__(self, source: _Optional[_Union[Source, str]] = ..., created: _Optional[int] = ..., expires: _Optional[int] = ..., esn: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., device_type: _Optional[_Union[_wrappers_pb2.Int32Value, _Mapping]] = ..., actions: _Optional[_Iterable[_Union[DeviceAction, str]]] = ..., authentication_level: _Optional[_Union[AuthenticationLevel, str]] = ...) -> None: ...
+    def __init__(self, source: _Optional[_Union[Source, str]] = ..., created: _Optional[int] = ..., expires: _Optional[int] = ..., esn: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., device_type: _Optional[_Union[_wrappers_pb2.Int32Value, _Mapping]] = ..., actions: _Optional[_Iterable[_Union[_actions_pb2.DeviceAction, str]]] = ..., authentication_level: _Optional[_Union[AuthenticationLevel, str]] = ...) -> None: ...
 
 class Integrity(_message.Message):
     __slots__ = ("version", "key_name", "hmac")

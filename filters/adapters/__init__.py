@@ -1,0 +1,1 @@
+"""How tokens of each kind get onto a response: docs/actions.md, "A new kind"."""
