@@ -1,11 +1,9 @@
 """The command `edge`."""
 
-import asyncio
 import os
 import resource
 import signal
 import sys
-import time
 from functools import partial
 from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
@@ -16,14 +14,12 @@ import typer
 import uvloop
 
 from edge.cli_options import CONFIG, EXIT_BAD_CONFIG, VAR, ConfigOption, SetOption, VarOption, load_snapshot
-from edge.clients.tls import service_session, service_tls
 from edge.control.errors import ConfigErrors, render_errors
 from edge.control.json_schema import write_json_schemas
 from edge.control.load import load_config
-from edge.control.snapshot import Snapshot
-from edge.control.token_file import read_token
 from edge.keys_cli import keys_app
 from edge.net.tls import GROUPS_FILE
+from edge.passport_cli import passport_app
 from edge.supervisor.config import Result
 from edge.supervisor.control_socket import ask
 from edge.supervisor.process import WorkerCommand
@@ -36,11 +32,7 @@ from edge.up.screen import Screen
 from edge.up.secrets import make_secrets
 from edge.up.service_files import service_file_errors
 from edge.up.stack import Settings, stack
-from passport.inspect import inspect_passport
-from passport.keys import PassportKeys
-from passport.kms import KmsClient, KmsRefused, KmsUnavailable
 
-EXIT_NOT_VERIFIED = 1
 EXIT_NO_EDGE = 3
 
 app = typer.Typer(
@@ -49,7 +41,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-passport_app = typer.Typer(help="Look at Passports.", no_args_is_help=True)
 app.add_typer(passport_app, name="passport")
 app.add_typer(keys_app, name="keys")
 
@@ -186,24 +177,6 @@ def demo(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "loadtest.demo", *context.args])  # noqa: S606 - in its place
 
 
-@passport_app.command()
-def inspect(
-    value: Annotated[str, typer.Argument(metavar="BASE64", help="The value of an X-Passport header.")],
-    config: ConfigOption = CONFIG,
-    var: VarOption = VAR,
-    overrides: SetOption = None,
-) -> None:
-    """Decode a Passport and verify it with the keys of the KMS; exit code 0 only if it is good now."""
-    snapshot = load_snapshot(config, var, overrides)
-    found = asyncio.run(_passport_keys(snapshot))
-    if isinstance(found, str):
-        typer.echo(f"not verified, for the keys cannot be had: {found}", err=True)
-    keys = None if isinstance(found, str) else found
-    inspection = inspect_passport(value, keys, now=time.time(), trust_domain=snapshot.edge.trust_domain)
-    typer.echo(inspection.text)
-    raise typer.Exit(0 if inspection.verified else EXIT_NOT_VERIFIED)
-
-
 def main() -> None:
     """Run the command line."""
     keep_standard_streams()
@@ -218,21 +191,6 @@ def _command(command: str, var: Path) -> None:
         raise typer.Exit(EXIT_NO_EDGE)
     typer.echo(outcome.text, err=outcome.result is not Result.APPLIED)
     raise typer.Exit(outcome.result)
-
-
-async def _passport_keys(snapshot: Snapshot) -> PassportKeys | str:
-    """Fetch the Passport keys in the edge's name, or say why not."""
-    kms = snapshot.services.kms
-    purposes = [purpose for purpose in kms.purposes if purpose.startswith("passport-")]
-    try:
-        token = read_token(kms.token_file)
-        async with service_session(service_tls(kms)) as session:
-            answer = await KmsClient(session, kms.url, token, kms.timeout_s).key_sets(purposes)
-        return PassportKeys.from_key_sets(answer.key_sets)
-    except (KmsUnavailable, KmsRefused, ValueError) as error:
-        return str(error)
-    except OSError as error:
-        return f"{kms.token_file}: {error.strerror}"
 
 
 if __name__ == "__main__":

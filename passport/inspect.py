@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 
+from passport.catalogue import CATALOGUE, DeviceAction, UserAction
+from passport.explain import LEVELS, REASONS, SOURCES
+from passport.identity import Level, Source
 from passport.integrity import Envelope, split_envelope
 from passport.introspector import PassportIntrospector, decode_base64
 from passport.keys import PassportKeys
@@ -29,49 +32,71 @@ def inspect_passport(
     Never raises for a bad Passport.
     """
     try:
-        raw = decode_base64(value.strip())
-        envelope = split_envelope(raw)
-        shown = PassportIntrospector.from_verified(raw, envelope)
+        shown, envelope = read_unverified(value)
     except PassportRefused as refused:
-        return Inspection(False, f"not a Passport: {refused.reason}")
-    verdict, verified = _verdict(raw, shown, keys, now, trust_domain)
-    rows = chain([("verified", verdict)], _rows(shown, now), _integrity_rows(envelope))
-    return Inspection(verified, "\n".join(f"{name:<18}{_printable(text)}" for name, text in rows))
+        return Inspection(False, f"not a Passport: {refused.reason}: {REASONS[refused.reason]}")
+    verdict, verified = _verdict(shown, keys, now, trust_domain)
+    rows = chain([("verified", verdict)], facts_of(shown, now), _action_rows(shown), _integrity_rows(envelope))
+    return Inspection(verified, "\n".join(f"{name:<18}{printable(text)}" for name, text in rows))
+
+
+def read_unverified(value: str) -> tuple[PassportIntrospector, Envelope]:
+    """Read an `X-Passport` value without checking its MACs; raise PassportRefused for what is no Passport."""
+    raw = decode_base64(value.strip())
+    envelope = split_envelope(raw)
+    return PassportIntrospector.from_verified(raw, envelope), envelope
 
 
 def _verdict(
-    raw: bytes, shown: PassportIntrospector, keys: PassportKeys | None, now: float, trust_domain: str | None
+    shown: PassportIntrospector, keys: PassportKeys | None, now: float, trust_domain: str | None
 ) -> tuple[str, bool]:
     if keys is None:
         return "no: no keys to verify with", False
     try:
         domain = shown.trust_domain if trust_domain is None else trust_domain
-        PassportIntrospector.from_bytes(raw, keys, now=now, trust_domain=domain)
+        PassportIntrospector.from_bytes(shown.received, keys, now=now, trust_domain=domain)
     except PassportRefused as refused:
-        return f"NO: {refused.reason}; nothing below may be believed", False
+        return f"NO: {refused.reason}: {REASONS[refused.reason]}; nothing below may be believed", False
     return "yes", True
 
 
-def _rows(passport: PassportIntrospector, now: float) -> list[Row]:
+def facts_of(passport: PassportIntrospector, now: float) -> list[Row]:
+    """Return what a Passport says, fact by fact, always the same facts in the same order."""
     return [
         ("request id", passport.request_id),
         ("issuer", passport.issuer),
         ("trust domain", passport.trust_domain),
         ("created", _moment(passport.created, now)),
         ("user expires", _moment(passport.expires, now)),
-        ("user source", passport.user_source.name),
-        ("user level", passport.user_level.name),
+        ("user source", _source(passport.user_source)),
+        ("user level", _level(passport.user_level)),
         ("customer id", _or_none(passport.customer_id)),
         ("account owner id", _or_none(passport.account_owner_id)),
         ("profile id", _or_none(passport.profile_id)),
         ("session id", _or_none(passport.session_id)),
         ("rescheduled", "yes" if passport.rescheduled else "no"),
         ("user actions", ", ".join(action.name for action in passport.actions) or "-"),
-        ("device source", passport.device_source.name),
-        ("device level", passport.device_level.name),
+        ("device source", _source(passport.device_source)),
+        ("device level", _level(passport.device_level)),
         ("esn", _or_none(passport.esn)),
+        ("device actions", ", ".join(action.name for action in passport.device_actions) or "-"),
         ("device type", _or_none(passport.device_type)),
     ]
+
+
+def _source(source: Source) -> str:
+    return f"{source.name}: {SOURCES[source]}"
+
+
+def _level(level: Level) -> str:
+    return f"{level.name}: {LEVELS[level]}"
+
+
+def _action_rows(passport: PassportIntrospector) -> list[Row]:
+    """Say what each action asks for."""
+    asked: tuple[UserAction | DeviceAction, ...] = passport.actions + passport.device_actions
+    known = (CATALOGUE[action.name] for action in asked if action.name in CATALOGUE)
+    return [("action", f"{entry.name}: {entry.effect.name.lower()} tokens. {entry.meaning}") for entry in known]
 
 
 def _integrity_rows(envelope: Envelope) -> list[Row]:
@@ -94,6 +119,6 @@ def _or_none(value: int | str | None) -> str:
     return "-" if value is None else str(value)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Keep a signer's text from writing to the terminal: escape sequences, line ends, direction marks."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -214,6 +214,28 @@ async def test_inspect_verifies_with_the_keys_of_the_kms(tmp_path: Path) -> None
         assert "nothing below may be believed" in bad[1]
 
 
+async def test_a_passport_that_was_made_is_good_and_differs_from_another(tmp_path: Path) -> None:
+    async with kms(tmp_path) as running:
+        at = _at(running, tmp_path)
+        code, made = await _edge("passport", "make", "--customer-id", "42", "--esn", "TV-1", "--device-type", "4", *at)
+        assert code == 0
+        code, shown = await _edge("passport", "inspect", made.strip(), *at)
+        assert code == 0
+        assert "user level        HIGH: a secure token" in shown
+        assert "42" in shown
+        _, other = await _edge("passport", "make", *at)
+        code, said = await _edge("passport", "diff", made.strip(), other.strip(), *at)
+        assert (code, "REFUSED: header_changed" in said) == (1, True)
+        code, said = await _edge("passport", "diff", made.strip(), made.strip(), *at)
+        assert (code, "asks for nothing" in said) == (0, True)
+
+
+def test_no_passport_is_made_without_keys(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["passport", "make", "--config", CONFIG, "--var", str(tmp_path)])
+    assert result.exit_code == 3
+    assert "there are no keys to sign with" in result.output
+
+
 async def test_run_serves_until_sigterm(tmp_path: Path) -> None:
     async with kms(tmp_path) as running:
         ready, writing = os.pipe()

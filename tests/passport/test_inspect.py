@@ -23,7 +23,7 @@ def test_a_valid_passport_is_shown_as_verified() -> None:
     assert lines["verified"] == "yes"
     assert lines["customer id"] == "7001002003"
     assert lines["esn"] == ESN
-    assert lines["user source"] == "COOKIE"
+    assert lines["user source"] == "COOKIE: from both halves of the cookie pair"
     assert lines["user integrity"] == "v2, key passport-user:0000a001"
     assert lines["created"] == "2026-09-21T14:13:20Z (10 s ago)"
     assert lines["user expires"] == "2026-09-21T14:14:20Z (in 50 s)"
