@@ -2,6 +2,7 @@
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Set
 from typing import Final, TypeVar
 
 from edgepb.passport.v1 import passport_pb2
@@ -22,6 +23,7 @@ MAX_AGE_S: Final = 300
 _MAX_BASE64_BYTES: Final = (MAX_PASSPORT_BYTES + 2) // 3 * 4
 _USER_PURPOSES: Final = frozenset({USER_PURPOSE})
 _DEVICE_PURPOSES: Final = frozenset({DEVICE_PURPOSE})
+_NOBODY_ELSE: Final[Set[str]] = frozenset()
 _M = TypeVar("_M", bound=Message)
 
 
@@ -53,10 +55,20 @@ class PassportIntrospector:
         trust_domain: str,
         max_age_s: float = MAX_AGE_S,
         accept_v1: bool = False,
+        user_signers: Set[str] = _NOBODY_ELSE,
+        device_signers: Set[str] = _NOBODY_ELSE,
     ) -> "PassportIntrospector":
         """Verify and read an `X-Passport` value (base64 with padding); see `from_bytes`."""
-        raw = decode_base64(value)
-        return cls.from_bytes(raw, keys, now=now, trust_domain=trust_domain, max_age_s=max_age_s, accept_v1=accept_v1)
+        return cls.from_bytes(
+            decode_base64(value),
+            keys,
+            now=now,
+            trust_domain=trust_domain,
+            max_age_s=max_age_s,
+            accept_v1=accept_v1,
+            user_signers=user_signers,
+            device_signers=device_signers,
+        )
 
     @classmethod
     def from_bytes(
@@ -68,17 +80,20 @@ class PassportIntrospector:
         trust_domain: str,
         max_age_s: float = MAX_AGE_S,
         accept_v1: bool = False,
+        user_signers: Set[str] = _NOBODY_ELSE,
+        device_signers: Set[str] = _NOBODY_ELSE,
     ) -> "PassportIntrospector":
         """Verify and read a serialised Passport.
 
         `now` is epoch seconds. `accept_v1` also takes the published integrity, which does not bind a user to a
-        request. Raises PassportRefused.
+        request. `user_signers` and `device_signers` are the purposes of keys that may have signed the part instead of
+        the edge: those of services that change Passports before they come here. Raises PassportRefused.
         """
         envelope = split_envelope(data)
         if envelope.user_integrity.version != envelope.device_integrity.version:
             raise PassportRefused(PassportRefusal.VERSION_NOT_ACCEPTED)
-        verify(envelope, Part.DEVICE, keys, _DEVICE_PURPOSES, accept_v1=accept_v1)
-        verify(envelope, Part.USER, keys, _USER_PURPOSES, accept_v1=accept_v1)
+        verify(envelope, Part.DEVICE, keys, _DEVICE_PURPOSES | device_signers, accept_v1=accept_v1)
+        verify(envelope, Part.USER, keys, _USER_PURPOSES | user_signers, accept_v1=accept_v1)
         passport = cls.from_verified(data, envelope)
         passport._check(now, trust_domain, max_age_s)
         return passport
@@ -220,6 +235,10 @@ class PassportIntrospector:
     def device_type(self) -> int | None:
         """The device's type as registered, or None."""
         return self._device.device_type.value if self._device.HasField("device_type") else None
+
+    def action_numbers(self, part: Part) -> tuple[int, ...]:
+        """Return the actions on a part as they stand on the wire, those too that this version does not know."""
+        return tuple(self._user.actions if part is Part.USER else self._device.actions)
 
     @property
     def is_authenticated(self) -> bool:
