@@ -5,7 +5,6 @@ from typing import Final
 
 from edgepb.passport.v1 import passport_pb2
 
-from passport.catalogue import DeviceAction, UserAction
 from passport.identity import Level, Source
 from passport.wire import encode_delimited, encode_varint
 
@@ -70,7 +69,7 @@ class UserPart(_Part):
             + _scalar(_USER.RESCHEDULED_FIELD_NUMBER, rescheduled)
         )
 
-    def with_actions(self, actions: Sequence[UserAction]) -> "UserPart":
+    def with_actions(self, actions: Sequence[int]) -> "UserPart":
         """Return this user with `actions` for the edge."""
         return UserPart(self.static + _packed(_USER.ACTIONS_FIELD_NUMBER, actions)) if actions else self
 
@@ -91,7 +90,7 @@ class DevicePart(_Part):
             + _scalar(_DEVICE.AUTHENTICATION_LEVEL_FIELD_NUMBER, level)
         )
 
-    def with_actions(self, actions: Sequence[DeviceAction]) -> "DevicePart":
+    def with_actions(self, actions: Sequence[int]) -> "DevicePart":
         """Return this device with `actions` for the edge."""
         return DevicePart(self.static + _packed(_DEVICE.ACTIONS_FIELD_NUMBER, actions)) if actions else self
 

@@ -22,6 +22,8 @@ class PassportRefusal(StrEnum):
     NOT_YET_VALID = "not_yet_valid"
     EXPIRED = "expired"
     TOO_OLD = "too_old"
+    NO_USER = "no_user"
+    NO_DEVICE = "no_device"
     LEVEL_TOO_LOW = "level_too_low"
 
 
