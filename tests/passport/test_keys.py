@@ -147,6 +147,7 @@ def test_rule_24_only_holders_of_keys_pass_key_sets_on() -> None:
         "edge/wiring.py",
         "origins_stub/kit/keys.py",
         "passport/key_sets.py",
+        "passport/key_source.py",
         "passport/kms.py",
         "services/kit/keys.py",
     }
