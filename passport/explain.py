@@ -40,6 +40,8 @@ REASONS: Final[Mapping[PassportRefusal | ReturnedRefusal, str]] = {
     PassportRefusal.NOT_YET_VALID: "it comes from the future: compare the clocks",
     PassportRefusal.EXPIRED: "its time is over",
     PassportRefusal.TOO_OLD: "it was made too long ago",
+    PassportRefusal.NO_USER: "nobody is signed in",
+    PassportRefusal.NO_DEVICE: "the device is not known",
     PassportRefusal.LEVEL_TOO_LOW: "there is nobody of that level",
     ReturnedRefusal.HEADER_CHANGED: "it is not the Passport of this exchange: of another request, or encoded anew",
     ReturnedRefusal.STALE: "the changed part is older than the one that was sent",
