@@ -1,4 +1,4 @@
-"""Makes what is made from `passport/v1/actions.yaml`: enums, the Python catalogue, the table of docs/actions.md."""
+"""Makes what is made from `passport/v1/actions.yaml`: enums, the catalogues, the table of docs/actions.md."""
 
 import subprocess
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import actions_js
 import yaml
 
 ROOT = Path(__file__).parent
@@ -38,9 +39,12 @@ def made() -> dict[Path, str]:
     """Return what belongs into which file of the repository."""
     rows: list[Row] = yaml.safe_load(SOURCE.read_text())["actions"]
     page = REPOSITORY / "docs" / "actions.md"
+    javascript = REPOSITORY / "passport" / "js" / "src"
     return {
         ROOT / "passport" / "v1" / "actions.proto": _proto(rows),
         REPOSITORY / "passport" / "catalogue.py": _formatted(_python(rows)),
+        javascript / "catalogue.js": actions_js.module(rows, {row["name"]: _effects(row) for row in rows}),
+        javascript / "catalogue.d.ts": actions_js.types(rows),
         page: _placed(page.read_text(), _table(rows)),
     }
 
