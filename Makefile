@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SPREAD := -n logical --dist loadfile --no-loadscope-reorder
 BENCH_STAMP := $(VENV)/.installed-bench
+JS_TOOLS := express@5 express4@npm:express@4 fastify@5 typescript
 # Hundreds of processes are started: without bytecode each would compile all that it loads. Only what is loaded is
 # compiled, when it first is, and not the whole of every package as it is installed.
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated wheel bench chaos simulate proto schema clean help
+.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated wheel bench chaos simulate proto js-tools schema clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -68,6 +69,10 @@ generated: $(STAMP)
 proto: $(STAMP) ## Regenerate the protobuf code
 	$(BIN)/python proto/generate.py
 
+# At the top, where Node finds them from every folder of the repository; nothing of it is needed to run anything.
+js-tools: ## Install Express, Fastify and TypeScript, with which more of the tests of passport/js can run; needs npm
+	npm install --prefix . --no-save --no-package-lock --no-audit --no-fund --loglevel=error --fetch-retries=1 $(JS_TOOLS)
+
 schema: $(STAMP) ## Regenerate the JSON schemas of the config files
 	$(BIN)/edge schema --out config/schema
 
@@ -84,4 +89,4 @@ simulate: $(STAMP) ## Simulate outages for 100 million devices and draw the plot
 	$(BIN)/python -m loadtest.simulate $(A)
 
 clean: ## Remove the virtual environment and everything the embedded default stored
-	rm -rf $(VENV) var
+	rm -rf $(VENV) var node_modules
