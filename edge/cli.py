@@ -27,6 +27,7 @@ from edge.supervisor.supervisor import Plan, Supervisor
 from edge.telemetry.events import configure_events, keep_standard_streams
 from edge.up.agreement import disagreements
 from edge.up.dev_certs import how_to_use, make_dev_certs
+from edge.up.node import OLDEST_VERSION, NoNode, find_node
 from edge.up.run import Up, write_ready
 from edge.up.screen import Screen
 from edge.up.secrets import make_secrets
@@ -83,7 +84,11 @@ def up(
         if ready_fd is not None:
             write_ready(started, ready_fd)
 
-    raise typer.Exit(uvloop.run(Up(settings, stack(settings), screen.line, ready).run()))
+    node = find_node() if "ui" in snapshot.origins else None
+    if isinstance(node, NoNode):
+        screen.line("", f"the pages of ui are not served: they need Node {OLDEST_VERSION} or newer, and {node.why}")
+    parts = stack(settings, None if isinstance(node, NoNode) else node)
+    raise typer.Exit(uvloop.run(Up(settings, parts, screen.line, ready).run()))
 
 
 @app.command()

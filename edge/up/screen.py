@@ -11,7 +11,16 @@ from rich.table import Table
 from edge.control.values import Address
 from edge.up.run import Up
 
-_COLOURS: Final = {"kms": 35, "subscriber": 34, "cookie": 33, "auth": 36, "api": 32, "edge": 37, "": 31}  # ANSI
+_COLOURS: Final = {  # ANSI
+    "kms": 35,
+    "subscriber": 34,
+    "cookie": 33,
+    "auth": 36,
+    "api": 32,
+    "ui": 96,
+    "edge": 37,
+    "": 31,
+}
 DEMO_USER = '{"email": "demo@example.com", "password": "correct horse battery staple"}'
 
 

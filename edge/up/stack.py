@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from edge.control.values import Address
 AUTH_PORT: Final = 8092
 SUBSCRIBER_PORT: Final = 8093
 _LOOPBACK: Final = "127.0.0.1"
+_UI: Final = Path(__file__).parents[2] / "origins_stub" / "ui" / "main.js"
 
 Addresses = Mapping[str, Address]
 
@@ -43,8 +45,11 @@ class Part:
     command: Callable[[Settings, Addresses], list[str]]
 
 
-def stack(settings: Settings) -> list[Part]:
-    """Return the parts in the order of their waves; each listens where the config looks for it."""
+def stack(settings: Settings, node: str | None) -> list[Part]:
+    """Return the parts in the order of their waves; each listens where the config looks for it.
+
+    `node` is the path of Node. Without it, or without an origin `ui`, the part `ui` is left out.
+    """
     services, snapshot = settings.snapshot.services, settings.snapshot
     origin = next((origin for name, origin in snapshot.origins.items() if name == "api"), None)
     api = origin.addresses[0] if origin is not None and origin.addresses else Address(_LOOPBACK, 8094)
@@ -56,6 +61,9 @@ def stack(settings: Settings) -> list[Part]:
         Part("api", "the origin behind the edge", 2, api, _api),
         Part("edge", "what devices talk to", 3, snapshot.listener.address, _edge),
     ]
+    ui = snapshot.origins.get("ui")
+    if node is not None and ui is not None and ui.addresses:
+        parts.insert(-1, Part("ui", "the origin of pages, in Node", 2, ui.addresses[0], partial(_ui, node)))
     return [_on_free_port(part) for part in parts] if settings.ephemeral else parts
 
 
@@ -88,6 +96,11 @@ def _api(settings: Settings, at: Addresses) -> list[str]:
     return [*line, "--auth", _url(at["auth"])]
 
 
+def _ui(node: str, settings: Settings, at: Addresses) -> list[str]:
+    line = [node, str(_UI), "--listen", str(at["ui"]), "--var", str(settings.var)]
+    return [*line, *_origin(settings, at, "ui")]
+
+
 def _edge(settings: Settings, at: Addresses) -> list[str]:
     found = list(settings.overrides)
     if settings.ephemeral:
@@ -97,6 +110,8 @@ def _edge(settings: Settings, at: Addresses) -> list[str]:
             f'origins.api.addresses=["{at["api"]}"]',
             f"admin.address={at.get('admin', Address(_LOOPBACK, 0))}",
         ]
+        if "ui" in at:
+            found.append(f'origins.ui.addresses=["{at["ui"]}"]')
     found.append(f'listener.address="{at["edge"]}"')
     sets = [word for text in found for word in ("--set", text)]
     return [

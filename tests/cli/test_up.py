@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from edge.control.values import Address
+from edge.up.node import NoNode, find_node
 from edge.up.screen import DEMO_USER, curl_lines
 from tests.cli.test_up_parts import alive
 from tests.processes import REPOSITORY, eventually
@@ -53,9 +54,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def test_everything_runs_and_says_where(stack: Stack) -> None:
-    assert set(stack.parts) == {"kms", "subscriber", "cookie", "auth", "api", "edge", "admin"}
+    pages = set() if isinstance(find_node(), NoNode) else {"ui"}
+    assert set(stack.parts) == {"kms", "subscriber", "cookie", "auth", "api", "edge", "admin"} | pages
     printed = stack.printed.read_text()
-    assert "first run: made 7 secrets" in printed
+    assert "first run: made 8 secrets" in printed
+    assert ("the pages of ui are not served" in printed) is (not pages)
     for address, _ in stack.parts.values():
         assert f"http://{address}" in printed
     with urllib.request.urlopen(stack.url("admin", "/health")) as health:  # noqa: S310 - loopback
@@ -97,6 +100,23 @@ async def test_a_valid_cookie_needs_no_remote_call(stack: Stack) -> None:
             async with device.get(f"{base}/browse") as browsed:
                 assert browsed.status == 200
         assert await _calls(device, stack) == before
+
+
+async def test_the_page_of_who_is_signed_in_is_served_by_node(stack: Stack) -> None:
+    if "ui" not in stack.parts:
+        pytest.skip("there is no Node that is new enough")
+    base = f"http://{stack.parts['edge'][0]}"
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as device:
+        async with device.get(f"{base}/ui") as nobody:
+            assert (nobody.status, "Nobody is signed in" in await nobody.text()) == (200, True)
+        async with device.post(f"{base}/login", data=DEMO_USER) as signed_in:
+            assert signed_in.status == 200
+        async with device.get(f"{base}/ui") as page:
+            assert (page.status, page.content_type) == (200, "text/html")
+            assert "<tr><th>Customer</th><td>1001</td></tr>" in await page.text()
+            assert "X-Passport" not in page.headers
+    async with aiohttp.ClientSession() as stranger, stranger.get(stack.url("ui", "/ui")) as refused:
+        assert refused.status == 401
 
 
 async def test_a_service_that_dies_is_said_and_comes_back_where_it_was(stack: Stack) -> None:
