@@ -55,11 +55,11 @@ def stack(settings: Settings, node: str | None) -> list[Part]:
     api = origin.addresses[0] if origin is not None and origin.addresses else Address(_LOOPBACK, 8094)
     parts = [
         Part("kms", "keys", 0, _of_url(services.kms.url), _kms),
-        Part("subscriber", "who is a member", 0, Address(_LOOPBACK, SUBSCRIBER_PORT), _subscriber),
-        Part("cookie", "creates and renews cookies", 1, _of_url(services.cookie.url), _cookie),
-        Part("auth", "checks passwords", 1, Address(_LOOPBACK, AUTH_PORT), _auth),
-        Part("api", "the origin behind the edge", 2, api, _api),
-        Part("edge", "what devices talk to", 3, snapshot.listener.address, _edge),
+        Part("subscriber", "who is a member", 1, Address(_LOOPBACK, SUBSCRIBER_PORT), _subscriber),
+        Part("cookie", "creates and renews cookies", 2, _of_url(services.cookie.url), _cookie),
+        Part("auth", "checks passwords", 2, Address(_LOOPBACK, AUTH_PORT), _auth),
+        Part("api", "the origin behind the edge", 3, api, _api),
+        Part("edge", "what devices talk to", 4, snapshot.listener.address, _edge),
     ]
     ui = snapshot.origins.get("ui")
     if node is not None and ui is not None and ui.addresses:
@@ -78,7 +78,8 @@ def _kms(settings: Settings, at: Addresses) -> list[str]:
 
 
 def _subscriber(settings: Settings, at: Addresses) -> list[str]:
-    return [*_module("origins_stub.subscriber", "subscriber", settings, at), *_secrets(settings)]
+    line = [*_module("origins_stub.subscriber", "subscriber", settings, at), *_origin(settings, at, "subscriber")]
+    return [*line, *_secrets(settings)]
 
 
 def _cookie(settings: Settings, at: Addresses) -> list[str]:
@@ -88,12 +89,13 @@ def _cookie(settings: Settings, at: Addresses) -> list[str]:
 
 
 def _auth(settings: Settings, at: Addresses) -> list[str]:
-    return [*_module("origins_stub.auth", "auth", settings, at), *_origin(settings, at, "auth")]
+    line = [*_module("origins_stub.auth", "auth", settings, at), *_origin(settings, at, "auth")]
+    return [*line, "--subscriber", _url(at["subscriber"])]
 
 
 def _api(settings: Settings, at: Addresses) -> list[str]:
     line = [*_module("origins_stub.api", "api", settings, at), *_origin(settings, at, "api")]
-    return [*line, "--auth", _url(at["auth"])]
+    return [*line, "--auth", _url(at["auth"]), "--subscriber", _url(at["subscriber"])]
 
 
 def _ui(node: str, settings: Settings, at: Addresses) -> list[str]:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from origins_stub.api.server import ApiServer
 from origins_stub.kit.bearer import read_token
-from origins_stub.kit.keys import KeySource
+from origins_stub.kit.keys import kept, key_source
 from origins_stub.kit.process import arguments, identity_arguments, run, token_file
 from passport import DEVICE_PURPOSE, USER_PURPOSE
 
@@ -16,6 +16,9 @@ def _parse() -> argparse.Namespace:
     parser = arguments("api", "Serve what stands behind the edge.", default_port=8094)
     identity_arguments(parser)
     parser.add_argument("--auth", default="http://127.0.0.1:8092", metavar="URL", help="where the auth service is")
+    parser.add_argument(
+        "--subscriber", default="http://127.0.0.1:8093", metavar="URL", help="where the subscriber service is"
+    )
     return parser.parse_args()
 
 
@@ -25,9 +28,9 @@ def main() -> int:
 
     def make_app() -> web.Application:
         token = read_token(token_file(options, "api"))
-        keys = KeySource(options.kms, token, [USER_PURPOSE, DEVICE_PURPOSE], options.key_refresh_s)
-        app = ApiServer(options.auth, keys, options.trust_domain).app()
-        app.cleanup_ctx.append(keys.running)
+        keys = key_source(options, token, [USER_PURPOSE, DEVICE_PURPOSE])
+        app = ApiServer(options.auth, options.subscriber, keys, options.trust_domain).app()
+        app.cleanup_ctx.append(kept(keys))
         return app
 
     return run("api", options.listen, options.ready_fd, make_app)

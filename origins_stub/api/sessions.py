@@ -1,40 +1,107 @@
-"""POST /login and /logout: ask the auth service, and let its Passport tell the edge what changed."""
+"""Everything that changes who is signed in: ask the auth service, and let its Passport tell the edge what changed.
+
+The identity is the auth service's to change, never this origin's. What follows in the same exchange, such as asking
+whether the user is a member, is asked with the newer Passport.
+"""
 
 from aiohttp import web
 
-from origins_stub.api.auth_client import AuthClient, Changed, Unchanged
+from origins_stub.api.auth_client import AuthClient
+from origins_stub.api.services import Answer
+from origins_stub.api.subscriber_client import SubscriberClient
 from origins_stub.kit.answers import MAX_JSON_BYTES, json_answer, problem
-from passport.aiohttp import HEADER, passport_of
-
-_REFUSALS = {
-    Unchanged.WRONG_CREDENTIALS: (401, "The e-mail address or the password is wrong."),
-    Unchanged.BAD_BODY: (400, 'The body must be {"email": …, "password": …}.'),
-    Unchanged.UNAVAILABLE: (503, "Signing in and out is not possible right now."),
-}
+from passport import Level, require
+from passport.aiohttp import passport_of
 
 
 class Sessions:
-    """The two routes; the identity is the auth service's to change, never this origin's."""
+    """The routes for devices; bodies are passed on as they came."""
 
-    def __init__(self, auth: AuthClient) -> None:
+    def __init__(self, auth: AuthClient, subscriber: SubscriberClient) -> None:
         self._auth = auth
+        self._subscriber = subscriber
 
-    async def login(self, request: web.Request) -> web.Response:
-        """Sign in with a JSON body of email and password."""
-        body = await request.content.read(MAX_JSON_BYTES + 1)
-        while len(body) <= MAX_JSON_BYTES and not request.content.at_eof():
-            body += await request.content.read(MAX_JSON_BYTES + 1)
-        if len(body) > MAX_JSON_BYTES:
-            return problem(413, "body_too_large", f"The body may have {MAX_JSON_BYTES} bytes.")
-        return _answer(await self._auth.login(passport_of(request).header_value, body), {"signed_in": True})
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_post("/login", self._login)
+        app.router.add_post("/logout", self._logout)
+        app.router.add_post("/logout-everywhere", self._logout_everywhere)
+        app.router.add_get("/profile", self._profiles)
+        app.router.add_post("/profile", self._switch_profile)
+        app.router.add_post("/signup", self._sign_up)
+        app.router.add_post("/signup/plan", self._choose_plan)
+        app.router.add_post("/signup/complete", self._complete_signup)
+        app.router.add_post("/activation", self._begin_activation)
+        app.router.add_post("/activation/poll", self._poll_activation)
+        app.router.add_post("/activation/enter", self._enter_code)
 
-    async def logout(self, request: web.Request) -> web.Response:
+    async def _login(self, request: web.Request) -> web.Response:
+        return await self._signed_in(await self._change(request, "/v1/login"))
+
+    async def _logout(self, request: web.Request) -> web.Response:
         """Sign out; a device without a user may ask for it too, which clears what it holds."""
-        return _answer(await self._auth.logout(passport_of(request).header_value), {"signed_in": False})
+        return _answer(await self._change(request, "/v1/logout"), {"signed_in": False})
+
+    async def _logout_everywhere(self, request: web.Request) -> web.Response:
+        require(passport_of(request), level=Level.HIGH)
+        return _answer(await self._change(request, "/v1/logout-everywhere"), {"signed_in": False})
+
+    async def _profiles(self, request: web.Request) -> web.Response:
+        require(passport_of(request))
+        return _answer(await self._auth.ask("GET", "/v1/profile"))
+
+    async def _switch_profile(self, request: web.Request) -> web.Response:
+        require(passport_of(request), level=Level.HIGH)
+        return _answer(await self._change(request, "/v1/profile"))
+
+    async def _sign_up(self, request: web.Request) -> web.Response:
+        return await self._signed_in(await self._change(request, "/v1/signup"))
+
+    async def _choose_plan(self, request: web.Request) -> web.Response:
+        require(passport_of(request), level=Level.HIGH)
+        return _answer(await self._change(request, "/v1/signup/plan"))
+
+    async def _complete_signup(self, request: web.Request) -> web.Response:
+        require(passport_of(request), level=Level.HIGH)
+        return await self._signed_in(await self._change(request, "/v1/signup/complete"))
+
+    async def _begin_activation(self, _: web.Request) -> web.Response:
+        return _answer(await self._auth.ask("POST", "/v1/activation"))
+
+    async def _poll_activation(self, request: web.Request) -> web.Response:
+        return _answer(await self._auth.ask("POST", "/v1/activation/poll", await _body(request)))
+
+    async def _enter_code(self, request: web.Request) -> web.Response:
+        require(passport_of(request), level=Level.HIGH)
+        return _answer(await self._auth.ask("POST", "/v1/activation/enter", await _body(request)))
+
+    async def _change(self, request: web.Request, path: str) -> Answer | None:
+        return await self._auth.change(path, await _body(request))
+
+    async def _signed_in(self, answer: Answer | None) -> web.Response:
+        """Answer with whether the user of the newer Passport is a member."""
+        if answer is None or answer.status != 200:
+            return _answer(answer)
+        return _answer(answer, {"signed_in": True, "member": await self._subscriber.is_member()})
 
 
-def _answer(outcome: Changed | Unchanged, body: dict[str, bool]) -> web.Response:
-    if isinstance(outcome, Changed):
-        return json_answer(200, body, {HEADER: outcome.passport})
-    status, detail = _REFUSALS[outcome]
-    return problem(status, outcome.value, detail)
+def _answer(answer: Answer | None, more: dict[str, object] | None = None) -> web.Response:
+    if answer is None:
+        return problem(503, "auth_unavailable", "This is not possible right now.")
+    if answer.status != 200:
+        return problem(answer.status, answer.reason, str(answer.document.get("detail", "")))
+    said = {name: value for name, value in answer.document.items() if name != "action"}
+    return json_answer(200, said | (more or {}))
+
+
+async def _body(request: web.Request) -> bytes:
+    """Return the whole body; raise the 413 to answer with when it is longer than any that is asked for."""
+    body = bytearray()
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > MAX_JSON_BYTES:
+            refusal = problem(413, "body_too_large", f"The body may have {MAX_JSON_BYTES} bytes.")
+            raise web.HTTPRequestEntityTooLarge(
+                MAX_JSON_BYTES, len(body), text=refusal.text, content_type=refusal.content_type
+            )
+    return bytes(body)

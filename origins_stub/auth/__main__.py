@@ -8,10 +8,11 @@ from aiohttp import web
 from argon2 import PasswordHasher
 
 from origins_stub.auth.credentials import Credentials
+from origins_stub.auth.members import Members
 from origins_stub.auth.server import SIGNING_PURPOSE, AuthServer
 from origins_stub.auth.users import SEED, UserStore
 from origins_stub.kit.bearer import read_token
-from origins_stub.kit.keys import KeySource
+from origins_stub.kit.keys import kept, key_source
 from origins_stub.kit.process import arguments, identity_arguments, run, token_file
 from passport import DEVICE_PURPOSE, USER_PURPOSE
 
@@ -20,6 +21,7 @@ def _parse() -> argparse.Namespace:
     parser = arguments("auth", "Check credentials; answer with who signed in.", default_port=8092)
     identity_arguments(parser)
     parser.add_argument("--seed", type=Path, default=SEED, metavar="FILE", help="users that an empty store gets")
+    parser.add_argument("--subscriber", default="http://127.0.0.1:8093", metavar="URL", help="told of new members")
     return parser.parse_args()
 
 
@@ -32,9 +34,10 @@ def main() -> int:
         hasher = PasswordHasher()
         users = UserStore(options.var / "auth.sqlite", hasher, options.seed)
         purposes = [USER_PURPOSE, DEVICE_PURPOSE, SIGNING_PURPOSE]
-        keys = KeySource(options.kms, token, purposes, options.key_refresh_s)
-        app = AuthServer(Credentials(users, hasher), keys, options.trust_domain).app()
-        app.cleanup_ctx.append(keys.running)
+        keys = key_source(options, token, purposes)
+        members = Members(options.subscriber, token)
+        app = AuthServer(users, Credentials(users, hasher), members, keys, options.trust_domain).app()
+        app.cleanup_ctx.append(kept(keys))
         return app
 
     return run("auth", options.listen, options.ready_fd, make_app)

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 
@@ -15,14 +16,15 @@ MAX_WAITING = 32
 
 
 class NoUser(Enum):
-    """Why a check named nobody."""
+    """Why there is nobody to sign in."""
 
     WRONG_CREDENTIALS = "wrong_credentials"
+    EMAIL_TAKEN = "email_taken"
     OVERLOADED = "overloaded"
 
 
 class Credentials:
-    """Check credentials against `users`.
+    """Check credentials against `users`, and take new ones.
 
     argon2id takes 64 MiB and some 30 ms for each check, so that two run at a time, `MAX_WAITING` wait and one
     more is OVERLOADED: a flood of guesses must not take the memory of those who have a session.
@@ -37,29 +39,39 @@ class Credentials:
 
     async def check(self, email: str, password: str) -> User | NoUser:
         """Return the user that these credentials belong to, or why there is none."""
-        if self._unfinished >= THREADS + MAX_WAITING:
-            return NoUser.OVERLOADED
-        self._unfinished += 1
-        checking = asyncio.get_running_loop().run_in_executor(self._threads, self._check, email, password)
-        checking.add_done_callback(self._finished)
-        # Shielded: a caller that leaves must not make a running hash look finished.
-        return await asyncio.shield(checking) or NoUser.WRONG_CREDENTIALS
+        return await self._run(self._check, email, password) or NoUser.WRONG_CREDENTIALS
+
+    async def register(self, email: str, password: str) -> User | NoUser:
+        """Return the user of a new account with these credentials, or why there is none."""
+        return await self._run(self._register, email, password) or NoUser.EMAIL_TAKEN
 
     def close(self) -> None:
         """Let the running checks end, free the threads and close the users."""
         self._threads.shutdown(cancel_futures=True)
         self._users.close()
 
-    def _finished(self, checking: "asyncio.Future[User | None]") -> None:
+    async def _run(self, work: Callable[[str, str], User | None], email: str, password: str) -> User | NoUser | None:
+        if self._unfinished >= THREADS + MAX_WAITING:
+            return NoUser.OVERLOADED
+        self._unfinished += 1
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work, email, password)
+        running.add_done_callback(self._finished)
+        # Shielded: a caller that leaves must not make a running hash look finished.
+        return await asyncio.shield(running)
+
+    def _finished(self, running: "asyncio.Future[User | None]") -> None:
         self._unfinished -= 1
-        if not checking.cancelled():
-            checking.exception()
+        if not running.cancelled():
+            running.exception()
 
     def _check(self, email: str, password: str) -> User | None:
         user = self._users.find(email)
         # An unknown address costs a hash too: the answer's time must not tell who has an account.
         matches = self._matches(user.password_hash if user else self._nobody, password)
         return user if matches else None
+
+    def _register(self, email: str, password: str) -> User | None:
+        return self._users.add(email, self._hasher.hash(password))
 
     def _matches(self, password_hash: str, password: str) -> bool:
         try:

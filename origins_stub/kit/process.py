@@ -66,9 +66,9 @@ def token_file(options: argparse.Namespace, name: str) -> Path:
     return Path(options.token_file or secrets_directory(options) / f"{name}.token")
 
 
-def identity_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of a stub that verifies Passports."""
-    parser.add_argument("--kms", default="http://127.0.0.1:8090", metavar="URL", help="where the Passport keys are")
+def identity_arguments(parser: argparse.ArgumentParser, *, kms: str | None = "http://127.0.0.1:8090") -> None:
+    """Add the arguments of a stub that verifies Passports; `kms` is the default of --kms."""
+    parser.add_argument("--kms", default=kms, metavar="URL", help="where the Passport keys are")
     parser.add_argument(
         "--trust-domain", default="edge-passport.local", metavar="NAME", help="of the Passports to believe"
     )

@@ -1,4 +1,4 @@
-"""KMS, auth and API as real processes, and an edge's hand to make Passports with."""
+"""KMS, subscriber, auth and API as real processes, and an edge's hand to make Passports with."""
 
 import time
 from collections.abc import AsyncIterator
@@ -62,6 +62,7 @@ class Origins:
 
     api: Process
     auth: Process
+    subscriber: Process
     kms: Process
     var: Path
 
@@ -70,6 +71,16 @@ def identity_arguments(var: Path, kms: Process, identity: str) -> tuple[str, ...
     """Return what a stub needs to fetch its keys."""
     token_file = var / "secrets" / f"{identity}.token"
     return ("--kms", kms.url, "--token-file", str(token_file), "--var", str(var))
+
+
+def auth_arguments(var: Path, kms: Process, subscriber: str) -> tuple[str, ...]:
+    """Return what the auth service needs."""
+    return (*identity_arguments(var, kms, "auth"), "--subscriber", subscriber)
+
+
+def api_arguments(var: Path, kms: Process, auth: str, subscriber: str) -> tuple[str, ...]:
+    """Return what the API needs."""
+    return (*identity_arguments(var, kms, "api"), "--auth", auth, "--subscriber", subscriber)
 
 
 @asynccontextmanager
@@ -93,18 +104,19 @@ async def origins(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ori
     var = tmp_path_factory.mktemp("origins")
     async with (
         running_kms(var) as kms,
-        process("origins_stub.auth", *identity_arguments(var, kms, "auth")) as auth,
-        process("origins_stub.api", *identity_arguments(var, kms, "api"), "--auth", auth.url) as api,
+        process("origins_stub.subscriber", *identity_arguments(var, kms, "subscriber")) as subscriber,
+        process("origins_stub.auth", *auth_arguments(var, kms, subscriber.url)) as auth,
+        process("origins_stub.api", *api_arguments(var, kms, auth.url, subscriber.url)) as api,
     ):
-        yield Origins(api, auth, kms, var)
+        yield Origins(api, auth, subscriber, kms, var)
 
 
 @pytest.fixture
 async def api_without_auth(origins: Origins) -> AsyncIterator[Process]:
     """An API whose auth service is not there."""
     nowhere = f"http://127.0.0.1:{free_port()}"
-    arguments = identity_arguments(origins.var, origins.kms, "api")
-    async with process("origins_stub.api", *arguments, "--auth", nowhere) as api:
+    arguments = api_arguments(origins.var, origins.kms, nowhere, nowhere)
+    async with process("origins_stub.api", *arguments) as api:
         yield api
 
 

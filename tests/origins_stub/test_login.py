@@ -183,5 +183,5 @@ async def test_no_password_and_no_passport_is_ever_logged(
     await post(session, f"{api_without_auth.url}/login", passport, GOOD)
     written = origins.api.output() + origins.auth.output() + api_without_auth.output()
     assert "passport_refused" in written
-    assert "auth_unavailable" in written
+    assert "service_unavailable" in written
     assert not [secret for secret in secrets if secret in written]

@@ -18,8 +18,6 @@ STUBS = ("subscriber", "auth", "api")
 
 
 def stub_arguments(origins: Origins, name: str) -> tuple[str, ...]:
-    if name == "subscriber":
-        return ("--var", str(origins.var), "--token-file", str(origins.var / "secrets" / "subscriber.token"))
     return identity_arguments(origins.var, origins.kms, name)
 
 

@@ -2,9 +2,12 @@
 
 import pytest
 
-from origins_stub.api.auth_client import AuthClient, Changed
+from origins_stub.api.services import Answer, Services
+from origins_stub.auth.activation_routes import PollBody
+from origins_stub.auth.activations import Begun
+from origins_stub.auth.members import Members
 from origins_stub.auth.server import LoginBody
-from origins_stub.kit.keys import KeySource
+from passport.key_source import KeySource
 
 SECRET = "hush-hush"
 
@@ -12,10 +15,13 @@ SECRET = "hush-hush"
 @pytest.mark.parametrize(
     "holder",
     [
-        KeySource("http://kms", SECRET, ["passport-user"], 30.0),
-        Changed(SECRET),
+        KeySource("http://kms", SECRET, ["passport-user"]),
+        Answer(200, {"poll_token": SECRET}),
+        Begun(SECRET, SECRET),
+        Members("http://subscriber", SECRET),
+        PollBody(poll_token=SECRET),  # type: ignore[arg-type]  # pydantic takes a str
         LoginBody(email="demo@example.com", password=SECRET),  # type: ignore[arg-type]  # pydantic takes a str
-        AuthClient("http://auth"),
+        Services(["http://auth"]),
     ],
     ids=lambda holder: type(holder).__name__,
 )

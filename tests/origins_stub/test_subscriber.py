@@ -11,6 +11,8 @@ from origins_stub.kit.bearer import Callers
 from origins_stub.kit.process import StartError
 from origins_stub.subscriber.server import SubscriberServer
 from origins_stub.subscriber.store import Membership, SubscriberStore, read_seed
+from passport import Level, PassportMutator, Source, UserAction, UserPart
+from passport.testing import PassportFactory
 
 Client = TestClient[Request, Application]
 COOKIE = {"Authorization": "Bearer token-of-cookie"}
@@ -127,3 +129,53 @@ def test_tokens_of_callers_are_not_in_their_repr(tmp_path: Path) -> None:
 def test_a_missing_token_file_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="cannot be read"):
         Callers.from_files(tmp_path, ["cookie"])
+
+
+async def test_without_keys_nobody_is_told_of_themselves(client: Client) -> None:
+    assert (await client.get("/v1/me")).status == 404
+
+
+@pytest.fixture
+async def me(tmp_path: Path, factory: PassportFactory) -> AsyncIterator[Client]:
+    store = SubscriberStore(tmp_path / "subscriber.sqlite")
+    server = SubscriberServer(store, Callers({}), Callers({}), factory, factory.trust_domain)
+    async with TestClient(TestServer(server.app())) as client:
+        yield client
+
+
+@pytest.fixture
+def factory() -> PassportFactory:
+    return PassportFactory(signers=["passport-auth", "passport-other"])
+
+
+async def test_a_user_is_told_of_themselves_by_their_passport(me: Client, factory: PassportFactory) -> None:
+    answer = await me.get("/v1/me", headers=factory.headers())
+    assert (answer.status, await answer.json()) == (200, {"customer_id": 1001, "member": True})
+    answer = await me.get("/v1/me", headers=factory.headers(factory.value(77)))
+    assert (answer.status, await answer.json()) == (200, {"customer_id": 77, "member": False})
+
+
+@pytest.mark.parametrize(("purpose", "status"), [("passport-auth", 200), ("passport-other", 401)])
+async def test_a_passport_that_the_auth_service_has_changed_is_believed_and_no_other(
+    me: Client, factory: PassportFactory, purpose: str, status: int
+) -> None:
+    exchange = factory.exchange(factory.anonymous())
+    user = UserPart.of(Source.USER_CREDENTIALS, Level.HIGHEST, 1002, 1002)
+    value = PassportMutator(factory, purpose).replace_user(exchange, user, UserAction.USER_LOGIN)
+    answer = await me.get("/v1/me", headers=factory.headers(value))
+    assert answer.status == status
+    if status == 200:
+        assert await answer.json() == {"customer_id": 1002, "member": True}
+
+
+async def test_nobody_has_no_membership(me: Client, factory: PassportFactory) -> None:
+    answer = await me.get("/v1/me", headers=factory.headers(factory.anonymous()))
+    assert (answer.status, (await answer.json())["reason"]) == (401, "no_user")
+
+
+async def test_every_bad_passport_is_refused_alike(me: Client, factory: PassportFactory) -> None:
+    # A header that long is aiohttp's to refuse.
+    values = {reason: value for reason, value in factory.bad_values().items() if len(value) < 8000}
+    for reason, value in values.items():
+        answer = await me.get("/v1/me", headers=factory.headers(value))
+        assert (answer.status, await answer.json()) == (401, {"reason": "passport_refused"}), reason
