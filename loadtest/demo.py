@@ -20,6 +20,7 @@ from loadtest.demo_story import Stack, Step, Story
 
 _COOKIE_HEADERS = {"cookie", "set-cookie"}
 _QUIET_HEADERS = {"date", "server", "accept", "content-type", "content-length", "x-request-id", "traceparent"}
+_SECRET_KEYS = {"password", "poll_token"}
 
 
 class Narrator:
@@ -78,7 +79,7 @@ def _play(console: Console, edge_url: str, admin_url: str | None, stack: Stack |
 def _sent_lines(sent: Sent) -> list[str]:
     lines = [f"{sent.method} {sent.target}", *_header_lines(sent.headers)]
     if isinstance(sent.body, dict):
-        shown = {key: "…" if key == "password" else value for key, value in sent.body.items()}
+        shown = {key: "…" if key in _SECRET_KEYS else value for key, value in sent.body.items()}
         lines.append(f"{shown}")
     return lines
 

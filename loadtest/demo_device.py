@@ -82,6 +82,10 @@ class Device:
     def __repr__(self) -> str:
         return f"Device({self._edge.netloc}, {', '.join(self.cookies) or 'no cookies'})"
 
+    def another(self) -> "Device":
+        """Return a device of the same edge, without cookies."""
+        return Device(self._edge)
+
     def send(
         self,
         method: str,

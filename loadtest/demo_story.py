@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from loadtest.demo_accounts import activate, sign_out_everywhere, sign_up, switch_profile
 from loadtest.demo_checks import (
     IDENTITY_HEADERS,
     Check,
@@ -65,6 +66,7 @@ class Story:
         self._login()
         self._signed_in()
         self._account()
+        switch_profile(self._device, self._step)
         if self._metrics is not None:
             self._all_local(self._metrics)
         self._half_a_pair()
@@ -72,6 +74,10 @@ class Story:
         self._spoofed()
         if self._stack is not None:
             self._auth_down(self._stack)
+        newcomer, television = self._device.another(), self._device.another()
+        sign_up(newcomer, self._step)
+        activate(television, newcomer, self._step)
+        sign_out_everywhere(newcomer, television, self._step)
         self._logout()
         self._signed_out()
 
@@ -263,4 +269,4 @@ class Story:
             return None
         lines = [value for name, value in sent.headers if name == "Cookie"]
         cookies = dict(pair.split("=", 1) for line in lines for pair in line.split("; "))
-        return self._device.send("GET", "/echo", cookies=cookies)[1].json
+        return self._device.another().send("GET", "/echo", cookies=cookies)[1].json
