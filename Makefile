@@ -11,7 +11,7 @@ JS_TOOLS := express@5 express4@npm:express@4 fastify@5 typescript
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated wheel bench chaos simulate proto js-tools schema clean help
+.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated wheel bench bench-origin chaos simulate proto js-tools schema clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -81,6 +81,9 @@ wheel: $(STAMP) ## Build the wheel to deploy, with the hot modules compiled; nee
 
 bench: $(BENCH_STAMP) ## Measure the edge beside Envoy and nginx on this machine
 	$(BIN)/python -m loadtest.bench
+
+bench-origin: $(BENCH_STAMP) ## Measure what reading a Passport costs an origin, in each framework
+	$(BIN)/python -m loadtest.bench_origin $(A)
 
 chaos: $(STAMP) ## Harm the edge under load and see what is lost; S=name for one scenario, A=--quick to be short, A=--reference=nginx
 	$(BIN)/python -m loadtest.chaos $(S) $(A)
