@@ -66,7 +66,7 @@ def with_user(
     """
     envelope, before = _taken_apart(received)
     part = user.with_actions([*before.action_numbers(Part.USER), *actions])
-    return _text(_with_user_info(envelope, part.static + encode_times(now, now + ttl_s), signer))
+    return _text(_with_user_info(envelope, part.info(encode_times(now, now + ttl_s)), signer))
 
 
 def with_device(
@@ -84,7 +84,7 @@ def with_device(
     """
     envelope, before = _taken_apart(received)
     part = device.with_actions([*before.action_numbers(Part.DEVICE), *actions])
-    return _text(_with_device_info(envelope, part.static + encode_times(now, now + ttl_s), signer))
+    return _text(_with_device_info(envelope, part.info(encode_times(now, now + ttl_s)), signer))
 
 
 class PassportMutator:
@@ -108,7 +108,7 @@ class PassportMutator:
         """Let another user, or `NO_USER`, take the place of the user, of whom nothing stays."""
         envelope, before = _taken_apart(exchange.raw)
         part = user.with_actions(_appended(before.action_numbers(Part.USER), actions))
-        return self._user(exchange, envelope, part.static + encode_times(*self._times()))
+        return self._user(exchange, envelope, part.info(encode_times(*self._times())))
 
     def change_user(self, exchange: ExchangePassport, *actions: UserAction, **changes: Unpack[UserChanges]) -> str:
         """Change some of what is said of the user, who stays; fields of newer schemas stay too.
@@ -126,7 +126,7 @@ class PassportMutator:
         """Let another device, or `NO_DEVICE`, take the place of the device, of which nothing stays."""
         envelope, before = _taken_apart(exchange.raw)
         part = device.with_actions(_appended(before.action_numbers(Part.DEVICE), actions))
-        return self._device(exchange, envelope, part.static + encode_times(*self._times()))
+        return self._device(exchange, envelope, part.info(encode_times(*self._times())))
 
     def change_device(
         self, exchange: ExchangePassport, *actions: DeviceAction, **changes: Unpack[DeviceChanges]

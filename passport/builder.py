@@ -82,8 +82,8 @@ class PassportBuilder:
             self._uncounted += 1
         times = self._times
         header = request_id + self._header_tail
-        device_info = device.static + times
-        user_info = user.static + times
+        device_info = device.head + times + device.tail
+        user_info = user.head + times + user.tail
         device_mac = self._device_context.copy()
         user_mac = self._user_context.copy()
         if self._version == 2:

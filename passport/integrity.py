@@ -8,9 +8,13 @@ part with its length in four big-endian bytes before it. The context names domai
 from hmac import compare_digest
 from typing import Final, NamedTuple
 
+from edgepb.passport.v1 import passport_pb2
+from google.protobuf.message import DecodeError
+
 from passport.identity import Part
 from passport.keys import MacKey, PassportKeys
 from passport.refusals import PassportRefusal, PassportRefused
+from passport.strict import is_canonical
 from passport.wire import DELIMITED, VARINT, MalformedWire, encode_delimited, encode_varint, read_fields
 
 MAC_BYTES: Final = 32
@@ -69,6 +73,34 @@ def split_envelope(data: bytes) -> Envelope:
     """
     if len(data) > MAX_PASSPORT_BYTES:
         raise PassportRefused(PassportRefusal.TOO_LONG)
+    return _split_canonical(data) or _split_strictly(data)
+
+
+def _split_canonical(data: bytes) -> Envelope | None:
+    """Return the envelope of a Passport that is just as protobuf writes it; None: `_split_strictly` has to judge it.
+
+    Nearly every Passport is, and protobuf reads and writes it in a fifth of the time that reading by hand takes.
+    """
+    try:
+        read = passport_pb2.PassportEnvelope.FromString(data)
+    except DecodeError:
+        return None
+    if not is_canonical(read, data) or not (read.header and read.user_info and read.device_info):
+        return None
+    user, device = _canonical_integrity(read.user_integrity), _canonical_integrity(read.device_integrity)
+    if user is None or device is None:
+        return None
+    return Envelope(read.header, read.user_info, read.device_info, user, device)
+
+
+def _canonical_integrity(read: passport_pb2.Integrity) -> Integrity | None:
+    version, key_name, mac = read.version, read.key_name, read.hmac
+    if not version or not key_name or not key_name.isascii() or len(mac) != MAC_BYTES:
+        return None
+    return Integrity(version, key_name, mac, read.SerializeToString())
+
+
+def _split_strictly(data: bytes) -> Envelope:
     try:
         fields = read_fields(data)
         if [field[:2] for field in fields] != _ENVELOPE_FIELDS:

@@ -13,7 +13,7 @@ from passport.identity import Level, Part, Source
 from passport.integrity import MAX_PASSPORT_BYTES, Envelope, split_envelope, verify
 from passport.keys import DEVICE_PURPOSE, USER_PURPOSE, PassportKeys
 from passport.refusals import PassportRefusal, PassportRefused
-from passport.strict import DEVICE_INFO, HEADER, USER_INFO, Shape, check_message
+from passport.strict import DEVICE_INFO, HEADER, MAX_REPEATED, USER_INFO, Shape, check_message, is_canonical
 from passport.wire import MalformedWire
 
 SKEW_S: Final = 60
@@ -297,8 +297,9 @@ def check_expiry(created: int, expires: int, now: float) -> None:
 
 def _parse(message: _M, data: bytes, shape: Shape) -> _M:
     try:
-        check_message(data, shape)
         message.ParseFromString(data)
+        if not is_canonical(message, data) or len(getattr(message, "actions", ())) > MAX_REPEATED:
+            check_message(data, shape)
     except (MalformedWire, DecodeError):
         raise PassportRefused(PassportRefusal.MALFORMED_PART) from None
     return message

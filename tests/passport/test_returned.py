@@ -226,7 +226,7 @@ def test_a_service_does_not_answer_to_what_is_no_passport() -> None:
 
 
 def test_the_sample_device_is_in_the_passport_that_was_sent() -> None:
-    assert DEVICE.static in SENT_RAW
+    assert DEVICE.tail in SENT_RAW
 
 
 # Every action of the catalogue, on a Passport of a user and a device.

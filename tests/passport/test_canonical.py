@@ -1,0 +1,113 @@
+"""The quick way to read a Passport, which protobuf goes, says what reading by hand says: of any bytes, or nothing."""
+
+from edgepb.passport.v1 import passport_pb2
+from google.protobuf.message import DecodeError
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from passport import NO_DEVICE, NO_USER, UserAction, with_user
+from passport.integrity import Envelope, _split_canonical, _split_strictly
+from passport.introspector import decode_base64
+from passport.refusals import PassportRefused
+from passport.strict import DEVICE_INFO, HEADER, MAX_REPEATED, USER_INFO, check_message, is_canonical
+from passport.wire import FIXED32, FIXED64, VARINT, encode_delimited, encode_varint
+from tests.passport.samples import NOW, USER, build, signer
+
+MADE = build()
+NOBODY = build(NO_USER, NO_DEVICE)
+ACTIONS = [UserAction.USER_LOGIN, UserAction.USER_SIGNUP_STARTED]
+CHANGED = decode_base64(with_user(MADE, USER, ACTIONS, signer("passport-auth"), now=NOW))
+PASSPORTS = [MADE, NOBODY, CHANGED]
+
+PARTS = {
+    passport_pb2.Header: HEADER,
+    passport_pb2.UserInfo: USER_INFO,
+    passport_pb2.DeviceInfo: DEVICE_INFO,
+}
+
+
+@st.composite
+def edited(draw: st.DrawFn) -> bytes:
+    """Return a Passport with a few bytes replaced, taken out, put in, or with a stretch of it twice."""
+    data = bytearray(draw(st.sampled_from(PASSPORTS)))
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(data)))
+        stop = start + draw(st.integers(0, 8))
+        kept = bytes(data[start:stop]) * draw(st.integers(0, 2))
+        data[start:stop] = draw(st.one_of(st.binary(max_size=8), st.just(kept)))
+    return bytes(data)
+
+
+varints = st.one_of(st.integers(0, 3), st.integers(0, 2**64 - 1)).map(encode_varint)
+padded = st.builds(
+    lambda value, more: bytes([value | 0x80]) + b"\x80" * more + b"\x00", st.integers(0, 127), st.integers(0, 9)
+)
+
+
+def field(inner: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Return fields of the numbers that the parts have, and of some that they have not, of every wire type."""
+    numbers = st.one_of(st.integers(1, 14), st.integers(1, 2**29 - 1))
+    return st.one_of(
+        st.builds(lambda number, value: encode_varint(number << 3 | VARINT) + value, numbers, varints | padded),
+        st.builds(encode_delimited, numbers, inner),
+        st.builds(lambda n, value: encode_varint(n << 3 | FIXED32) + value, numbers, st.binary(min_size=4, max_size=4)),
+        st.builds(lambda n, value: encode_varint(n << 3 | FIXED64) + value, numbers, st.binary(min_size=8, max_size=8)),
+    )
+
+
+contents = st.recursive(
+    st.one_of(st.binary(max_size=6), st.text(max_size=4).map(str.encode), st.lists(varints, max_size=18).map(b"".join)),
+    lambda inner: st.lists(field(inner), max_size=3).map(b"".join),
+    max_leaves=4,
+)
+
+
+def strictly(data: bytes) -> Envelope | None:
+    try:
+        return _split_strictly(data)
+    except PassportRefused:
+        return None
+
+
+@given(edited())
+@example(MADE + MADE)
+@example(MADE + b"\x32\x00")
+@example(b"")
+def test_an_envelope_that_is_read_quickly_is_read_strictly_alike(data: bytes) -> None:
+    quickly = _split_canonical(data)
+    assert quickly is None or quickly == strictly(data)
+
+
+@given(st.sampled_from(sorted(PARTS, key=str)), st.lists(field(contents), max_size=6).map(b"".join))
+@example(passport_pb2.UserInfo, b"\x08\x01" * 2)
+@example(passport_pb2.UserInfo, b"\x08\x01\x60\x01\x90\x03\x01")
+@example(passport_pb2.UserInfo, encode_delimited(4, b"\x08\x01\x08\x02"))
+@example(passport_pb2.UserInfo, encode_delimited(12, b"\x01" * (MAX_REPEATED + 1)))
+@example(passport_pb2.DeviceInfo, b"\x08\xff\xff\xff\xff\x0f")
+def test_a_part_that_is_taken_quickly_is_taken_strictly(
+    kind: type[passport_pb2.Header | passport_pb2.UserInfo | passport_pb2.DeviceInfo], data: bytes
+) -> None:
+    message = kind()
+    try:
+        message.ParseFromString(data)
+        quickly = is_canonical(message, data)
+    except DecodeError:
+        return
+    if quickly and len(getattr(message, "actions", ())) <= MAX_REPEATED:
+        check_message(data, PARTS[kind])
+
+
+def test_what_the_edge_and_services_make_is_read_quickly() -> None:
+    for data in PASSPORTS:
+        envelope = _split_canonical(data)
+        assert envelope is not None
+        assert envelope == strictly(data)
+        user, device = passport_pb2.UserInfo(), passport_pb2.DeviceInfo()
+        for message, part in ((user, envelope.user_info), (device, envelope.device_info)):
+            message.ParseFromString(part)
+            assert is_canonical(message, part)
+
+
+def test_a_part_with_unknown_fields_is_read_by_hand() -> None:
+    user = passport_pb2.UserInfo.FromString(encode_delimited(99, b"new"))
+    assert not is_canonical(user, encode_delimited(99, b"new"))
