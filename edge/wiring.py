@@ -22,7 +22,6 @@ from edge.clients.revocations import RevocationFeed
 from edge.clients.sign_outs import SignOuts
 from edge.contract.exchange import TokenKind
 from edge.contract.filters import InboundFilter, OutboundFilter
-from edge.contract.identity import UserIdentity
 from edge.contract.ports import CookiePair, CookieService, Revocations, SharedRenewals
 from edge.control.guards import BreakerSection
 from edge.control.snapshot import Snapshot
@@ -224,10 +223,10 @@ def build_filters(
         secure=not snapshot.listener.local_plain_http,
     )
 
-    def session_of(pair: CookiePair, user: UserIdentity, now: float) -> str | None:
-        """Return the session of a pair that is made under our keys, names and environment, for that user."""
+    def session_of(pair: CookiePair, customer_id: int, now: float) -> str | None:
+        """Return the session of a pair that is made under our keys, names and environment, for that customer."""
         claims = open_pair(keys.ring, names, edge.environment, (pair.insecure, pair.secure), now)
-        return claims.session_id if isinstance(claims, Claims) and claims.customer_id == user.customer_id else None
+        return claims.session_id if isinstance(claims, Claims) and claims.customer_id == customer_id else None
 
     remembered = Renewals() if under_way is None else under_way
     cookie = CookieAdapter(attributes, cookies, remembered, session_of, wait_s=renewal.wait_beside_s)

@@ -21,8 +21,8 @@ _CACHE_FIELDS: Final = frozenset((b"cache-control", b"expires", b"pragma", b"sur
 _TARGETED: Final = b"cdn-cache-control"
 _DEFINITIVE: Final = frozenset((RenewalOutcome.NOT_A_MEMBER, RenewalOutcome.REVOKED))
 
-SessionOf = Callable[[CookiePair, UserIdentity, float], str | None]
-"""Returns the session of a new pair; None unless this edge opens the pair at that time and it is that user's."""
+SessionOf = Callable[[CookiePair, int, float], str | None]
+"""Returns the session of a new pair; None unless this edge opens the pair at that time and it is that customer's."""
 
 
 class CookieAdapter:
@@ -89,7 +89,7 @@ class CookieAdapter:
         pair = await self._service.create(user, device if device is not None and device.level >= Level.HIGH else None)
         if pair is None:
             return Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, "create_unavailable")
-        session_id = self._session_of(pair, user, exchange.now)
+        session_id = self._session_of(pair, user.customer_id, exchange.now)
         if session_id is None:
             return Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, "create_not_ours")
         if not self._issue(response, pair, both=exchange.secure):
@@ -108,10 +108,16 @@ class CookieAdapter:
             return self.clear(exchange, response)
         if updated.pair is None:
             return Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, f"update_{updated.outcome}")
-        if self._session_of(updated.pair, user, exchange.now) != (exchange.user.session_id if exchange.user else ""):
+        customer_id = updated.moved_to or user.customer_id  # an earlier update may have given the session to another
+        was = exchange.user
+        if was is None or self._session_of(updated.pair, customer_id, exchange.now) != was.session_id:
             return Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, "update_not_ours")
-        if not self._issue(response, updated.pair, both=exchange.secure and exchange.paired):
+        both = exchange.secure and exchange.paired
+        if not self._issue(response, updated.pair, both=both):
             return Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, "update_malformed")
+        if not both and customer_id != was.customer_id:
+            # A secure half that is left of the one before would fit no more, and make the pair a bad one.
+            response.headers.add(b"Set-Cookie", self._cookies.clear()[1])
         await self._renewals.replace(exchange.presented, updated, exchange.now)
         exchange.actions.append("cookie:updated")
         return CONTINUE
@@ -130,7 +136,7 @@ class CookieAdapter:
             return None
         if result is not None and result.pair is not None:
             return result.pair.insecure
-        return exchange.presented if stand_in is None else stand_in.pair.insecure
+        return exchange.presented
 
     async def _wait(self, exchange: Exchange, response: Response) -> Verdict:
         """Wait a little for a renewal that is still under way; other exchanges share it, so never cancel it."""

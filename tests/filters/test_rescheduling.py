@@ -9,7 +9,7 @@ from edge.clients.sign_outs import SignOuts
 from edge.contract.change import Revoked, TokenChange, TokenEffect
 from edge.contract.exchange import Exchange, TokenKind
 from edge.contract.filters import CONTINUE, Refuse
-from edge.contract.identity import Level, UserIdentity
+from edge.contract.identity import Level
 from edge.contract.ports import CookiePair, RenewalOutcome, Revocation, RevocationReason
 from edge.guard.revoked import RevokedTokens
 from filters.adapters.cookie import CookieAdapter
@@ -49,9 +49,9 @@ class Edge:
         cookie = CookieAdapter(CookieAttributes(NAMES), self.service, renewals, self._session_of, wait_s=0.01)
         self.tokens = TokensFilter({TokenKind.COOKIE: cookie}, self.sign_outs)
 
-    def _session_of(self, pair: CookiePair, user: UserIdentity, now: float) -> str | None:
+    def _session_of(self, pair: CookiePair, customer_id: int, now: float) -> str | None:
         opened = open_pair(RING, NAMES, ENVIRONMENT, (pair.insecure, pair.secure), now)
-        return opened.session_id if isinstance(opened, Claims) and opened.customer_id == user.customer_id else None
+        return opened.session_id if isinstance(opened, Claims) and opened.customer_id == customer_id else None
 
     async def inbound(self, exchange: Exchange) -> Exchange:
         self.service.now = int(exchange.now)

@@ -16,7 +16,7 @@ from tests.filters.cookies import asking, pair_of
 from tests.filters.exchanges import with_response
 from tests.filters.test_rescheduling import DUE, FULL, RING, SOON, Edge
 from tests.tokens.rings import ENVIRONMENT, NAMES, NOW, claims
-from tokens.cookie import Claims, open_pair
+from tokens.cookie import Claims, open_insecure, open_pair
 
 SESSION = "5e5510f0"
 EVERYWHERE, LOGOUT = RevocationReason.SIGN_OUT_EVERYWHERE, RevocationReason.LOGOUT
@@ -122,17 +122,35 @@ async def test_r5_a_straggler_with_the_old_token_gets_the_updated_pair_and_never
     assert len(edge.service.renewals) == 1
 
 
-async def test_r3_an_update_in_an_outage_of_renewals_starts_from_the_stand_in() -> None:
+async def test_r3_an_update_in_an_outage_of_renewals_starts_from_what_was_shown() -> None:
     edge = Edge()  # renewals fail
     exchange = await edge.inbound(asking(*FULL, now=SOON))
     assert exchange.stand_in is not None
-    stood_in = exchange.stand_in.pair.insecure
     edge.service.outcome = RenewalOutcome.RENEWED
     exchange.change = switched(exchange)
     given = read(await edge.outbound(exchange), SOON)
-    assert (given.profile_id, given.rescheduled_count) == ("kids", 1)
+    assert (given.profile_id, given.expires_at) == ("kids", claims().expires_at)
     ((base, _),) = edge.service.updates
-    assert base == stood_in
+    assert base == FULL[0]
+
+
+async def test_r5_an_update_of_a_session_that_another_has_moved_is_taken() -> None:
+    edge = up()
+    exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
+    exchange.change = switched(exchange)
+    edge.service.customer_id = edge.service.moved_to = 9
+    assert read(await edge.outbound(exchange), NOW + 5).customer_id == 9
+
+
+async def test_c8_where_the_customer_changes_no_half_of_the_one_before_is_left() -> None:
+    edge = up()
+    exchange = await edge.inbound(asking(FULL[0], None, now=NOW + 5))
+    assert exchange.user is not None
+    exchange.change = TokenChange(TokenEffect.UPDATE, replace(exchange.user, customer_id=9), None)
+    given = await edge.outbound(exchange)
+    opened = open_insecure(RING, NAMES, ENVIRONMENT, given["EdgeId"], NOW)
+    assert isinstance(opened, Claims)
+    assert (opened.customer_id, given["SecureEdgeId"]) == (9, b"")
 
 
 async def test_a_device_that_has_changed_is_sealed_in() -> None:
