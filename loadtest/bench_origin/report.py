@@ -77,12 +77,12 @@ def show(found: Report, console: Console) -> None:
     """Print the table and what it says."""
     table = Table(title="Processor time per request, medians over the rounds", title_justify="left")
     table.add_column("", no_wrap=True)
-    for heading in ("without, µs", "with, µs", "middleware, µs", "ratio", "over the rounds"):
+    for heading in ("without µs", "with µs", "added µs", "ratio", "rounds"):
         table.add_column(heading, justify="right")
     for one in found.rows:
         table.add_row(
             one.title, f"{one.without_us:.1f}", f"{one.with_us:.1f}", f"{one.added_us:.1f}",
-            f"{one.ratio:.2f}", f"{one.ratio_low:.2f} to {one.ratio_high:.2f}",
+            f"{one.ratio:.2f}", f"{one.ratio_low:.2f}–{one.ratio_high:.2f}",
         )  # fmt: skip
     console.print(table)
     for name, why in found.left_out.items():
