@@ -6,14 +6,14 @@ from tests.processes import REPOSITORY
 from tests.token_rules.test_page import CITED, defined_in
 
 PAGE = (REPOSITORY / "docs" / "threats.md").read_text()
-ROW = re.compile(r"^\| ([HPSCRDF]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
-NUMBERED = {"H": 19, "P": 14, "S": 12, "C": 13, "R": 11, "D": 10, "F": 7}
+ROW = re.compile(r"^\| ([HPSCRDFX]\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+NUMBERED = {"H": 19, "P": 14, "S": 12, "C": 13, "R": 11, "D": 10, "F": 7, "X": 11}
 EXPECTED = [f"{group}{number}" for group, last in NUMBERED.items() for number in range(1, last + 1)]
 
 
 def claims(name: str) -> set[str]:
     """Return the threats that a test's name claims: `_s1_`, or `_p1_to_p8_`."""
-    found = {claim.upper() for claim in re.findall(r"_(?=([hpscrdf]\d{1,2})_)", name)}
+    found = {claim.upper() for claim in re.findall(r"_(?=([hpscrdfx]\d{1,2})_)", name)}
     for group, first, last in re.findall(r"_([hps])(\d+)_to_\1(\d+)_", name):
         found |= {f"{group.upper()}{number}" for number in range(int(first), int(last) + 1)}
     return found
