@@ -153,8 +153,12 @@ def compute_mac(key: MacKey, version: int, part: Part, covered: Covered) -> byte
     if version == 1:
         context.update(covered.user_info if part is Part.USER else covered.device_info)
         return context.finalize()
-    for content in covered if part is Part.USER else covered[:2]:
-        context.update(len(content).to_bytes(4, "big") + content)
+    header, device_info, user_info = covered
+    # Joined: an update costs as much as hashing a hundred bytes more.
+    data = len(header).to_bytes(4, "big") + header + len(device_info).to_bytes(4, "big") + device_info
+    if part is Part.USER:
+        data += len(user_info).to_bytes(4, "big") + user_info
+    context.update(data)
     return context.finalize()
 
 
