@@ -82,7 +82,7 @@ def show(found: Report, console: Console) -> None:
     for one in found.rows:
         table.add_row(
             one.title, f"{one.without_us:.1f}", f"{one.with_us:.1f}", f"{one.added_us:.1f}",
-            f"{one.ratio:.2f}", f"{one.ratio_low:.2f}–{one.ratio_high:.2f}",
+            f"{one.ratio:.2f}", f"{one.ratio_low:.2f} to {one.ratio_high:.2f}",
         )  # fmt: skip
     console.print(table)
     for name, why in found.left_out.items():

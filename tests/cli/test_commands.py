@@ -59,7 +59,7 @@ def test_check_config_says_that_the_shipped_config_is_valid(tmp_path: Path) -> N
     make_secrets(tmp_path / "secrets")
     result = runner.invoke(app, ["check-config", "--config", CONFIG, "--var", str(tmp_path)])
     assert result.exit_code == 0
-    assert result.output == f"{CONFIG} is valid: 11 routes to 2 origins.\n"
+    assert result.output == f"{CONFIG} is valid: 18 routes to 2 origins.\n"
 
 
 def test_check_config_says_every_error_with_its_place(alone: str) -> None:
@@ -174,7 +174,7 @@ def test_a_kms_that_waits_less_for_a_silent_edge_than_the_edge_believes_is_refus
     assert refused.exit_code == 2
     assert "holder_live_s: is 300, but the edge's keys.stale_after_s is 301: that must not be more" in refused.output
     replace(directory / "kms.yaml", "holder_live_s: 300", "holder_live_s: 120")
-    assert "kms.yaml:47: holder_live_s: is 120, but" in runner.invoke(app, check).output
+    assert "kms.yaml:53: holder_live_s: is 120, but" in runner.invoke(app, check).output
 
 
 def test_up_says_that_its_var_cannot_be_made(tmp_path: Path) -> None:

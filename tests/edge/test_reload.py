@@ -56,7 +56,7 @@ async def test_w3_a_target_that_was_known_finds_its_new_route() -> None:
         connected(edge.port) as client,
     ):
         assert (await client.ask(get(b"/echo"))).status == 200
-        reload(edge, origin.address, "routes.5.auth.user=high")
+        reload(edge, origin.address, "routes.echo.auth.user=high")
         assert (await client.ask(get(b"/echo"))).status == 401
 
 
