@@ -91,8 +91,9 @@ class PassportMutator:
     """Changes the Passport of an exchange in the name of one service, signed with its own key.
 
     Every method goes on from the newest Passport of the exchange, makes its result the newest, and returns it as an
-    `X-Passport` value; the server adapters put it on the response. Each raises SignerUnavailable, and ValueError for no
-    action, for more than 16 and for one that comes twice.
+    `X-Passport` value; the server adapters put it on the response. Each raises SignerUnavailable, ValueError for no
+    action, for more than 16 and for one that comes twice, and PassportRefused where the newest Passport was adopted
+    without being verified: who signs it answers for all that it says.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class PassportMutator:
 
     def replace_user(self, exchange: ExchangePassport, user: UserPart, *actions: UserAction) -> str:
         """Let another user, or `NO_USER`, take the place of the user, of whom nothing stays."""
-        envelope, before = _taken_apart(exchange.raw)
+        envelope, before = _taken_apart(exchange.verified)
         part = user.with_actions(_appended(before.action_numbers(Part.USER), actions))
         return self._user(exchange, envelope, part.info(encode_times(*self._times())))
 
@@ -115,7 +116,7 @@ class PassportMutator:
 
         `profile_id=None` takes the profile off. Raises ValueError when there is no user.
         """
-        envelope, before = _taken_apart(exchange.raw)
+        envelope, before = _taken_apart(exchange.verified)
         if before.customer_id is None:
             raise ValueError("there is no user to change")
         info = passport_pb2.UserInfo.FromString(envelope.user_info)
@@ -124,7 +125,7 @@ class PassportMutator:
 
     def replace_device(self, exchange: ExchangePassport, device: DevicePart, *actions: DeviceAction) -> str:
         """Let another device, or `NO_DEVICE`, take the place of the device, of which nothing stays."""
-        envelope, before = _taken_apart(exchange.raw)
+        envelope, before = _taken_apart(exchange.verified)
         part = device.with_actions(_appended(before.action_numbers(Part.DEVICE), actions))
         return self._device(exchange, envelope, part.info(encode_times(*self._times())))
 
@@ -135,7 +136,7 @@ class PassportMutator:
 
         `device_type=None` takes the type off. Raises ValueError when there is no device.
         """
-        envelope, before = _taken_apart(exchange.raw)
+        envelope, before = _taken_apart(exchange.verified)
         if before.esn is None:
             raise ValueError("there is no device to change")
         info = passport_pb2.DeviceInfo.FromString(envelope.device_info)

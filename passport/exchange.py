@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from passport.identity import Part
 from passport.integrity import split_envelope
 from passport.introspector import PassportIntrospector, decode_base64
-from passport.refusals import PassportRefused
+from passport.refusals import PassportRefusal, PassportRefused
 
 
 class Adoption(StrEnum):
@@ -33,8 +33,13 @@ Verify = Callable[[bytes], PassportIntrospector]
 class _Newest(NamedTuple):
     raw: bytes
     header: bytes
+    user_info: bytes
+    device_info: bytes
     user_actions: tuple[int, ...]
     device_actions: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return f"_Newest({len(self.raw)} bytes)"
 
 
 class ExchangePassport:
@@ -44,7 +49,7 @@ class ExchangePassport:
     for the next service and for the response. Without `verify` returned Passports are passed on, and not believed here.
     """
 
-    __slots__ = ("_newest", "_on_returned", "_verify", "is_changed", "passport", "received", "stale")
+    __slots__ = ("_newest", "_on_returned", "_verify", "is_changed", "is_verified", "passport", "received", "stale")
 
     def __init__(
         self,
@@ -56,6 +61,7 @@ class ExchangePassport:
         self.received: Final = received
         self.passport = received
         self.is_changed = False
+        self.is_verified = True  # the newest one
         self.stale = 0
         self._verify = verify
         self._on_returned = on_returned
@@ -91,11 +97,13 @@ class ExchangePassport:
             if not _continues(newest, known):
                 self.stale += 1
                 return self._noted(Adoption.STALE)
+            if _changed_silently(newest, known):
+                return self._noted(Adoption.REFUSED)
             if self._verify is not None:
                 self.passport = self._verify(returned)
         except PassportRefused:
             return self._noted(Adoption.REFUSED)
-        self._newest, self.is_changed = newest, True
+        self._newest, self.is_changed, self.is_verified = newest, True, self._verify is not None
         return self._noted(Adoption.ADOPTED)
 
     def adopt_all(self, returned: Sequence[str | bytes]) -> Adoption | None:
@@ -110,8 +118,18 @@ class ExchangePassport:
             return None
         return self.adopt_bytes(returned[0]) if len(returned) == 1 else self._noted(Adoption.REFUSED)
 
+    @property
+    def verified(self) -> bytes:
+        """The newest Passport, serialised, to be changed: who signs it answers for all that it says.
+
+        Raises PassportRefused (`key_purpose`) when it was adopted without being verified.
+        """
+        if not self.is_verified:
+            raise PassportRefused(PassportRefusal.KEY_PURPOSE)
+        return self.raw
+
     def replace(self, raw: bytes) -> None:
-        """Go on with a Passport that this service has made of `raw` itself: for `PassportMutator`."""
+        """Go on with a Passport that this service has made of `verified` itself: for `PassportMutator`."""
         self.passport, self._newest = _read(raw)
         self.is_changed = True
 
@@ -154,7 +172,15 @@ def _read(raw: bytes) -> tuple[PassportIntrospector, _Newest]:
     envelope = split_envelope(raw)
     parsed = PassportIntrospector.from_verified(raw, envelope)
     numbers = parsed.action_numbers
-    return parsed, _Newest(raw, envelope.header, numbers(Part.USER), numbers(Part.DEVICE))
+    user, device = numbers(Part.USER), numbers(Part.DEVICE)
+    return parsed, _Newest(raw, envelope.header, envelope.user_info, envelope.device_info, user, device)
+
+
+def _changed_silently(newer: _Newest, older: _Newest) -> bool:
+    """Tell whether a part differs though no action was added to it: the signer of one part may not change the other."""
+    return (newer.user_info != older.user_info and newer.user_actions == older.user_actions) or (
+        newer.device_info != older.device_info and newer.device_actions == older.device_actions
+    )
 
 
 def _continues(newer: _Newest, older: _Newest) -> bool:

@@ -22,9 +22,11 @@ def user_fits(entries: Sequence[CatalogueEntry], was: PassportIntrospector, now:
         return False
     if part_is is PartIs.CHECKED:
         return now.user_source is Source.USER_CREDENTIALS and now.user_level >= Level.HIGH
-    kept = {"customer_id", "account_owner_id", "profile_id", "session_id", "rescheduled"} - _changes(entries)
+    changes = _changes(entries)
+    kept = {"customer_id", "account_owner_id", "profile_id", "session_id", "rescheduled"} - changes
     return (
         was.customer_id is not None
+        and (not changes or was.user_level >= Level.HIGH)  # the whole session would change, by half of its token
         and all(getattr(now, field) == getattr(was, field) for field in kept)
         and (now.user_source is was.user_source or (_raises(entries) and now.user_source is Source.USER_CREDENTIALS))
         and now.user_level <= _most(entries, was.user_level)
@@ -40,7 +42,10 @@ def device_fits(entries: Sequence[CatalogueEntry], was: PassportIntrospector, no
         return False
     if part_is is PartIs.REGISTERED and was.esn is None:
         return now.device_level <= Level.HIGH
-    kept = {"esn", "device_type", "device_source"} - _changes(entries)
+    changes = _changes(entries)
+    if changes and was.device_level < Level.HIGH:
+        return False
+    kept = {"esn", "device_type", "device_source"} - changes
     return all(getattr(now, field) == getattr(was, field) for field in kept) and now.device_level <= _most(
         entries, was.device_level
     )

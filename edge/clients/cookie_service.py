@@ -138,10 +138,11 @@ class CookieServiceClient:
         self._metrics.remote_call("cookie", "updated" if updated.pair is not None else updated.outcome.value)
         return updated
 
-    async def revoke(self, revocation: Revocation, *, again: bool = False) -> bool:
+    async def revoke(self, revocation: Revocation, *, age_s: int = 0) -> bool:
         """Revoke; tell whether that is done.
 
-        `again`: it was tried before, and must not take the place of one who signs in or out now.
+        `age_s`: not 0 when it was tried before: seconds since it was asked for. It must not take the place of one who
+        signs in or out now, and revokes nothing that is newer.
         """
         request = pb.RevokeRequest(
             reason=_REASONS[revocation.reason],
@@ -149,10 +150,11 @@ class CookieServiceClient:
             session_id=revocation.session_id,
             esn=revocation.esn,
             except_session_id=revocation.except_session_id,
+            age_s=age_s,
         )
         path, answer = "/v1/revocations", pb.RevokeResponse
         try:
-            if again:
+            if age_s:
                 await self._call(self._sign_out_breaker, path, request, answer, self._create_timeout_s)
             else:
                 await self._in_turn(path, request, answer)

@@ -7,10 +7,11 @@ time, with jitter; after one that was taken the next follows. Each is tried for 
 
 import asyncio
 import contextlib
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from edge.contract.ports import CookieService, Revocation
 
@@ -18,6 +19,13 @@ RETRY_S: Final = 300.0
 MAX_PENDING: Final = 4096
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 10.0
+
+
+class _Times(NamedTuple):
+    """On the loop's clock."""
+
+    asked: float
+    until: float
 
 
 class SignOuts:
@@ -38,7 +46,7 @@ class SignOuts:
         """Try for `retry_s` seconds, and at most `max_pending` at a time; `chance` tells a number from 0 up to 1."""
         self.use(service, retry_s=retry_s, max_pending=max_pending)
         self._chance = chance
-        self._pending: dict[Revocation, float] = {}  # until when, on the loop's clock; the oldest first
+        self._pending: dict[Revocation, _Times] = {}  # the oldest first
         self._again: dict[Revocation, None] = {}  # those that have failed, in the order in which they are tried
         self._first_tries: set[asyncio.Task[None]] = set()
         self._retrying: asyncio.Task[None] | None = None
@@ -68,7 +76,7 @@ class SignOuts:
         loop = asyncio.get_running_loop()
         while len(self._pending) >= self._max_pending:
             self._drop(next(iter(self._pending)), "pushed_out")
-        self._pending[revocation] = loop.time() + self._retry_s
+        self._pending[revocation] = _Times(loop.time(), loop.time() + self._retry_s)
         task = loop.create_task(self._first_try(revocation), name="revocation")
         self._first_tries.add(task)
         task.add_done_callback(self._first_tries.discard)
@@ -123,9 +131,11 @@ class SignOuts:
         self._give_up_old()
         worked = False
         for revocation in tuple(self._again):
-            if revocation not in self._pending:
+            times = self._pending.get(revocation)
+            if times is None:
                 continue
-            if await self._service.revoke(revocation, again=True):
+            age_s = math.ceil(asyncio.get_running_loop().time() - times.asked) or 1
+            if await self._service.revoke(revocation, age_s=age_s):
                 self._drop(revocation, "done_later")
                 worked = True
                 continue
@@ -139,7 +149,7 @@ class SignOuts:
     def _give_up_old(self) -> None:
         now = asyncio.get_running_loop().time()
         for revocation in tuple(self._again):
-            if self._pending[revocation] <= now:
+            if self._pending[revocation].until <= now:
                 self._drop(revocation, "given_up")
 
     def _drop(self, revocation: Revocation, result: str) -> None:

@@ -1,6 +1,6 @@
 """What the accepted actions of a returned Passport ask the edge to do with a device's tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 from edge.contract.identity import DeviceIdentity, UserIdentity
@@ -35,4 +35,4 @@ class TokenChange:
     user: UserIdentity | None
     device: DeviceIdentity | None
     revoked: frozenset[Revoked] = frozenset()
-    session_id: str = ""
+    session_id: str = field(default="", repr=False)

@@ -112,10 +112,11 @@ class CookieService(Protocol):
         """Return a pair that says `changes` of the session of the EdgeId value `insecure`, and lives no longer."""
         ...
 
-    async def revoke(self, revocation: Revocation, *, again: bool = False) -> bool:
+    async def revoke(self, revocation: Revocation, *, age_s: int = 0) -> bool:
         """Revoke; tell whether that is done.
 
-        `again`: it was tried before, and must not take the place of one who signs in or out now.
+        `age_s`: not 0 when it was tried before: seconds since it was asked for. It must not take the place of one who
+        signs in or out now, and revokes nothing that is newer.
         """
         ...
 

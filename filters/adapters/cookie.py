@@ -9,7 +9,7 @@ from edge.contract.change import TokenChange
 from edge.contract.exchange import Exchange, Response
 from edge.contract.filters import CONTINUE, Refuse, Verdict
 from edge.contract.headers import Headers
-from edge.contract.identity import Level, UserIdentity
+from edge.contract.identity import DeviceIdentity, Level, UserIdentity
 from edge.contract.ports import CookiePair, CookieService, RenewalOutcome, RenewedCookie, StandIn
 from edge.contract.reasons import Reason
 from edge.contract.session_changes import SessionChanges
@@ -84,9 +84,8 @@ class CookieAdapter:
         user = change.user
         if user is None:
             return Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, "create_for_nobody")
-        # A LOW device may have been read off an open network: sealed into a new pair it would come back as HIGH.
         device = change.device if change.device is not None else exchange.device
-        pair = await self._service.create(user, device if device is not None and device.level >= Level.HIGH else None)
+        pair = await self._service.create(user, _high(device))
         if pair is None:
             return Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, "create_unavailable")
         session_id = self._session_of(pair, user.customer_id, exchange.now)
@@ -102,7 +101,7 @@ class CookieAdapter:
         newest = await self._newest(exchange)
         updated = RenewedCookie(RenewalOutcome.REVOKED)
         if newest is not None:
-            changes = SessionChanges.between(exchange.user, user, exchange.device, change.device)
+            changes = SessionChanges.between(exchange.user, user, exchange.device, _high(change.device))
             updated = await self._service.update(newest, changes)
         if updated.outcome in _DEFINITIVE:
             return self.clear(exchange, response)
@@ -172,6 +171,11 @@ class CookieAdapter:
             return False
         _add(response.headers, lines)
         return True
+
+
+def _high(device: DeviceIdentity | None) -> DeviceIdentity | None:
+    """Return a device only at HIGH: a LOW one may have been read off an open network, and would come back as HIGH."""
+    return device if device is not None and device.level >= Level.HIGH else None
 
 
 def _add(headers: Headers, lines: list[bytes]) -> None:

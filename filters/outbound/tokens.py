@@ -24,7 +24,7 @@ class TokensFilter:
     id: ClassVar[str] = "tokens"
     on_error: ClassVar[OnError] = OnError.CLOSED
     deadline_s: ClassVar[float] = 5.0
-    concurrency: ClassVar[int] = 1024
+    concurrency: ClassVar[int] = 65_536  # one that found no place would never be heard of; the clients have bounds
 
     def __init__(self, adapters: Mapping[TokenKind, TokenAdapter], sign_outs: SignOuts) -> None:
         """Take the adapter of each kind of token; that of NONE serves devices that have shown no token."""
@@ -52,9 +52,9 @@ class TokensFilter:
         delivery = self._deliver(exchange, response, change.effect, change)
         if not change.revoked:
             return delivery
-        if isinstance(delivery, Coroutine):
-            return self._delivered(exchange, change, delivery)
-        self._revoke(exchange, change, delivery)
+        if isinstance(delivery, Coroutine) and change.effect is TokenEffect.CREATE:
+            return self._created(exchange, change, delivery)
+        self._revoke(exchange, change, done=True)
         return delivery
 
     def trailers(self, exchange: Exchange, trailers: Headers) -> None:  # noqa: ARG002
@@ -78,17 +78,22 @@ class TokensFilter:
             return adapter.update(exchange, response, change)
         return adapter.settle(exchange, response)
 
-    async def _delivered(
+    async def _created(
         self, exchange: Exchange, change: TokenChange, delivery: Coroutine[None, None, Verdict]
     ) -> Verdict:
-        verdict = await delivery
-        self._revoke(exchange, change, verdict)
-        return verdict
+        """Have revoked what becomes void once a session has begun, which is left out; and also where none could."""
+        done = False
+        try:
+            verdict = await delivery
+            done = verdict is CONTINUE
+            return verdict
+        finally:
+            self._revoke(exchange, change, done=done)
 
-    def _revoke(self, exchange: Exchange, change: TokenChange, verdict: Verdict) -> None:
+    def _revoke(self, exchange: Exchange, change: TokenChange, *, done: bool) -> None:
         """Have revoked what becomes void. A session that another was to follow goes on where that could not be made."""
         for revocation in _revocations(exchange, change):
-            if verdict is CONTINUE or revocation.reason is not RevocationReason.LOGOUT:
+            if done or revocation.reason is not RevocationReason.LOGOUT:
                 self._sign_outs.end(revocation)
 
 

@@ -15,6 +15,7 @@ from services.cookie.issuing import MAX_ESN_BYTES
 from services.cookie.session_update import NOTHING_SAID, SessionUpdate
 
 MAX_SESSION_ID_BYTES: Final = 64
+MAX_AGE_S: Final = 3600
 KINDS: Final[Mapping[pb.RevocationReason, pb.RevocationKind]] = MappingProxyType(
     {
         pb.SIGN_OUT_EVERYWHERE: pb.CUSTOMER,
@@ -89,7 +90,7 @@ def kind_of(request: pb.RevokeRequest) -> pb.RevocationKind | None:
     wanted = (kind == pb.SESSION, kind == pb.DEVICE)
     if kind is None or request.customer_id <= 0 or wanted != (request.session_id != "", request.esn != ""):
         return None
-    if request.except_session_id and kind != pb.CUSTOMER:
+    if (request.except_session_id and kind != pb.CUSTOMER) or not 0 <= request.age_s <= MAX_AGE_S:
         return None
     sessions = (request.session_id, request.except_session_id)
     if len(request.esn.encode()) > MAX_ESN_BYTES or any(len(s.encode()) > MAX_SESSION_ID_BYTES for s in sessions):
@@ -97,6 +98,12 @@ def kind_of(request: pb.RevokeRequest) -> pb.RevocationKind | None:
     return kind
 
 
-def revoked_at(newest: int, now: float, margin_s: int) -> int:
-    """Return up to when tokens are revoked; `newest` is the newest such time that any of them had to come after."""
+def revoked_at(newest: int, now: float, margin_s: int, age_s: int) -> int:
+    """Return up to when tokens are revoked; `newest` is the newest such time that any of them had to come after.
+
+    One that was asked for `age_s` seconds ago is of then: who has signed in since goes on. It may have been stored
+    before, and its answer lost, so that it is not moved on behind what seems to be another.
+    """
+    if age_s:
+        return int(now) - age_s + margin_s
     return max(int(now) + margin_s, newest + 1)

@@ -231,7 +231,7 @@ class Store:
             session_id=request.session_id,
             esn=request.esn,
             except_session_id=request.except_session_id,
-            revoked_at=revoked_at(newest or 0, now, self._config.margin_s),
+            revoked_at=revoked_at(newest or 0, now, self._config.margin_s, request.age_s),
             revoked_by=by,
         )
         session.add(row)

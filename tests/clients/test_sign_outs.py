@@ -35,10 +35,13 @@ class Refusing(CookieServiceAtThePort):
         super().__init__(Rings())
         self.down = True
         self.tried: list[tuple[int, bool]] = []
+        self.ages: list[int] = []
         self.times: list[float] = []
         self.at_once = self.most_at_once = 0
 
-    async def revoke(self, revocation: Revocation, *, again: bool = False) -> bool:
+    async def revoke(self, revocation: Revocation, *, age_s: int = 0) -> bool:
+        again = age_s > 0
+        self.ages.append(age_s)
         self.tried.append((revocation.customer_id, again))
         self.times.append(time.monotonic())
         if again:
@@ -83,8 +86,8 @@ async def test_c11_one_that_fails_again_and_again_keeps_no_other_from_being_take
     made = SignOuts(service)
     take = service.revoke
 
-    async def take_all_but_the_first(revocation: Revocation, *, again: bool = False) -> bool:
-        return await take(revocation, again=again) and revocation.customer_id != 1
+    async def take_all_but_the_first(revocation: Revocation, *, age_s: int = 0) -> bool:
+        return await take(revocation, age_s=age_s) and revocation.customer_id != 1
 
     service.revoke = take_all_but_the_first  # type: ignore[method-assign]
     for number in (1, 2, 3):
@@ -184,16 +187,28 @@ async def test_s3_sign_outs_that_are_tried_again_take_neither_places_nor_breaker
         service.status = 500
         cookies, metrics = client(session, service.url, concurrency=1, open_s=3600.0)
         for _ in range(20):
-            assert not await cookies.revoke(revocation(1), again=True)
+            assert not await cookies.revoke(revocation(1), age_s=1)
         assert metrics.remote_calls == {("cookie", "status_5xx"): 4, ("cookie", "breaker_open"): 16}
         service.status, service.body = 200, pb.CreateResponse(pair=PAIR).SerializeToString()
         assert await cookies.create(USER, None) is not None
     async with serving() as (service, session):
         service.hang = True
         cookies, _ = client(session, service.url, concurrency=1)
-        trying = asyncio.create_task(cookies.revoke(revocation(1), again=True))
+        trying = asyncio.create_task(cookies.revoke(revocation(1), age_s=1))
         await service.asked.wait()
         service.hang, service.body = False, pb.CreateResponse(pair=PAIR).SerializeToString()
         assert await cookies.create(USER, None) is not None
         service.released.set()
         await trying
+
+
+async def test_c11_one_that_is_taken_late_says_how_late() -> None:
+    """Else it would sign out who has signed in since it was asked for."""
+    service = Refusing()
+    made = SignOuts(service)
+    made.end(revocation(1))
+    await service.has(4)
+    service.down = False
+    await none_is_left(made)
+    assert service.ages[0] == 0
+    assert all(age == 1 for age in service.ages[1:]), "a second at least: of the first try the answer may be lost"

@@ -128,7 +128,7 @@ class CookieServiceDouble:
         pair = seal_pair(self.keys.ring, NAMES, ENVIRONMENT, new, (os.urandom(12), os.urandom(12)))
         return RenewedCookie(RenewalOutcome.RENEWED, CookiePair(*pair, new.expires_at, new.generation))
 
-    async def revoke(self, revocation: Revocation, *, again: bool = False) -> bool:
+    async def revoke(self, revocation: Revocation, *, age_s: int = 0) -> bool:
         """Note it."""
         self.revoked.append(revocation)
         return True

@@ -83,7 +83,7 @@ class CookieServiceAtThePort:
         await self.gate.wait()
         return self.created
 
-    async def revoke(self, revocation: Revocation, *, again: bool = False) -> bool:
+    async def revoke(self, revocation: Revocation, *, age_s: int = 0) -> bool:
         """Note it."""
         self.revoked.append(revocation)
         return True

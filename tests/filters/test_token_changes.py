@@ -12,6 +12,7 @@ from edge.contract.identity import DeviceIdentity, Level, Source, UserIdentity
 from edge.contract.ports import CookiePair, RenewalOutcome, Revocation, RevocationReason
 from edge.contract.reasons import Reason
 from filters.outbound.tokens import NO_ADAPTER, TokensFilter
+from tests.edge.raw import until
 from tests.filters.cookies import asking, pair_of
 from tests.filters.exchanges import with_response
 from tests.filters.test_rescheduling import DUE, FULL, RING, SOON, Edge
@@ -226,6 +227,31 @@ async def test_s3_a_session_goes_on_where_the_one_after_it_could_not_be_made() -
     assert isinstance(await verdict, Refuse)
     await edge.sign_outs.first_tries()
     assert edge.service.revoked == [Revocation(EVERYWHERE, 4711)]
+
+
+@pytest.mark.parametrize("effect", [TokenEffect.UPDATE, TokenEffect.CREATE])
+async def test_c11_what_becomes_void_is_revoked_though_the_response_is_given_up(effect: TokenEffect) -> None:
+    """After a deadline, or when the client has gone: the session of a thief must not outlive a change of password."""
+    edge = up()
+    edge.service.gate.clear()
+    exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
+    exchange.change = TokenChange(effect, exchange.user, None, frozenset({Revoked.OTHERS}))
+    answering = asyncio.ensure_future(edge.outbound(exchange))
+    await until(lambda: edge.service.updates or edge.service.creations)
+    answering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    edge.service.gate.set()
+    await edge.sign_outs.first_tries()
+    assert edge.service.revoked == [Revocation(EVERYWHERE, 4711, except_session_id=SESSION)]
+
+
+async def test_c13_a_device_that_was_only_seen_on_an_open_network_is_not_sealed_in() -> None:
+    edge = up()
+    exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
+    device = DeviceIdentity(Source.COOKIE_INSECURE, Level.LOW, "VICTIM", 4)
+    exchange.change = replace(switched(exchange, ""), device=device)
+    assert read(await edge.outbound(exchange), NOW + 5).esn == claims().esn
 
 
 async def test_who_is_nobody_has_nothing_revoked() -> None:

@@ -1,16 +1,19 @@
 """Changing a Passport: what stays byte for byte, what is appended, what is kept that nobody here knows."""
 
 from base64 import b64decode, b64encode
+from functools import partial
 
 import pytest
 
 from passport import (
     NO_DEVICE,
     NO_USER,
+    Adoption,
     DeviceAction,
     DevicePart,
     ExchangePassport,
     Level,
+    MacKey,
     PassportIntrospector,
     PassportKeys,
     PassportMutator,
@@ -26,7 +29,7 @@ from passport.catalogue import CATALOGUE
 from passport.identity import Part
 from passport.integrity import join_envelope, sign, split_envelope
 from passport.returned import Accepted, Grant, check_returned
-from tests.passport.samples import CUSTOMER_ID, DEVICE, DOMAIN, KEYS, NOW, USER, build, read, signer
+from tests.passport.samples import CUSTOMER_ID, DEVICE, DOMAIN, KEYS, NOW, USER, build, material, read, signer
 
 UNKNOWN_FIELD = b"\xa2\x06\x03new"
 LOGIN, SWITCHED = UserAction.USER_LOGIN, UserAction.USER_PROFILE_SWITCHED
@@ -233,3 +236,20 @@ def test_x1_a_changed_passport_is_believed_only_by_who_says_so() -> None:
 
 def test_x6_reprs_hold_no_key_and_no_user() -> None:
     assert repr(mutator()) == "PassportMutator(passport-auth)"
+
+
+def test_x7_what_was_adopted_unverified_is_never_signed() -> None:
+    """A service without any key returned a login that nobody signed; a mutator must not make it good."""
+    exchange = ExchangePassport(read(build(USER)))
+    forged = with_user(exchange.raw, SIGNED_IN, [LOGIN], MacKey("passport-auth", 0xC001, material("forger")), now=NOW)
+    assert exchange.adopt(forged) is Adoption.ADOPTED
+    mutator = PassportMutator(Held(), "passport-auth", clock=lambda: NOW)
+    for change in (
+        partial(mutator.change_user, exchange, SWITCHED, profile_id="x"),
+        partial(mutator.replace_user, exchange, NO_USER, UserAction.USER_LOGOUT),
+        partial(mutator.change_device, exchange, RENAMED),
+        partial(mutator.replace_device, exchange, DEVICE, RENAMED),
+    ):
+        with pytest.raises(PassportRefused, match="key_purpose"):
+            change()
+    assert exchange.header_value == forged

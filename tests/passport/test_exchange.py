@@ -24,6 +24,7 @@ from passport import (
 )
 from passport.exchange import serve
 from passport.integrity import join_envelope, split_envelope
+from tests.passport import changing
 from tests.passport.samples import AUTH_ID, DEVICE, DOMAIN, KEYS, NOW, USER, build, read, signer
 
 SIGNED_IN = UserPart.of(Source.USER_CREDENTIALS, Level.HIGHEST, 42, 41)
@@ -90,6 +91,16 @@ def test_the_same_actions_in_other_bytes_are_not_newer() -> None:
     exchange = ExchangePassport(read(SENT))
     exchange.adopt(b64encode(changed(SENT, LOGIN)))
     assert exchange.adopt(b64encode(changed(SENT, LOGIN, now=NOW + 1))) is Adoption.STALE
+
+
+def test_x7_a_part_to_which_no_action_was_added_has_not_changed() -> None:
+    """The signer of the device's part signs the user's, too: it does not get to say who that is."""
+    exchange = ExchangePassport(read(SENT))
+    value = changing.changed(
+        SENT, signer("passport-auth"), user=SIGNED_IN, device=DEVICE, actions=[DeviceAction.DEVICE_RENAMED]
+    )
+    assert exchange.adopt(value) is Adoption.REFUSED
+    assert (exchange.raw, exchange.stale) == (SENT, 0)
 
 
 def test_a_device_action_makes_it_newer() -> None:

@@ -333,6 +333,14 @@ def test_x7_no_action_makes_somebody_of_nobody_but_those_that_check(entry: Catal
         assert isinstance(outcome, Accepted) == somebody
 
 
+@pytest.mark.parametrize("entry", [entry for entry in SAME_USERS if entry.changes], ids=name_of)
+def test_x7_c13_a_user_who_may_have_been_read_off_an_open_network_changes_nothing(entry: CatalogueEntry) -> None:
+    """Half of a token would change the session of both."""
+    received = build(a_user(Level.LOW))
+    user = UserPart.of(Source.COOKIE, Level.LOW, CUSTOMER_ID, 7_001_002_000, profile_id="x", session_id="5e55" * 8)
+    assert ask(entry, user=user, received=received) == RefusedAction(ReturnedRefusal.USER_DOES_NOT_FIT)
+
+
 def test_several_actions_stand_together_and_the_strongest_says_what_the_part_must_be() -> None:
     switch, consent = CATALOGUE["USER_PROFILE_SWITCHED"], CATALOGUE["USER_CONSENT_GIVEN"]
     assert isinstance(ask(consent, switch, user=a_user(changed_field="profile_id")), Accepted)

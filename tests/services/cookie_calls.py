@@ -56,7 +56,7 @@ class Cookies:
         return answer
 
     async def revoke(self, reason: pb.RevocationReason, customer_id: int = MEMBER, **fields: str) -> pb.Revocation:
-        request = pb.RevokeRequest(reason=reason, customer_id=customer_id, **fields)
+        request = pb.RevokeRequest(reason=reason, customer_id=customer_id, **fields)  # type: ignore[arg-type]
         status, answer = await self.post("/v1/revocations", request, pb.RevokeResponse, "auth")
         assert status == 200
         return answer.revocation

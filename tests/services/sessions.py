@@ -60,7 +60,7 @@ def opened(url: str, clock: Clock) -> Iterator[Store]:
 
 
 async def revoke(store: Store, reason: pb.RevocationReason, customer_id: int = 1, **fields: str) -> pb.Revocation:
-    request = pb.RevokeRequest(reason=reason, customer_id=customer_id, **fields)
+    request = pb.RevokeRequest(reason=reason, customer_id=customer_id, **fields)  # type: ignore[arg-type]
     kind = kind_of(request)
     assert kind is not None
     return await store.revoke(request, kind, "auth")

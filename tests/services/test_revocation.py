@@ -123,6 +123,22 @@ async def test_c12_a_login_in_the_second_of_a_revocation_survives_it_and_the_nex
     assert revocation.revoked_at - time.time() < 30
 
 
+@pytest.mark.parametrize("reason", [EVERYWHERE, DEVICE])
+async def test_c11_one_that_comes_late_ends_what_was_there_and_nothing_that_has_begun_since(
+    cookies: Cookies, customer_id: int, reason: pb.RevocationReason
+) -> None:
+    before, _ = sealed(await cookies.ring(), customer_id, age_s=120)
+    since = await cookies.create(customer_id)
+    request = pb.RevokeRequest(reason=reason, customer_id=customer_id, age_s=60)
+    if reason == DEVICE:
+        request.esn = (await cookies.opened(since)).esn
+    for _ in range(3):  # its answer may have been lost
+        status, _ = await cookies.post("/v1/revocations", request, pb.RevokeResponse, "auth")
+        assert status == 200
+    assert (await cookies.renew(before)).outcome == pb.REVOKED
+    assert await outcome(cookies, since) == pb.RENEWED
+
+
 async def test_many_devices_removed_at_once_do_not_move_the_next_login_into_the_future(
     cookies: Cookies, customer_id: int
 ) -> None:
@@ -157,6 +173,8 @@ async def test_a_revoked_user_is_out_also_while_the_subscriber_service_fails(coo
         pb.RevokeRequest(reason=LOGOUT, customer_id=1, session_id="s" * 65),
         pb.RevokeRequest(reason=LOGOUT, customer_id=1, session_id="s", except_session_id="t"),
         pb.RevokeRequest(reason=DEVICE, customer_id=1),
+        pb.RevokeRequest(reason=EVERYWHERE, customer_id=1, age_s=-1),
+        pb.RevokeRequest(reason=EVERYWHERE, customer_id=1, age_s=3601),
         pb.RevokeRequest(reason=DEVICE, customer_id=1, esn="é" * 129),
         b"\xff",
     ],

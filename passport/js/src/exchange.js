@@ -7,7 +7,7 @@
 import { decodeBase64, encodeBase64 } from "./base64.js";
 import { PassportIntrospector, readParts } from "./introspector.js";
 import { splitEnvelope } from "./integrity.js";
-import { PassportRefused } from "./refusals.js";
+import { PassportRefusal, PassportRefused } from "./refusals.js";
 
 /** The header that carries the Passport. */
 export const HEADER = "X-Passport";
@@ -22,7 +22,10 @@ export const Adoption = Object.freeze({
   REFUSED: "refused",
 });
 
-/** For this library: return the newest Passport of an exchange, `bytes`, and `user` and `device` as on the wire. */
+/**
+ * For this library: return the newest Passport of an exchange, `bytes`, and `user` and `device` as on the wire, to be
+ * changed. Throws PassportRefused where it was adopted without being verified: who signs it answers for all it says.
+ */
 export let newestOf;
 
 /** For this library: go on with what was made of the newest one, `base`; tell whether that still was the newest. */
@@ -33,13 +36,17 @@ export class ExchangePassport {
   #received;
   #passport;
   #newest = null;
+  #isVerified = true;
   #first;
   #stale = 0;
   #verify;
   #onReturned;
 
   static {
-    newestOf = (exchange) => exchange.#known;
+    newestOf = (exchange) => {
+      if (!exchange.#isVerified) throw new PassportRefused(PassportRefusal.KEY_PURPOSE);
+      return exchange.#known;
+    };
     replaceNewest = (exchange, base, bytes) => {
       if (exchange.#known.bytes !== base) return false;
       exchange.#newest = read(bytes);
@@ -113,6 +120,7 @@ export class ExchangePassport {
     if (found === Adoption.ADOPTED) {
       this.#newest = returned;
       this.#passport = verified;
+      this.#isVerified = this.#verify !== undefined;
     }
     return found;
   }
@@ -129,7 +137,12 @@ export class ExchangePassport {
     if (!equal(returned.headerBytes, known.headerBytes)) return Adoption.REFUSED;
     const user = added(returned.user.actions, known.user.actions);
     const device = added(returned.device.actions, known.device.actions);
-    return user !== null && device !== null && user + device > 0 ? Adoption.ADOPTED : Adoption.STALE;
+    if (user === null || device === null || user + device === 0) return Adoption.STALE;
+    // The signer of one part may not change the other, to which it has added no action.
+    const silently =
+      (user === 0 && !equal(returned.userBytes, known.userBytes)) ||
+      (device === 0 && !equal(returned.deviceBytes, known.deviceBytes));
+    return silently ? Adoption.REFUSED : Adoption.ADOPTED;
   }
 
   toJSON() {
@@ -164,7 +177,8 @@ export function propagatingFetch(exchange, { origins, fetch = globalThis.fetch }
 
 function read(bytes) {
   const envelope = splitEnvelope(bytes);
-  return { bytes, ...readParts(envelope), headerBytes: envelope.header };
+  const { header, userInfo, deviceInfo } = envelope;
+  return { bytes, ...readParts(envelope), headerBytes: header, userBytes: userInfo, deviceBytes: deviceInfo };
 }
 
 /** Return how many actions `longer` has more than `shorter`, or null when it does not continue it. */

@@ -144,3 +144,14 @@ test("without a key of its own nothing is signed", async () => {
   }
   assert.ok(exchange.passport instanceof PassportIntrospector);
 });
+
+test("what was adopted unverified is never signed", async () => {
+  const exchange = await begin({ customerId: 1n });
+  const forger = await keysOf({ purpose: "passport-auth", versions: [{ ...version(3), material: new Uint8Array(32) }] });
+  const other = new ExchangePassport(exchange.received);
+  const user = { source: Source.USER_CREDENTIALS, level: Level.HIGHEST, customerId: 666n, accountOwnerId: 666n };
+  const value = await new PassportMutator(forger, "passport-auth").replaceUser(other, user, [USER_LOGIN]);
+  assert.equal(await exchange.adopt(value), "adopted");
+  await assert.rejects(mutator.changeUser(exchange, { profileId: "x" }, [USER_PROFILE_SWITCHED]), refusal("key_purpose"));
+  assert.equal(exchange.headerValue, value);
+});

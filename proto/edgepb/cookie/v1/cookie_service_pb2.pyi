@@ -127,18 +127,20 @@ class UpdateResponse(_message.Message):
     def __init__(self, outcome: _Optional[_Union[RenewOutcome, str]] = ..., pair: _Optional[_Union[CookiePair, _Mapping]] = ..., moved_to: _Optional[int] = ...) -> None: ...
 
 class RevokeRequest(_message.Message):
-    __slots__ = ("reason", "customer_id", "session_id", "esn", "except_session_id")
+    __slots__ = ("reason", "customer_id", "session_id", "esn", "except_session_id", "age_s")
     REASON_FIELD_NUMBER: _ClassVar[int]
     CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     ESN_FIELD_NUMBER: _ClassVar[int]
     EXCEPT_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    AGE_S_FIELD_NUMBER: _ClassVar[int]
     reason: RevocationReason
     customer_id: int
     session_id: str
     esn: str
     except_session_id: str
-    def __init__(self, reason: _Optional[_Union[RevocationReason, str]] = ..., customer_id: _Optional[int] = ..., session_id: _Optional[str] = ..., esn: _Optional[str] = ..., except_session_id: _Optional[str] = ...) -> None: ...
+    age_s: int
+    def __init__(self, reason: _Optional[_Union[RevocationReason, str]] = ..., customer_id: _Optional[int] = ..., session_id: _Optional[str] = ..., esn: _Optional[str] = ..., except_session_id: _Optional[str] = ..., age_s: _Optional[int] = ...) -> None: ...
 
 class RevokeResponse(_message.Message):
     __slots__ = ("revocation",)
