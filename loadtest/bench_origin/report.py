@@ -78,7 +78,7 @@ def show(found: Report, console: Console) -> None:
     table = Table(title="Processor time per request, medians over the rounds", title_justify="left")
     table.add_column("", no_wrap=True)
     for heading in ("without µs", "with µs", "added µs", "ratio", "rounds"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for one in found.rows:
         table.add_row(
             one.title, f"{one.without_us:.1f}", f"{one.with_us:.1f}", f"{one.added_us:.1f}",
