@@ -50,8 +50,8 @@ def passport_middleware(
 
 
 def passport_of(request: web.Request) -> PassportIntrospector:
-    """Return the verified Passport of a request that went through the middleware; KeyError if it did not."""
-    return request[_EXCHANGE].received
+    """Return the newest verified Passport of a request; KeyError if it did not go through the middleware."""
+    return request[_EXCHANGE].passport
 
 
 def exchange_of(request: web.Request) -> ExchangePassport:

@@ -57,8 +57,8 @@ class PassportMiddleware:
 
 
 def passport_of(scope: Mapping[str, Any]) -> PassportIntrospector:
-    """Return the verified Passport of a scope, which a request of Starlette or FastAPI is too; KeyError if none."""
-    return exchange_of(scope).received
+    """Return the newest verified Passport of a scope, or of a request of Starlette or FastAPI; KeyError if none."""
+    return exchange_of(scope).passport
 
 
 def exchange_of(scope: Mapping[str, Any]) -> ExchangePassport:

@@ -14,7 +14,7 @@ from passport.require import require
 
 
 def passport_of(connection: HTTPConnection) -> PassportIntrospector:
-    """Return the verified Passport of a request; KeyError if it did not go through the middleware."""
+    """Return the newest verified Passport of a request; KeyError if it did not go through the middleware."""
     return asgi.passport_of(connection)
 
 

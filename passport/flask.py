@@ -23,7 +23,7 @@ def receive_passports(
 
 
 def current_passport() -> PassportIntrospector:
-    """Return the verified Passport of the request that is served; KeyError if it did not go through the middleware."""
+    """Return the newest verified Passport of the request that is served; KeyError without the middleware."""
     return wsgi.passport_of(request.environ)
 
 

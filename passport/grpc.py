@@ -35,8 +35,8 @@ _KINDS: Final = {
 
 
 def current_passport() -> PassportIntrospector:
-    """Return the verified Passport of the call that is served; LookupError if it did not go through an interceptor."""
-    return current_exchange().received
+    """Return the newest verified Passport of the call that is served; LookupError without an interceptor."""
+    return current_exchange().passport
 
 
 class _Interceptor:

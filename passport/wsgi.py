@@ -57,8 +57,8 @@ class PassportMiddleware:
 
 
 def passport_of(environ: "WSGIEnvironment") -> PassportIntrospector:
-    """Return the verified Passport of a request that went through the middleware; KeyError if it did not."""
-    return exchange_of(environ).received
+    """Return the newest verified Passport of a request; KeyError if it did not go through the middleware."""
+    return exchange_of(environ).passport
 
 
 def exchange_of(environ: "WSGIEnvironment") -> ExchangePassport:

@@ -81,7 +81,8 @@ def aiohttp_app(service: Service) -> web.Application:
         return web.json_response(service.account(passport.aiohttp.passport_of(request)))
 
     async def change(request: web.Request) -> web.Response:
-        return web.json_response(service.change(passport.aiohttp.exchange_of(request)))
+        service.change(passport.aiohttp.exchange_of(request))
+        return web.json_response(service.who(passport.aiohttp.passport_of(request)))
 
     async def own(request: web.Request) -> web.Response:
         return web.json_response(service.change(passport.aiohttp.exchange_of(request)), headers={HEADER: "own"})
@@ -107,7 +108,8 @@ def starlette_app(service: Service) -> Starlette:
         return JSONResponse(service.account(passport.asgi.passport_of(request.scope)))
 
     async def change(request: Request) -> JSONResponse:
-        return JSONResponse(service.change(passport.asgi.exchange_of(request)))
+        service.change(passport.asgi.exchange_of(request))
+        return JSONResponse(service.who(passport.asgi.passport_of(request)))
 
     async def own(request: Request) -> JSONResponse:
         return JSONResponse(service.change(passport.asgi.exchange_of(request)), headers={HEADER: "own"})
@@ -142,7 +144,8 @@ def fastapi_app(service: Service) -> FastAPI:
 
     @app.get("/change")
     async def change(exchange: passport.fastapi.CurrentExchange) -> Answer:
-        return service.change(exchange)
+        service.change(exchange)
+        return service.who(exchange.passport)
 
     @app.get("/own")
     async def own(exchange: passport.fastapi.CurrentExchange) -> JSONResponse:
@@ -169,7 +172,8 @@ def flask_app(service: Service) -> Flask:
 
     @app.get("/change")
     def change() -> Answer:
-        return service.change(passport.flask.current_exchange())
+        service.change(passport.flask.current_exchange())
+        return service.who(passport.flask.current_passport())
 
     @app.get("/own")
     def own() -> Response:
@@ -194,7 +198,10 @@ def wsgi_app(service: Service) -> passport.wsgi.PassportMiddleware:
             said = service.account(passport.wsgi.passport_of(environ))
         elif path in {"/change", "/own"}:
             said = service.change(passport.wsgi.exchange_of(environ))
-            headers += [(HEADER.lower(), "own")] if path == "/own" else []
+            if path == "/own":
+                headers.append((HEADER.lower(), "own"))
+            else:
+                said = service.who(passport.wsgi.passport_of(environ))
         else:
             said = {"status": "ok"}
         if path != "/account":

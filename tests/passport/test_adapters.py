@@ -97,8 +97,8 @@ async def test_what_is_asked_for_in_a_handler_is_answered_for_it(service: Servic
 
 
 async def test_a_changed_passport_goes_back_on_the_response(service: Service) -> None:
-    status, _, returned = await ask(service, VALUE, path="/change")
-    assert status == 200
+    status, newest, returned = await ask(service, VALUE, path="/change")
+    assert (status, newest) == (200, {"customer_id": None})
     assert len(returned) == 1
     changed = split_envelope(b64decode(returned[0]))
     assert changed.header == split_envelope(RAW).header
