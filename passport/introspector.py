@@ -25,6 +25,7 @@ _USER_PURPOSES: Final = frozenset({USER_PURPOSE})
 _DEVICE_PURPOSES: Final = frozenset({DEVICE_PURPOSE})
 _NOBODY_ELSE: Final[Set[str]] = frozenset()
 _M = TypeVar("_M", bound=Message)
+_Parts = tuple[passport_pb2.Header, passport_pb2.UserInfo, passport_pb2.DeviceInfo]
 
 
 class PassportIntrospector:
@@ -104,9 +105,7 @@ class PassportIntrospector:
 
         Says nothing about times and trust domain: for this library's own use.
         """
-        header = _parse(passport_pb2.Header(), envelope.header, HEADER)
-        user = _parse(passport_pb2.UserInfo(), envelope.user_info, USER_INFO)
-        device = _parse(passport_pb2.DeviceInfo(), envelope.device_info, DEVICE_INFO)
+        header, user, device = _canonical_parts(data) or _strict_parts(envelope)
         if user.HasField("customer_id") == (user.source == passport_pb2.SOURCE_NONE):
             raise PassportRefused(PassportRefusal.INCONSISTENT_PART)
         if device.HasField("esn") == (device.source == passport_pb2.SOURCE_NONE):
@@ -295,11 +294,30 @@ def check_expiry(created: int, expires: int, now: float) -> None:
         raise PassportRefused(PassportRefusal.EXPIRED)
 
 
+def _canonical_parts(data: bytes) -> _Parts | None:
+    """Return the parts of a Passport that is just as protobuf writes it; None: `_strict_parts` has to judge it."""
+    try:
+        read = passport_pb2.Passport.FromString(data)
+    except DecodeError:
+        return None
+    user, device = read.user_info, read.device_info
+    if not is_canonical(read, data) or max(len(user.actions), len(device.actions)) > MAX_REPEATED:
+        return None
+    return read.header, user, device
+
+
+def _strict_parts(envelope: Envelope) -> _Parts:
+    return (
+        _parse(passport_pb2.Header(), envelope.header, HEADER),
+        _parse(passport_pb2.UserInfo(), envelope.user_info, USER_INFO),
+        _parse(passport_pb2.DeviceInfo(), envelope.device_info, DEVICE_INFO),
+    )
+
+
 def _parse(message: _M, data: bytes, shape: Shape) -> _M:
     try:
+        check_message(data, shape)
         message.ParseFromString(data)
-        if not is_canonical(message, data) or len(getattr(message, "actions", ())) > MAX_REPEATED:
-            check_message(data, shape)
     except (MalformedWire, DecodeError):
         raise PassportRefused(PassportRefusal.MALFORMED_PART) from None
     return message
