@@ -25,12 +25,15 @@ from loadtest.bench_origin.settings import Settings
 from loadtest.bench_origin.subjects import SUBJECTS
 
 INTERRUPTED = 130
+WIDTH = 120  # of what is read later
 _LIBRARIES = ("aiohttp", "cryptography", "flask", "grpcio", "protobuf", "starlette", "uvicorn", "uvloop", "waitress")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report; return 0 when it measured, 1 when it could not, 130 when it was interrupted."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     settings = settings_from(arguments)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
