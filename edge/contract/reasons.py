@@ -60,7 +60,7 @@ class Reason(StrEnum):
     ORIGIN_PROTOCOL_ERROR = "origin_protocol_error", "The origin's answer is not valid HTTP/1.1."
     ORIGIN_CLOSED = "origin_closed", "The origin closed the connection before it answered."
     ORIGIN_CUT = "origin_cut", "The origin closed the connection in the middle of its answer."
-    TOKEN_SERVICE_UNAVAILABLE = "token_service_unavailable", "The sign-in could not be completed."
+    TOKEN_SERVICE_UNAVAILABLE = "token_service_unavailable", "The sign-in, or a change of it, could not be completed."
     TOO_MANY_REQUESTS = "too_many_requests", "Too many requests from this address."
     OVERLOADED = "overloaded", "The edge is overloaded: try again later."
     INTERNAL_ERROR = "internal_error", "The edge met an error of its own."
