@@ -104,7 +104,9 @@ class KeySource:
                 self._end = lambda: loop.call_soon_threadsafe(ended.set)
                 started.set_result(None)
                 await ended.wait()
-        except Exception as error:  # noqa: BLE001 - it is raised where the thread was started
+        except BaseException as error:  # who waits for the start must hear of any; later ones are the thread's own
+            if started.done():
+                raise
             started.set_exception(error)
 
     async def _fetch(self, sets: KeySets) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Self
 
 import aiohttp
 import pytest
@@ -82,6 +83,20 @@ async def test_a_threaded_service_has_keys_too(kms: tuple[Service, aiohttp.Clien
     kms[0].status, kms[0].body = 403, kms_pb2.Error(reason="not_granted").SerializeToString()
     with pytest.raises(KmsRefused):
         await asyncio.to_thread(work)
+
+
+def test_a_threaded_one_without_a_kms_does_not_start() -> None:
+    with pytest.raises(KmsUnavailable):
+        KeySource("http://127.0.0.1:1", TOKEN, patience_s=0).start()
+
+
+def test_whatever_ends_the_thread_before_it_serves_is_raised_where_it_was_started() -> None:
+    class Ending(KeySource):
+        async def __aenter__(self) -> Self:
+            raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        Ending("http://kms", TOKEN).start()
 
 
 def test_its_repr_has_no_token() -> None:
