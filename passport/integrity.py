@@ -8,19 +8,20 @@ part with its length in four big-endian bytes before it. The context names domai
 from hmac import compare_digest
 from typing import Final, NamedTuple
 
-from edgepb.passport.v1 import passport_pb2
-from google.protobuf.message import DecodeError
-
 from passport.identity import Part
 from passport.keys import MacKey, PassportKeys
 from passport.refusals import PassportRefusal, PassportRefused
-from passport.strict import is_canonical
 from passport.wire import DELIMITED, VARINT, MalformedWire, encode_delimited, encode_varint, read_fields
 
 MAC_BYTES: Final = 32
 MAX_PASSPORT_BYTES: Final = 16 * 1024
 _ENVELOPE_FIELDS: Final = [(number, DELIMITED) for number in range(1, 6)]
 _INTEGRITY_FIELDS: Final = [(1, VARINT), (2, DELIMITED), (3, DELIMITED)]
+_ENVELOPE_TAGS: Final = bytes(number << 3 | DELIMITED for number in range(1, 6))
+_VERSION_TAG: Final = 1 << 3 | VARINT
+_NAME_TAG: Final = 2 << 3 | DELIMITED
+_NAME_AT: Final = 4
+_MAC_HEAD: Final = bytes((3 << 3 | DELIMITED, MAC_BYTES))
 _FIELD: Final = {Part.USER: 4, Part.DEVICE: 5}
 
 
@@ -79,25 +80,44 @@ def split_envelope(data: bytes) -> Envelope:
 def _split_canonical(data: bytes) -> Envelope | None:
     """Return the envelope of a Passport that is just as protobuf writes it; None: `_split_strictly` has to judge it.
 
-    Nearly every Passport is, and protobuf reads and writes it in a fifth of the time that reading by hand takes.
+    Nearly every Passport is, so that its fields can be taken where they must stand, in a quarter of the time.
     """
+    taken = []
+    position = 0
     try:
-        read = passport_pb2.PassportEnvelope.FromString(data)
-    except DecodeError:
+        for tag in _ENVELOPE_TAGS:
+            if data[position] != tag:
+                return None
+            size = data[position + 1]
+            position += 2
+            if size >= 0x80:
+                more = data[position]
+                if not 0 < more < 0x80:
+                    return None
+                size += (more - 1) << 7
+                position += 1
+            taken.append(data[position : position + size])
+            position += size
+    except IndexError:
         return None
-    if not is_canonical(read, data) or not (read.header and read.user_info and read.device_info):
+    if position != len(data):
         return None
-    user, device = _canonical_integrity(read.user_integrity), _canonical_integrity(read.device_integrity)
+    header, user_info, device_info, user_field, device_field = taken
+    user, device = _canonical_integrity(user_field), _canonical_integrity(device_field)
     if user is None or device is None:
         return None
-    return Envelope(read.header, read.user_info, read.device_info, user, device)
+    return Envelope(header, user_info, device_info, user, device)
 
 
-def _canonical_integrity(read: passport_pb2.Integrity) -> Integrity | None:
-    version, key_name, mac = read.version, read.key_name, read.hmac
-    if not version or not key_name or not key_name.isascii() or len(mac) != MAC_BYTES:
+def _canonical_integrity(field: bytes) -> Integrity | None:
+    """Return an integrity of the usual form: a version and a length of one byte each, a name, and the MAC."""
+    end = len(field) - len(_MAC_HEAD) - MAC_BYTES
+    if not _NAME_AT < end < _NAME_AT + 0x80 or field[0] != _VERSION_TAG or not 0 < field[1] < 0x80:
         return None
-    return Integrity(version, key_name, mac, read.SerializeToString())
+    name = field[_NAME_AT:end]
+    if field[2] != _NAME_TAG or field[3] != len(name) or field[end:-MAC_BYTES] != _MAC_HEAD or not name.isascii():
+        return None
+    return Integrity(field[1], name.decode("ascii"), field[-MAC_BYTES:], field)
 
 
 def _split_strictly(data: bytes) -> Envelope:
