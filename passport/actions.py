@@ -19,6 +19,7 @@ from passport.introspector import PassportIntrospector
 from passport.keys import MacKey
 from passport.parts import DevicePart, UserPart, encode_times
 from passport.receiving import PassportKeySource
+from passport.refusals import PassportRefusal, PassportRefused
 from passport.strict import MAX_REPEATED
 
 TTL_S: Final = 60
@@ -62,7 +63,8 @@ def with_user(
     `received` is the serialised Passport of this request, already verified (`PassportIntrospector.received`).
     `signer` is the service's own key, `now` epoch seconds. Sign-out sends `NO_USER` with USER_LOGOUT. What the received
     user part says is gone, fields of newer schemas too, but for its actions. Raises PassportRefused when `received` is
-    no Passport. Whether an edge will take the actions is not asked here: PassportMutator does.
+    no Passport, or one of integrity 1, which binds no change to its request. Whether an edge will take the actions is
+    not asked here: PassportMutator does.
     """
     envelope, before = _taken_apart(received)
     part = user.with_actions([*before.action_numbers(Part.USER), *actions])
@@ -80,7 +82,7 @@ def with_device(
 ) -> str:
     """Return `received` with another device and with `actions`: see `with_user`.
 
-    In integrity 2 the MAC of the user covers the device, so that both parts are signed: the key needs both grants.
+    The MAC of the user covers the device, so that both parts are signed: the key needs both grants.
     """
     envelope, before = _taken_apart(received)
     part = device.with_actions([*before.action_numbers(Part.DEVICE), *actions])
@@ -92,8 +94,8 @@ class PassportMutator:
 
     Every method goes on from the newest Passport of the exchange, makes its result the newest, and returns it as an
     `X-Passport` value; the server adapters put it on the response. Each raises SignerUnavailable, ValueError for no
-    action, for more than 16 and for one that comes twice, and PassportRefused where the newest Passport was adopted
-    without being verified: who signs it answers for all that it says.
+    action, for more than 16 and for one that comes twice, and PassportRefused where the newest Passport is of integrity
+    1, or was adopted without being verified: who signs it answers for all that it says.
     """
 
     def __init__(
@@ -171,6 +173,8 @@ class _Times(NamedTuple):
 
 def _taken_apart(received: bytes) -> tuple[Envelope, PassportIntrospector]:
     envelope = split_envelope(received)
+    if not envelope.is_bound:  # then no edge takes a change
+        raise PassportRefused(PassportRefusal.VERSION_NOT_ACCEPTED)
     return envelope, PassportIntrospector.from_verified(received, envelope)
 
 
@@ -211,10 +215,9 @@ def _with_user_info(envelope: Envelope, user_info: bytes, signer: MacKey) -> byt
 
 
 def _with_device_info(envelope: Envelope, device_info: bytes, signer: MacKey) -> bytes:
-    version = envelope.device_integrity.version
     envelope = envelope._replace(device_info=device_info)
-    envelope = envelope._replace(device_integrity=sign(signer, version, Part.DEVICE, envelope.covered))
-    return join_envelope(_signed_user(envelope, signer) if version > 1 else envelope)
+    device = sign(signer, envelope.device_integrity.version, Part.DEVICE, envelope.covered)
+    return join_envelope(_signed_user(envelope._replace(device_integrity=device), signer))
 
 
 def _signed_user(envelope: Envelope, signer: MacKey) -> Envelope:

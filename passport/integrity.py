@@ -62,6 +62,11 @@ class Envelope(NamedTuple):
         """What the MACs are computed over."""
         return Covered(self.header, self.device_info, self.user_info)
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether both MACs bind their part to the request: version 1 covers no header."""
+        return self.user_integrity.version != 1 and self.device_integrity.version != 1
+
     def __repr__(self) -> str:
         return f"Envelope({self.user_integrity!r}, {self.device_integrity!r})"
 

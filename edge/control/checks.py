@@ -1,6 +1,6 @@
 """What no single key can say: rules between keys and between files. Pure: models in, problems out."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final
 
@@ -115,11 +115,14 @@ def check_origins(file: OriginsFile) -> Iterator[Problem]:
             yield ("origins", name, "tls", "server_name"), "is missing: discovery.dns finds addresses, not names"
 
 
-def check_grants(file: GrantsFile, purposes: Collection[str] | None) -> Iterator[Problem]:
+def check_grants(file: GrantsFile, edge: EdgeFile | None) -> Iterator[Problem]:
     """Check grants.yaml: keys this edge has, known actions on a part the key may replace, none for the edge's own keys.
 
-    `purposes` are the key sets this edge asks for, None when they could not be read.
+    `edge` is None when edge.yaml could not be read.
     """
+    purposes = None if edge is None else edge.services.kms.purposes
+    if edge is not None and file.grants and edge.passport.integrity_version == 1:
+        yield ("grants",), "needs passport.integrity_version 2: in 1 a change would be good on any other request, too"
     by_part = {
         "user": set(actions_pb2.UserAction.keys()) - {"USER_ACTION_UNSPECIFIED"},
         "device": set(actions_pb2.DeviceAction.keys()) - {"DEVICE_ACTION_UNSPECIFIED"},

@@ -103,7 +103,7 @@ def _check(
         if token_files:
             _collect(sources.origins, check_origin_certificates(origins), errors)
     if grants is not None:
-        _collect(sources.grants, check_grants(grants, None if edge is None else edge.services.kms.purposes), errors)
+        _collect(sources.grants, check_grants(grants, edge), errors)
     if device_types is not None:
         _collect(sources.device_types, check_device_types(device_types), errors)
     if errors or not (edge and routes and origins and grants and device_types):

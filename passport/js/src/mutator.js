@@ -10,11 +10,15 @@ import { Part } from "./identity.js";
 import { joinEnvelope, sign, splitEnvelope } from "./integrity.js";
 import { PassportKeys } from "./keys.js";
 import { changeDevice, changeUser, encodeDevice, encodeUser } from "./parts.js";
+import { PassportRefusal, PassportRefused } from "./refusals.js";
 import { MAX_REPEATED } from "./strict.js";
 
 /** How long a changed part is valid, in seconds. */
 const TTL_S = 60;
 const INSPECT = Symbol.for("nodejs.util.inspect.custom");
+
+/** Tell whether both MACs bind their part to the request: version 1 covers no header, and no edge takes a change in it. */
+const isBound = ({ userIntegrity, deviceIntegrity }) => userIntegrity.version !== 1n && deviceIntegrity.version !== 1n;
 
 /** There is no active key of the service's purpose to sign with: answer 503. */
 export class SignerUnavailable extends Error {
@@ -25,8 +29,9 @@ export class SignerUnavailable extends Error {
  * Changes the Passport of an exchange in the name of one service, signed with its own key.
  *
  * Every method goes on from the newest Passport of the exchange, makes its result the newest, and resolves to it as an
- * `X-Passport` value; the server adapters put it on the response. Each rejects with SignerUnavailable, and with
- * TypeError for no action, for more than 16, for one that comes twice, and for values that a Passport cannot carry.
+ * `X-Passport` value; the server adapters put it on the response. Each rejects with SignerUnavailable, with
+ * PassportRefused where the newest one is of integrity 1 or was adopted without being verified, and with TypeError for no
+ * action, for more than 16, for one that comes twice, and for values that a Passport cannot carry.
  */
 export class PassportMutator {
   #keys;
@@ -75,14 +80,13 @@ export class PassportMutator {
     });
   }
 
-  /** In integrity 2 the MAC of the user covers the device, so that both parts are signed: the key needs both grants. */
+  /** The MAC of the user covers the device, so that both parts are signed: the key needs both grants. */
   #device(exchange, actions, write) {
     return this.#change(exchange, async (newest) => {
       const rest = this.#rest(Part.DEVICE, newest.device.actions, actions);
       const changed = { ...newest.envelope, deviceInfo: write(newest, rest) };
-      const { version } = changed.deviceIntegrity;
-      changed.deviceIntegrity = await sign(this.#signer(), version, Part.DEVICE, changed);
-      return version === 1n ? changed : this.#signedUser(changed);
+      changed.deviceIntegrity = await sign(this.#signer(), changed.deviceIntegrity.version, Part.DEVICE, changed);
+      return this.#signedUser(changed);
     });
   }
 
@@ -95,8 +99,10 @@ export class PassportMutator {
   async #change(exchange, make) {
     for (;;) {
       const { bytes, user, device } = newestOf(exchange);
-      const envelope = await make({ envelope: splitEnvelope(bytes), user, device });
-      if (replaceNewest(exchange, bytes, joinEnvelope(envelope))) return exchange.headerValue;
+      const envelope = splitEnvelope(bytes);
+      if (!isBound(envelope)) throw new PassportRefused(PassportRefusal.VERSION_NOT_ACCEPTED);
+      const changed = await make({ envelope, user, device });
+      if (replaceNewest(exchange, bytes, joinEnvelope(changed))) return exchange.headerValue;
     }
   }
 

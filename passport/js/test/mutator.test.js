@@ -96,11 +96,11 @@ test("a device is signed with its user, for the user's MAC covers it", async () 
   assert.equal(exchange.passport.esn, null);
 });
 
-test("in the published integrity a device is signed alone", async () => {
+test("nobody changes a Passport that is bound to no request", async () => {
   const exchange = await begin({ integrityVersion: 1 });
-  const before = parts(exchange.headerValue);
-  const after = parts(await mutator.changeDevice(exchange, {}, ["DEVICE_RENAMED"]));
-  assert.deepEqual(after.userIntegrity, before.userIntegrity);
+  await assert.rejects(mutator.changeDevice(exchange, {}, ["DEVICE_RENAMED"]), refusal("version_not_accepted"));
+  await assert.rejects(mutator.replaceUser(exchange, null, [USER_LOGOUT]), refusal("version_not_accepted"));
+  assert.equal(exchange.isChanged, false);
 });
 
 test("two changes at a time are both kept", async () => {
