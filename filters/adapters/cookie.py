@@ -98,12 +98,11 @@ class CookieAdapter:
         return CONTINUE
 
     async def _update(self, exchange: Exchange, response: Response, change: TokenChange, user: UserIdentity) -> Verdict:
-        newest = await self._newest(exchange)
-        updated = RenewedCookie(RenewalOutcome.REVOKED)
-        if newest is not None:
+        updated = await self._newest(exchange)
+        if isinstance(updated, bytes):
             changes = SessionChanges.between(exchange.user, user, exchange.device, _high(change.device))
-            updated = await self._service.update(newest, changes)
-        if updated.outcome in _DEFINITIVE:
+            updated = await self._service.update(updated, changes)
+        if _is_void(exchange, updated.outcome):
             return self.clear(exchange, response)
         if updated.pair is None:
             return Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, f"update_{updated.outcome}")
@@ -121,10 +120,10 @@ class CookieAdapter:
         exchange.actions.append("cookie:updated")
         return CONTINUE
 
-    async def _newest(self, exchange: Exchange) -> bytes | None:
+    async def _newest(self, exchange: Exchange) -> bytes | RenewedCookie:
         """Return the newest EdgeId value that came of the one presented: an update must not go behind a renewal.
 
-        None: the renewal says that the user is gone. It has a deadline of its own, and is never cancelled.
+        Or that renewal, where it says that the user is gone. It has a deadline of its own, and is never cancelled.
         """
         renewal, stand_in = exchange.renewal, exchange.stand_in
         result = None if stand_in is None else stand_in.renewed
@@ -132,7 +131,7 @@ class CookieAdapter:
             await asyncio.wait((renewal,))
             result = renewal.result()
         if result is not None and result.outcome in _DEFINITIVE:
-            return None
+            return result
         if result is not None and result.pair is not None:
             return result.pair.insecure
         return exchange.presented
@@ -146,8 +145,10 @@ class CookieAdapter:
         return self._renewed(exchange, response, renewal.result()) if renewal.done() else CONTINUE
 
     def _renewed(self, exchange: Exchange, response: Response, result: RenewedCookie) -> Verdict:
-        if result.outcome in _DEFINITIVE:
+        if _is_void(exchange, result.outcome):
             return self.clear(exchange, response)
+        if result.outcome is RenewalOutcome.REVOKED:
+            exchange.actions.append("cookie:revoked_meanwhile")
         # Who showed only EdgeId must not get the secure half for it: EdgeId can be read off an open network.
         both = exchange.secure and exchange.paired
         if result.pair is not None and self._issue(response, result.pair, both=both):
@@ -171,6 +172,18 @@ class CookieAdapter:
             return False
         _add(response.headers, lines)
         return True
+
+
+def _is_void(exchange: Exchange, outcome: RenewalOutcome) -> bool:
+    """Tell whether the device is to drop the token that it has shown.
+
+    Not where a valid one was revoked while its request was under way: another request of the device may have reset the
+    password meanwhile, and a late clearing would take the session from it that has begun so. The revoked token is
+    refused or cleared when it is shown again.
+    """
+    if outcome is RenewalOutcome.REVOKED:
+        return exchange.expired
+    return outcome is RenewalOutcome.NOT_A_MEMBER
 
 
 def _high(device: DeviceIdentity | None) -> DeviceIdentity | None:

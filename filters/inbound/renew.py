@@ -98,6 +98,10 @@ class RenewFilter:
             return self._expired(exchange)
         if exchange.renew_due and exchange.now >= (self._renewals.put_off.get(digest(exchange.presented)) or 0.0):
             exchange.renewal = self._renewal(exchange)
+            if _is_revoked(exchange.renewal):  # as an earlier request has learned, whose response cleared nothing
+                exchange.user = None
+                exchange.user_cleared = True
+                exchange.resolution = ("cookie", RenewalOutcome.REVOKED.value, "local")
         return CONTINUE
 
     async def _expired(self, exchange: Exchange) -> Verdict:
@@ -175,7 +179,8 @@ class RenewFilter:
             return running
         loop = asyncio.get_running_loop()
         done = renewals.done.get(presented)
-        if done is not None and loop.time() - done[0] < limits.overlap_s:
+        # A revocation is for good, and so is what is known of it.
+        if done is not None and (loop.time() - done[0] < limits.overlap_s or _is_revoked(done[1])):
             return done[1]
         if len(renewals.running) >= limits.max_renewals:
             return None
@@ -245,3 +250,13 @@ class RenewFilter:
             and (result.moved_to or old.customer_id, old.session_id) == (new.customer_id, new.session_id)
             and new.generation > old.generation
         )
+
+
+def _is_revoked(renewal: "asyncio.Future[RenewedCookie] | None") -> bool:
+    """Tell whether a renewal has come to an end, and that is that the token is revoked."""
+    return (
+        renewal is not None
+        and renewal.done()
+        and not renewal.cancelled()
+        and renewal.result().outcome is RenewalOutcome.REVOKED
+    )

@@ -230,6 +230,38 @@ async def test_s5_a_definitive_answer_that_comes_late_ends_the_session_after_all
     assert exchange.actions == ["cookie:cleared"]
 
 
+async def test_r4_a_late_word_of_a_revocation_leaves_a_session_that_has_begun_meanwhile() -> None:
+    edge = Edge()
+    edge.service.outcome = RenewalOutcome.REVOKED
+    edge.service.gate.clear()
+    slow = await edge.inbound(asking(*FULL, now=DUE))  # meanwhile another request of the device resets the password
+    assert slow.user is not None
+    assert slow.renewal is not None
+    edge.service.gate.set()
+    await slow.renewal
+    assert await edge.outbound(slow) == {}
+    assert slow.actions == ["cookie:revoked_meanwhile"]
+    begun = claims(session_id="begun", issued_at=DUE)
+    after = await edge.inbound(asking(*pair_of(begun, RING), now=DUE + 1))
+    assert after.user is not None
+    assert await edge.outbound(after) == {}
+
+
+@pytest.mark.parametrize("overlap_s", [10.0, 0.0])
+async def test_r10_who_shows_a_token_again_that_a_renewal_beside_found_revoked_is_out_at_once(overlap_s: float) -> None:
+    edge = Edge(overlap_s=overlap_s)
+    edge.service.outcome = RenewalOutcome.REVOKED
+    first = await edge.inbound(asking(*FULL, now=DUE))
+    assert first.renewal is not None
+    await first.renewal
+    for now in (DUE, DUE + 1, EXPIRED - 1, SOON):
+        again = await edge.inbound(asking(*FULL, now=now))
+        assert (again.user, again.resolution[1]) == (None, "revoked")
+        assert again.device is not None
+        assert await edge.outbound(again) == {"EdgeId": b"", "SecureEdgeId": b""}
+    assert len(edge.service.renewals) == 1
+
+
 @pytest.mark.parametrize("outcome", [RenewalOutcome.NOT_A_MEMBER, RenewalOutcome.REVOKED])
 async def test_a_member_who_left_is_out_at_the_next_renewal_also_if_the_edge_once_rescheduled(
     outcome: RenewalOutcome,

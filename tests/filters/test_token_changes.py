@@ -62,7 +62,7 @@ async def test_c13_an_update_gives_the_secure_half_only_to_who_showed_it(transpo
     assert set(await edge.outbound(exchange)) == {"EdgeId"}
 
 
-@pytest.mark.parametrize("outcome", [RenewalOutcome.UNAVAILABLE, RenewalOutcome.REFUSED])
+@pytest.mark.parametrize("outcome", [RenewalOutcome.UNAVAILABLE, RenewalOutcome.REFUSED, RenewalOutcome.REVOKED])
 async def test_an_update_that_cannot_be_made_is_a_503_and_sets_nothing(outcome: RenewalOutcome) -> None:
     edge = up()
     exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
@@ -76,9 +76,34 @@ async def test_an_update_that_cannot_be_made_is_a_503_and_sets_nothing(outcome: 
     assert exchange.response.headers.get_all(b"set-cookie") == []
 
 
-async def test_r6_an_update_of_a_revoked_session_clears_its_cookies() -> None:
+async def test_r6_an_update_of_who_is_no_member_clears_the_cookies() -> None:
     edge = up()
-    exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
+    edge.service.outcome = RenewalOutcome.NOT_A_MEMBER
+    exchange = await edge.inbound(asking(*FULL, now=DUE))
+    exchange.change = switched(exchange)
+    assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
+    assert edge.service.updates == []
+
+
+async def test_r4_an_update_beside_whose_origin_call_the_session_was_revoked_is_a_503_and_clears_nothing() -> None:
+    """Another request may have begun a new session on the device meanwhile."""
+    edge = up()
+    edge.service.outcome = RenewalOutcome.REVOKED
+    exchange = await edge.inbound(asking(*FULL, now=DUE))
+    exchange.change = switched(exchange)
+    with_response(exchange)
+    verdict = edge.tokens.outbound(exchange)
+    assert asyncio.iscoroutine(verdict)
+    assert await verdict == Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, "update_revoked")
+    assert exchange.response is not None
+    assert exchange.response.headers.get_all(b"set-cookie") == []
+    assert edge.service.updates == []
+
+
+async def test_r6_an_update_of_an_expired_token_that_is_revoked_clears_the_cookies() -> None:
+    edge = Edge()  # renewals fail
+    exchange = await edge.inbound(asking(*FULL, now=SOON))
+    assert exchange.stand_in is not None
     exchange.change = switched(exchange)
     edge.service.outcome = RenewalOutcome.REVOKED
     assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
