@@ -14,7 +14,7 @@ from edgepb.kms.v1 import kms_pb2
 from edge import wiring
 from edge.contract.filters import InboundFilter, OutboundFilter
 from edge.contract.identity import DeviceIdentity, UserIdentity
-from edge.contract.ports import CookiePair, RenewalOutcome, RenewedCookie, Revocation
+from edge.contract.ports import CookiePair, CookieService, RenewalOutcome, RenewedCookie, Revocation
 from edge.contract.session_changes import SessionChanges
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
@@ -23,7 +23,7 @@ from edge.relay.engine import Engine
 from edge.telemetry.metrics import WorkerMetrics
 from edge.telemetry.telemetry import Telemetry
 from passport.keys import PassportKeys
-from tokens.cookie import Claims, CookieNames, open_insecure, seal_pair
+from tokens.cookie import Claims, CookieNames, seal_pair
 from tokens.keys.ring import KeyRing
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -97,8 +97,6 @@ class CookieServiceDouble:
     renewal: RenewedCookie = field(default_factory=lambda: RenewedCookie(RenewalOutcome.UNAVAILABLE))
     pair: CookiePair | None = None
     calls: int = 0
-    keys: Keys | None = None
-    revoked: list[Revocation] = field(default_factory=list)
 
     async def create(self, user: UserIdentity, device: DeviceIdentity | None) -> CookiePair | None:
         """Return the pair it was given."""
@@ -111,26 +109,12 @@ class CookieServiceDouble:
         return self.renewal
 
     async def update(self, insecure: bytes, changes: SessionChanges) -> RenewedCookie:
-        """Make the pair anew with what changes, as the service does; UNAVAILABLE without keys."""
+        """Make none."""
         self.calls += 1
-        if self.keys is None:
-            return RenewedCookie(RenewalOutcome.UNAVAILABLE)
-        old = open_insecure(self.keys.ring, NAMES, ENVIRONMENT, insecure, time.time())
-        assert isinstance(old, Claims)
-        new = old._replace(
-            customer_id=changes.customer_id or old.customer_id,
-            account_owner_id=changes.account_owner_id or old.account_owner_id,
-            profile_id=old.profile_id if changes.profile_id is None else changes.profile_id,
-            esn=changes.esn or old.esn,
-            device_type=old.device_type if changes.device_type is None else changes.device_type,
-            generation=old.generation + 1,
-        )
-        pair = seal_pair(self.keys.ring, NAMES, ENVIRONMENT, new, (os.urandom(12), os.urandom(12)))
-        return RenewedCookie(RenewalOutcome.RENEWED, CookiePair(*pair, new.expires_at, new.generation))
+        return RenewedCookie(RenewalOutcome.UNAVAILABLE)
 
     async def revoke(self, revocation: Revocation, *, age_s: int = 0) -> bool:
-        """Note it."""
-        self.revoked.append(revocation)
+        """Say that it is done."""
         return True
 
 
@@ -151,19 +135,29 @@ class RunningEdge:
 
 
 Filters = tuple[list[InboundFilter], list[OutboundFilter]]
+CookieServiceOf = Callable[[Snapshot, WorkerMetrics], CookieService]
+"""Makes a worker's client of a cookie service."""
 
 
 @asynccontextmanager
 async def running_edge(
-    origin: str, *overrides: str, change: Callable[[Filters], Filters] = lambda filters: filters
+    origin: str,
+    *overrides: str,
+    change: Callable[[Filters], Filters] = lambda filters: filters,
+    keys: Keys | None = None,
+    cookies: CookieServiceOf | None = None,
 ) -> AsyncIterator[RunningEdge]:
-    """Serve the repository's config with its origin at `origin` (HOST:PORT); `change` may alter the filter lists."""
+    """Serve the repository's config with its origin at `origin` (HOST:PORT); `change` may alter the filter lists.
+
+    Without `cookies` the cookie service is the double. `keys` are those that it shares with others, if any.
+    """
     settings = (f'origins.api.addresses=["{origin}"]', "access_log.path=off", *overrides)
     snapshot = load_config(CONFIG, settings)
     assert isinstance(snapshot, Snapshot), snapshot
     loop = asyncio.get_running_loop()
-    keys, service, metrics = Keys(), CookieServiceDouble(), WorkerMetrics()
-    filters = change(wiring.build_filters(snapshot, keys, service))  # type: ignore[arg-type]
+    keys, service, metrics = keys or Keys(), CookieServiceDouble(), WorkerMetrics()
+    called = service if cookies is None else cookies(snapshot, metrics)
+    filters = change(wiring.build_filters(snapshot, keys, called))  # type: ignore[arg-type]
     engine = wiring.build_engine(snapshot, filters, Telemetry(metrics, None), loop)
     certificates = wiring.listener_certificates(snapshot)
     watch = wiring.certificate_watch(snapshot, [certificates], engine, metrics)
