@@ -95,6 +95,9 @@ def _auth(settings: Settings, at: Addresses) -> list[str]:
 
 def _api(settings: Settings, at: Addresses) -> list[str]:
     line = [*_module("origins_stub.api", "api", settings, at), *_origin(settings, at, "api")]
+    # The API tells clients apart by address, and so has to know what the edge believes.
+    proxies = ",".join(str(network) for network in settings.snapshot.listener.trusted_proxies)
+    line += ["--trusted-proxies", proxies] if proxies else []
     return [*line, "--auth", _url(at["auth"]), "--subscriber", _url(at["subscriber"])]
 
 

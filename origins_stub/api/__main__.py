@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+from ipaddress import ip_network
 
 from aiohttp import web
 
+from origins_stub.api.client_address import Network
 from origins_stub.api.server import ApiServer
 from origins_stub.kit.bearer import read_token
 from origins_stub.kit.keys import kept, key_source
@@ -19,7 +21,18 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--subscriber", default="http://127.0.0.1:8093", metavar="URL", help="where the subscriber service is"
     )
+    parser.add_argument(
+        "--trusted-proxies",
+        type=_networks,
+        default=(),
+        metavar="LIST",
+        help="networks of the edge's listener.trusted_proxies, by commas",
+    )
     return parser.parse_args()
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(network) for network in filter(None, text.split(",")))
 
 
 def main() -> int:
@@ -29,7 +42,10 @@ def main() -> int:
     def make_app() -> web.Application:
         token = read_token(token_file(options, "api"))
         keys = key_source(options, token, [USER_PURPOSE, DEVICE_PURPOSE])
-        app = ApiServer(options.auth, options.subscriber, keys, options.trust_domain).app()
+        server = ApiServer(
+            options.auth, options.subscriber, keys, options.trust_domain, trusted_proxies=options.trusted_proxies
+        )
+        app = server.app()
         app.cleanup_ctx.append(kept(keys))
         return app
 

@@ -1,12 +1,14 @@
 """The API origin over HTTP: its routes, and the Passport that all but two of them need."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import structlog
 from aiohttp import web
 
 from origins_stub.api import bodies, pages
 from origins_stub.api.auth_client import AuthClient
+from origins_stub.api.client_address import Network
 from origins_stub.api.echo import Echo
 from origins_stub.api.services import Services
 from origins_stub.api.sessions import Sessions
@@ -21,13 +23,24 @@ _log = structlog.get_logger("origins_stub.api")
 
 
 class ApiServer:
-    """The API origin; `auth_url` and `subscriber_url` are where these services are."""
+    """The API origin; `auth_url` and `subscriber_url` are where these services are.
 
-    def __init__(self, auth_url: str, subscriber_url: str, keys: PassportKeySource, trust_domain: str) -> None:
+    `trusted_proxies` are those of the edge's listener.
+    """
+
+    def __init__(
+        self,
+        auth_url: str,
+        subscriber_url: str,
+        keys: PassportKeySource,
+        trust_domain: str,
+        trusted_proxies: Sequence[Network] = (),
+    ) -> None:
         self._auth_url = auth_url
         self._subscriber_url = subscriber_url
         self._keys = keys
         self._trust_domain = trust_domain
+        self._trusted_proxies = trusted_proxies
         self._returned: Counter[Adoption] = Counter()
 
     def app(self) -> web.Application:
@@ -46,7 +59,7 @@ class ApiServer:
         app.router.add_get("/account", pages.account)
         services = Services([self._auth_url, self._subscriber_url])
         subscriber = SubscriberClient(services, self._subscriber_url)
-        Sessions(AuthClient(services, self._auth_url), subscriber).add_to(app)
+        Sessions(AuthClient(services, self._auth_url), subscriber, self._trusted_proxies).add_to(app)
         app.router.add_route("*", "/echo", Echo(self._keys, self._trust_domain))
         app.router.add_get("/download", bodies.download)
         app.router.add_post("/upload", bodies.upload)

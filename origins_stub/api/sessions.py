@@ -4,9 +4,13 @@ The identity is the auth service's to change, never this origin's. What follows 
 whether the user is a member, is asked with the newer Passport.
 """
 
+from collections.abc import Sequence
+
+import orjson
 from aiohttp import web
 
 from origins_stub.api.auth_client import AuthClient
+from origins_stub.api.client_address import Network, client_address
 from origins_stub.api.services import Answer
 from origins_stub.api.subscriber_client import SubscriberClient
 from origins_stub.kit.answers import MAX_JSON_BYTES, json_answer, problem
@@ -17,9 +21,10 @@ from passport.aiohttp import passport_of
 class Sessions:
     """The routes for devices; bodies are passed on as they came."""
 
-    def __init__(self, auth: AuthClient, subscriber: SubscriberClient) -> None:
+    def __init__(self, auth: AuthClient, subscriber: SubscriberClient, trusted_proxies: Sequence[Network] = ()) -> None:
         self._auth = auth
         self._subscriber = subscriber
+        self._trusted_proxies = trusted_proxies
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
@@ -65,8 +70,10 @@ class Sessions:
         require(passport_of(request), level=Level.HIGH)
         return await self._signed_in(await self._change(request, "/v1/signup/complete"))
 
-    async def _begin_activation(self, _: web.Request) -> web.Response:
-        return _answer(await self._auth.ask("POST", "/v1/activation"))
+    async def _begin_activation(self, request: web.Request) -> web.Response:
+        """Say from where the device asks: each client has a share of the codes."""
+        address = client_address(request.headers.get("X-Forwarded-For", ""), self._trusted_proxies)
+        return _answer(await self._auth.ask("POST", "/v1/activation", orjson.dumps({"client_address": address})))
 
     async def _poll_activation(self, request: web.Request) -> web.Response:
         return _answer(await self._auth.ask("POST", "/v1/activation/poll", await _body(request)))

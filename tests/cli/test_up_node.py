@@ -55,6 +55,18 @@ def test_without_node_all_but_the_pages_is_started(tmp_path: Path) -> None:
     assert names == ["kms", "subscriber", "cookie", "auth", "api", "edge"]
 
 
+def test_the_api_learns_which_proxies_the_edge_believes(tmp_path: Path) -> None:
+    def line(*overrides: str) -> list[str]:
+        parts = stack(settings(tmp_path, *overrides), None)
+        at = {part.name: Address("127.0.0.1", number) for number, part in enumerate(parts, start=1)}
+        (api,) = (part.command(settings(tmp_path, *overrides), at) for part in parts if part.name == "api")
+        return api
+
+    believed = line('listener.trusted_proxies=["10.0.0.0/8", "2001:db8::/32"]')
+    assert believed[believed.index("--trusted-proxies") + 1] == "10.0.0.0/8,2001:db8::/32"
+    assert "--trusted-proxies" not in line()
+
+
 def test_the_pages_are_started_before_the_edge_which_learns_their_address(tmp_path: Path) -> None:
     parts = stack(settings(tmp_path), "/usr/bin/node")
     assert [part.name for part in parts] == ["kms", "subscriber", "cookie", "auth", "api", "ui", "edge"]
