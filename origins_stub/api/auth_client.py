@@ -12,6 +12,7 @@ _REFUSALS = frozenset(
         "no_such_activation",
         "plan_missing",
         "signup_not_open",
+        "too_many_activations",
         "too_many_guesses",
         "unknown_code",
         "unknown_profile",

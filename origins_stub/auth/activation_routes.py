@@ -5,10 +5,26 @@ import asyncio
 import pydantic
 from aiohttp import web
 
-from origins_stub.auth.activations import LIFE_S, POLL_AFTER_S, Activations, Activator, Entered, Waiting
+from origins_stub.auth.activations import (
+    LIFE_S,
+    POLL_AFTER_S,
+    Activations,
+    Activator,
+    Begun,
+    Entered,
+    NotBegun,
+    Waiting,
+)
+from origins_stub.auth.clients import client_of
 from origins_stub.kit.answers import StrictModel, json_answer, problem, read_json
-from passport import Level, PassportMutator, Source, UserAction, UserPart, require
+from passport import Level, PassportIntrospector, PassportMutator, Source, UserAction, UserPart, require
 from passport.aiohttp import exchange_of, passport_of
+
+
+class BeginBody(StrictModel):
+    """What the API says of who asks for a code: the device's address, where it is known."""
+
+    client_address: pydantic.IPvAnyAddress | None
 
 
 class PollBody(StrictModel):
@@ -36,10 +52,15 @@ class ActivationRoutes:
         app.router.add_post("/v1/activation/poll", self._poll)
         app.router.add_post("/v1/activation/enter", self._enter)
 
-    async def _begin(self, _: web.Request) -> web.Response:
-        begun = self._activations.begin(_now())
-        if begun is None:
-            return problem(503, "too_many_activations", "Too many devices wait for their codes.")
+    async def _begin(self, request: web.Request) -> web.Response:
+        body = await read_json(request, BeginBody)
+        if isinstance(body, web.Response):
+            return body
+        begun = self._activations.begin(client_of(passport_of(request), body.client_address), _now())
+        if begun is NotBegun.TOO_MANY_OF_CLIENT:
+            return problem(429, begun.value, "Too many codes are waited for here. Try again in ten minutes.")
+        if not isinstance(begun, Begun):
+            return problem(503, begun.value, "Too many devices wait for their codes.")
         times = {"expires_in_s": LIFE_S, "poll_after_s": POLL_AFTER_S}
         return json_answer(200, {"code": begun.code, "poll_token": begun.poll_token, **times})
 
@@ -47,7 +68,9 @@ class ActivationRoutes:
         body = await read_json(request, PollBody)
         if isinstance(body, web.Response):
             return body
-        by = self._activations.poll(body.poll_token.get_secret_value(), _now())
+        by = self._activations.poll(body.poll_token.get_secret_value(), _now(), _signed_in(passport_of(request)))
+        if by is Waiting.HAS_SESSION:
+            return json_answer(200, {"activated": True})
         if by is Waiting.PENDING:
             return json_answer(200, {"activated": False})
         if not isinstance(by, Activator):
@@ -71,6 +94,11 @@ class ActivationRoutes:
         if entered is Entered.UNKNOWN_CODE:
             return problem(404, entered.value, "No device shows this code, or it is too old.")
         return json_answer(200, {"entered": True})
+
+
+def _signed_in(passport: PassportIntrospector) -> int | None:
+    """Return whose session the device has, of the level that an activation yields."""
+    return passport.customer_id if passport.user_level >= Level.HIGH else None
 
 
 def _now() -> float:

@@ -2,17 +2,27 @@
 
 After RFC 8628, section 6.1: eight of twenty consonants, so that no code reads two ways or spells a word. Everything is
 held in memory, bounded, and for ten minutes at most.
+
+An activation is *open* until its device has first been told whose it is, and *told* for a minute after that: the
+session that the telling should begin may not come to be, or its cookies not arrive, and then the device asks again.
 """
 
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
 
 LIFE_S = 600
 POLL_AFTER_S = 5
+REPEAT_S = 60
+"""How long a device that was told may ask again: a service restarts in less, and a person still stands there."""
+MAX_TELLINGS = 24
+"""How often it is told. Each time may begin one more session of the same user on the same device: twice as many as a
+device needs that keeps to `POLL_AFTER_S`."""
 MAX_OPEN = 10_000
+MAX_OF_CLIENT = 50
+"""A client's share of `MAX_OPEN`: enough for all who are behind one address, and a two-hundredth of the whole."""
 MAX_WRONG_CODES = 10
 """How often a user may be wrong in `LIFE_S`. Where a hundred codes are open, one guess in 256 million is right."""
 _MAX_GUESSERS = 10_000
@@ -37,6 +47,13 @@ class Activator:
     account_owner_id: int
 
 
+class NotBegun(Enum):
+    """Why no activation was opened."""
+
+    TOO_MANY_OF_CLIENT = "too_many_activations"
+    TOO_MANY = "overloaded"
+
+
 class Entered(Enum):
     """What became of a code that somebody entered."""
 
@@ -46,17 +63,20 @@ class Entered(Enum):
 
 
 class Waiting(Enum):
-    """Why a device is not activated by a poll."""
+    """Why a poll activates no device."""
 
     PENDING = "pending"
+    HAS_SESSION = "has_session"
     NOT_OPEN = "no_such_activation"
 
 
 @dataclass(slots=True)
-class _Open:
+class _Activation:
+    client: str
     code: str
     expires_at: float
     by: Activator | None = None
+    tellings: int = 0
 
 
 @dataclass(slots=True)
@@ -68,24 +88,33 @@ class _Guesses:
 class Activations:
     """Every `now` is of one monotonic clock, in seconds."""
 
-    def __init__(self, max_open: int = MAX_OPEN, max_guessers: int = _MAX_GUESSERS) -> None:
+    def __init__(
+        self, max_open: int = MAX_OPEN, max_of_client: int = MAX_OF_CLIENT, max_guessers: int = _MAX_GUESSERS
+    ) -> None:
         self._max_open = max_open
+        self._max_of_client = max_of_client
         self._max_guessers = max_guessers
-        # All live equally long, so that those that end first come first.
-        self._by_token: OrderedDict[bytes, _Open] = OrderedDict()
-        self._by_code: dict[str, _Open] = {}
+        # By the poll token's digest. Those that are open live equally long, so that those that end first come first; of
+        # those that are told a few end earlier than their turn comes.
+        self._open: OrderedDict[bytes, _Activation] = OrderedDict()
+        self._told: OrderedDict[bytes, _Activation] = OrderedDict()
+        self._by_code: dict[str, _Activation] = {}
+        self._of_client: Counter[str] = Counter()
         self._guesses: OrderedDict[int, _Guesses] = OrderedDict()
 
-    def begin(self, now: float) -> Begun | None:
-        """Open an activation; None when too many are open."""
+    def begin(self, client: str, now: float) -> Begun | NotBegun:
+        """Open an activation for `client`, within its share. One more never ends another that is under way."""
         self._forget(now)
-        if len(self._by_token) >= self._max_open:
-            return None
+        if self._of_client[client] >= self._max_of_client:
+            return NotBegun.TOO_MANY_OF_CLIENT
+        if len(self._open) + len(self._told) >= self._max_open:
+            return NotBegun.TOO_MANY
         code = _draw_code()
         while code in self._by_code:
             code = _draw_code()
         token = secrets.token_urlsafe(_TOKEN_BYTES)
-        self._by_token[_digest(token)] = self._by_code[code] = _Open(code, now + LIFE_S)
+        self._open[_digest(token)] = self._by_code[code] = _Activation(client, code, now + LIFE_S)
+        self._of_client[client] += 1
         return Begun(f"{code[:_HALF]}-{code[_HALF:]}", token)
 
     def enter(self, code: str, by: Activator, now: float) -> Entered:
@@ -103,32 +132,59 @@ class Activations:
         opened.by = by
         return Entered.DONE
 
-    def poll(self, poll_token: str, now: float) -> Activator | Waiting:
-        """Return who has entered the code, once; the activation is then over."""
+    def poll(self, poll_token: str, now: float, signed_in: int | None = None) -> Activator | Waiting:
+        """Return who has entered the code: again for `REPEAT_S` and `MAX_TELLINGS`, but not beyond the code's life.
+
+        `signed_in` is the customer whose session the device shows to have. Where that is who it was told, it has what
+        it polls for, and the activation is over.
+        """
         self._forget(now)
         key = _digest(poll_token)
-        opened = self._by_token.get(key)
-        if opened is None:
+        activation = self._told.get(key) or self._open.get(key)
+        if activation is None or activation.expires_at <= now or activation.tellings >= MAX_TELLINGS:
             return Waiting.NOT_OPEN
-        if opened.by is None:
+        if activation.by is None:
             return Waiting.PENDING
-        del self._by_token[key]
-        return opened.by
+        if activation.tellings == 0:
+            self._told[key] = self._open.pop(key)
+            activation.expires_at = min(activation.expires_at, now + REPEAT_S)
+        elif activation.by.customer_id == signed_in:
+            self._end(self._told, key)
+            return Waiting.HAS_SESSION
+        activation.tellings += 1
+        return activation.by
 
     def drop(self, customer_id: int) -> None:
-        """End the activations that this user has entered the code of, and whose device has not polled since."""
-        for key, opened in list(self._by_token.items()):
-            if opened.by is not None and opened.by.customer_id == customer_id:
-                del self._by_token[key]
+        """End the activations that this user has entered the code of, told or not."""
+        self._drop(self._open, customer_id)
+        self.drop_told(customer_id)
+
+    def drop_told(self, customer_id: int) -> None:
+        """End those of this user whose device was told: it asks for the session no more, and gets it no more."""
+        self._drop(self._told, customer_id)
+
+    def _drop(self, held: OrderedDict[bytes, _Activation], customer_id: int) -> None:
+        for key, activation in list(held.items()):
+            if activation.by is not None and activation.by.customer_id == customer_id:
+                self._end(held, key)
+
+    def _end(self, held: OrderedDict[bytes, _Activation], key: bytes) -> None:
+        ended = held.pop(key)
+        if self._by_code.get(ended.code) is ended:  # else it was entered, and may have been drawn anew
+            del self._by_code[ended.code]
+        self._of_client[ended.client] -= 1
+        if not self._of_client[ended.client]:
+            del self._of_client[ended.client]
 
     def _forget(self, now: float) -> None:
-        while (key := next(iter(self._by_token), None)) is not None and self._by_token[key].expires_at <= now:
-            self._by_code.pop(self._by_token.pop(key).code, None)
+        for held in (self._open, self._told):
+            while (key := next(iter(held), None)) is not None and held[key].expires_at <= now:
+                self._end(held, key)
         while (user := next(iter(self._guesses), None)) is not None and self._guesses[user].forgotten_at <= now:
             del self._guesses[user]
 
     def __repr__(self) -> str:
-        return f"Activations({len(self._by_token)} open)"
+        return f"Activations({len(self._open)} open, {len(self._told)} told)"
 
 
 def _draw_code() -> str:

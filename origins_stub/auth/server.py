@@ -101,6 +101,8 @@ class AuthServer:
         return json_answer(200, {"action": UserAction.USER_LOGIN.name})
 
     async def _logout(self, request: web.Request) -> web.Response:
+        # Or a device could sign in again by a poll that it repeats.
+        self._activations.drop_told(passport_of(request).customer_id or 0)
         self._mutator.replace_user(exchange_of(request), NO_USER, UserAction.USER_LOGOUT)
         return json_answer(200, {"action": UserAction.USER_LOGOUT.name})
 

@@ -12,6 +12,7 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from origins_stub.auth.activations import MAX_OF_CLIENT
 from passport import Level, PassportIntrospector, Source, UserPart
 from passport.aiohttp import HEADER
 from passport.returned import Accepted, Grant, check_returned
@@ -228,7 +229,7 @@ async def test_a_sign_up_stays_open_until_the_subscriber_service_knows_of_it(ask
 # Activating a device.
 
 
-async def test_a_code_entered_elsewhere_signs_the_device_in_once(asking: Asking) -> None:
+async def test_a_code_entered_elsewhere_signs_the_device_in(asking: Asking) -> None:
     begun = await asking.post("/activation", None)
     assert begun.returned is None
     assert (begun.body["expires_in_s"], begun.body["poll_after_s"]) == (600, 5)
@@ -244,9 +245,51 @@ async def test_a_code_entered_elsewhere_signs_the_device_in_once(asking: Asking)
     assert (passport.customer_id, passport.session_id) == (1001, None)
     assert (passport.user_source, passport.user_level) == (Source.USER_CREDENTIALS, Level.HIGH)
 
-    assert (await asking.post("/activation/poll", None, poll)).refused() == (404, "no_such_activation")
     again = await asking.post("/activation/enter", HIGH, {"code": begun.body["code"]})
     assert again.refused() == (404, "unknown_code")
+
+
+async def activated(asking: Asking) -> dict[str, object]:
+    """Activate a device by a code; return the body that it polls with."""
+    begun = await asking.post("/activation", None)
+    poll: dict[str, object] = {"poll_token": begun.body["poll_token"]}
+    await asking.post("/activation/enter", HIGH, {"code": begun.body["code"]})
+    assert (await asking.post("/activation/poll", None, poll)).accepted()[0] == ["USER_ACTIVATED_BY_CODE"]
+    return poll
+
+
+async def test_a_device_asks_again_until_it_shows_the_session(asking: Asking) -> None:
+    poll = await activated(asking)
+    for who in (None, LOW, user(1002)):
+        repeated = await asking.post("/activation/poll", who, poll)
+        assert (repeated.accepted()[0], repeated.body) == (["USER_ACTIVATED_BY_CODE"], {"activated": True})
+    has_it = await asking.post("/activation/poll", HIGH, poll)
+    assert (has_it.status, has_it.body, has_it.returned) == (200, {"activated": True}, None)
+    assert (await asking.post("/activation/poll", None, poll)).refused() == (404, "no_such_activation")
+
+
+async def test_a_device_that_was_signed_out_does_not_sign_in_again_by_its_poll(asking: Asking) -> None:
+    poll = await activated(asking)
+    await asking.post("/logout", user(1002))
+    assert (await asking.post("/activation/poll", None, poll)).status == 200
+    await asking.post("/logout", HIGH)
+    assert (await asking.post("/activation/poll", None, poll)).refused() == (404, "no_such_activation")
+
+
+async def test_an_address_with_too_many_codes_gets_no_more_and_others_do(
+    origins: Origins, edge: Edge, session: aiohttp.ClientSession
+) -> None:
+    async def begin(forwarded_for: str, passport: str) -> tuple[int, object]:
+        headers = {HEADER: passport, "X-Forwarded-For": forwarded_for}
+        async with session.post(f"{origins.api.url}/activation", json={}, headers=headers) as answer:
+            return answer.status, (await answer.json(content_type=None)).get("reason")
+
+    # What stands before the last address, nobody vouches for.
+    made_up = [f"203.0.113.{last}, 192.0.2.1" for last in range(MAX_OF_CLIENT)]
+    assert {await begin(way, edge.passport()) for way in made_up} == {(200, None)}
+    assert await begin("192.0.2.1", edge.passport()) == (429, "too_many_activations")
+    assert await begin("192.0.2.2", edge.passport()) == (200, None)
+    assert await begin("192.0.2.1", edge.passport(device=DEVICE)) == (200, None)
 
 
 async def test_who_guesses_codes_is_stopped(asking: Asking) -> None:

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -12,8 +13,8 @@ from yarl import URL
 
 from tests.edge_process.edge import ALONE, running_edge
 from tests.origins_stub.conftest import api_arguments, auth_arguments, identity_arguments
-from tests.processes import eventually, process
-from tests.services.cookie_calls import cookies_running
+from tests.processes import Process, eventually, process
+from tests.services.cookie_calls import cookie_arguments, cookies_running
 from tests.services.kms_calls import kms_running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -55,10 +56,21 @@ class Device:
         return {cookie.key: cookie.value for cookie in self.session.cookie_jar}
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def edge_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+@dataclass(slots=True, frozen=True)
+class Stack:
+    """The running processes that a test ends, and how it starts them anew at the same address."""
+
+    edge_url: str
+    cookies: Process
+    cookies_arguments: list[str]
+
+    def cookies_again(self) -> AbstractAsyncContextManager[Process]:
+        return process("services.cookie", *self.cookies_arguments, listen=self.cookies.address)
+
+
+@asynccontextmanager
+async def running_stack(var: Path) -> AsyncIterator[Stack]:
     """Run everything that `edge up` runs."""
-    var = tmp_path_factory.mktemp("flows")
     async with (
         kms_running(var) as kms,
         process("origins_stub.subscriber", *identity_arguments(var, kms.process, "subscriber")) as subscriber,
@@ -67,7 +79,14 @@ async def edge_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[st
         process("origins_stub.api", *api_arguments(var, kms.process, auth.url, subscriber.url)) as api,
         running_edge(kms, var, api.address, ALONE, f"services.cookie.url={cookies.process.url}", workers=1) as edge,
     ):
-        yield f"http://{edge.address[0]}:{edge.address[1]}"
+        again = cookie_arguments(kms.process.url, subscriber.url, kms.secrets, var / "cookie.yaml")
+        yield Stack(f"http://{edge.address[0]}:{edge.address[1]}", cookies.process, again)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def edge_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    async with running_stack(tmp_path_factory.mktemp("flows")) as stack:
+        yield stack.edge_url
 
 
 @asynccontextmanager
@@ -105,6 +124,37 @@ async def test_a_code_entered_in_a_browser_gives_the_television_a_session_of_its
         assert there["session_id"] not in {None, here["session_id"]}
         assert (await browser.ask("/logout"))[0] == 200
         assert (await television.ask("/account", method="GET"))[0] == 200
+
+
+async def test_a_poll_that_the_edge_answers_with_a_503_is_repeated_once_the_cookie_service_is_back(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running_stack(tmp_path) as stack,
+        device(stack.edge_url) as browser,
+        device(stack.edge_url) as television,
+    ):
+        await browser.done("/login", DEMO)
+        shown = await television.done("/activation")
+        poll = {"poll_token": shown["poll_token"]}
+        await browser.done("/activation/enter", {"code": shown["code"]})
+        await stack.cookies.kill()
+        for _ in range(2):
+            assert (await television.ask("/activation/poll", poll))[0] == 503
+            assert not television.cookies()
+
+        async with stack.cookies_again():
+
+            async def back() -> bool:
+                return (await browser.ask("/profile", {"profile_id": "p-1001-kids"}))[0] == 200
+
+            await eventually(back, "the edge gets cookies again", 30.0)
+            assert await television.done("/activation/poll", poll) == {"activated": True}
+            user, held = await television.user(), television.cookies()
+            assert (user["level"], user["customer_id"]) == ("HIGH", 1001)
+            assert await television.done("/activation/poll", poll) == {"activated": True}
+            assert television.cookies() == held
+            assert (await television.ask("/activation/poll", poll))[0] == 404
 
 
 async def test_r10_a_sign_out_everywhere_ends_the_televisions_session_within_two_seconds(edge_url: str) -> None:
