@@ -1,4 +1,4 @@
-"""The admin listener: GET /metrics and GET /health. It reads, and changes nothing."""
+"""The admin listener: GET /metrics, GET /health and GET /live. It reads, and changes nothing."""
 
 from collections.abc import Awaitable, Callable
 
@@ -25,6 +25,7 @@ class AdminServer:
         app = web.Application(client_max_size=0)
         app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/health", self._get_health)
+        app.router.add_get("/live", self._get_live)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await self._runner.setup()
         try:
@@ -53,3 +54,7 @@ class AdminServer:
             content_type="application/json",
             headers=_NO_STORE,
         )
+
+    async def _get_live(self, _: web.Request) -> web.Response:
+        """Answer as long as the supervisor turns, whatever its workers do: starting it anew helps with nothing else."""
+        return web.Response(text="live\n", headers=_NO_STORE)

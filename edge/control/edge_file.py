@@ -37,7 +37,7 @@ class Edge(Section):
     ]
     environment: Annotated[Slug, Field(description="Sealed into every token: one of another environment is refused.")]
     workers: Annotated[
-        int, Field(strict=True, ge=0, le=1024, description="Worker processes; 0 means one for each core.")
+        int, Field(strict=True, ge=0, le=1024, description="Worker processes; 0: one for each core that it may use.")
     ] = 0
     certificate_check_s: Annotated[
         Seconds, Field(description="Between two looks at the certificate files, whether they have changed.")

@@ -6,7 +6,8 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,10 +19,12 @@ from edge.control.values import Address
 from edge.supervisor import rollout
 from edge.supervisor.config import Outcome, Result, invalid
 from edge.supervisor.control_socket import ControlSocket
+from edge.supervisor.cores import usable_cores
 from edge.supervisor.fleet import Fleet
 from edge.supervisor.process import WorkerCommand
 from edge.supervisor.slot import DRAIN_MARGIN_S, SlotState
 from edge.supervisor.sockets import CannotListen, cannot_listen, listening_sockets
+from edge.supervisor.systemd import READY, STOPPING, Notify, notifier, reloading
 from edge.supervisor.terminal import hung_up
 from edge.telemetry.events import event_stream
 from edge.telemetry.snapshot import Labels, Merged, Snapshot, WorkerValues
@@ -52,11 +55,12 @@ class Plan:
 
 
 class Supervisor:
-    """Runs one plan. `say` gets plain lines for the operator."""
+    """Runs one plan. `say` gets plain lines for the operator, `notify` states for systemd."""
 
-    def __init__(self, plan: Plan, say: Callable[[str], None] | None = None) -> None:
+    def __init__(self, plan: Plan, say: Callable[[str], None] | None = None, notify: Notify | None = None) -> None:
         self._plan = plan
         self._say = say or _to_stderr
+        self._notify = notify or notifier({})
         self._fleet: Fleet | None = None
         self._values = WorkerValues()
         self._admin = AdminServer(self.merged, self.health)
@@ -110,10 +114,11 @@ class Supervisor:
         if roll_out is None or fleet is None or self._stopping.is_set():
             return _NOT_NOW
         async with self._changing:
-            loaded = await asyncio.to_thread(self._plan.load)
-            if self._stopping.is_set():  # meanwhile: workers that finish what they have are left alone
-                return _NOT_NOW
-            outcome = invalid(loaded) if isinstance(loaded, ConfigErrors) else await roll_out(fleet, loaded)
+            with self._saying_that_it_reloads():
+                loaded = await asyncio.to_thread(self._plan.load)
+                if self._stopping.is_set():  # meanwhile: workers that finish what they have are left alone
+                    return _NOT_NOW
+                outcome = invalid(loaded) if isinstance(loaded, ConfigErrors) else await roll_out(fleet, loaded)
         self._changes[kind, outcome.result] += 1
         self._last_change = (float(outcome.result is Result.APPLIED), time.time())
         for line in outcome.text.splitlines():
@@ -141,7 +146,7 @@ class Supervisor:
 
     async def _open(self) -> list[socket.socket] | CannotListen:
         snapshot, (host, port) = self._plan.snapshot, self.listening
-        workers = snapshot.edge.workers or len(os.sched_getaffinity(0))
+        workers = snapshot.edge.workers or usable_cores()
         opened = listening_sockets(host, port, backlog=snapshot.listener.backlog, count=workers)
         if isinstance(opened, CannotListen):
             return opened
@@ -171,6 +176,7 @@ class Supervisor:
 
     async def _drain(self, fleet: Fleet, running: asyncio.Task[None]) -> None:
         self._stopping.set()
+        self._notify(STOPPING)
         fleet.drain()
         drain_s = fleet.config.snapshot.timeouts.drain_s
         await asyncio.wait({running}, timeout=drain_s + DRAIN_MARGIN_S)
@@ -198,13 +204,28 @@ class Supervisor:
         self.stop()
 
     def _announce(self) -> None:
-        if self._announced or self._plan.ready_fd is None:
+        if self._announced:
             return
         self._announced = True
+        self._notify_while_serving(READY)
+        if self._plan.ready_fd is None:
+            return
         with os.fdopen(self._plan.ready_fd, "w", encoding="ascii") as ready:
             ready.write(f"{_text(self.listening)}\n{_text(self.admin_listening)}\n")
             if self.tls_listening is not None:
                 ready.write(f"{_text(self.tls_listening)}\n")
+
+    @contextmanager
+    def _saying_that_it_reloads(self) -> Iterator[None]:
+        self._notify_while_serving(reloading())
+        try:
+            yield
+        finally:
+            self._notify_while_serving(READY)
+
+    def _notify_while_serving(self, state: str) -> None:
+        if self._announced and not self._stopping.is_set():
+            self._notify(state)
 
     def _keys(self) -> KeysHealth | None:
         """Return what the workers said last of their keys."""

@@ -61,6 +61,12 @@ async def test_health_is_200_only_when_ready_and_names_every_worker(state: Statu
     }
 
 
+@pytest.mark.parametrize("state", list(Status), ids=str)
+async def test_live_is_200_whatever_the_workers_do(state: Status) -> None:
+    status, text, headers = await ask("GET", "/live", state)
+    assert (status, text, headers["Cache-Control"]) == (200, "live\n", "no-store")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "code"),
     [("POST", "/metrics", 405), ("DELETE", "/health", 405), ("GET", "/", 404), ("GET", "/config", 404)],

@@ -4,11 +4,13 @@ import asyncio
 import os
 import resource
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from aiohttp import web
 
@@ -192,3 +194,21 @@ async def test_w2_what_does_not_end_holds_the_edge_for_the_drain_time_only(kms: 
         assert "did not leave" not in edge.process.output()
         with pytest.raises(ConnectionResetError):
             await poll
+
+
+async def test_a_unit_of_systemd_hears_how_the_edge_is_from_its_supervisor_alone(
+    kms: Kms, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0edge-test-{os.getpid()}")
+        manager.setblocking(False)
+        asyncio.get_running_loop().add_reader(manager, lambda: heard.append(manager.recv(256).decode()))
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@edge-test-{os.getpid()}")
+        async with running_edge(kms, tmp_path, origin.address, ALONE, workers=1) as edge:
+            (worker,) = await edge.pids()
+            assert heard == ["READY=1"]
+            assert "NOTIFY_SOCKET" not in psutil.Process(worker).environ()
+            assert (await edge.reload()).result is Result.APPLIED
+        asyncio.get_running_loop().remove_reader(manager)
+    assert [text.partition("\n")[0] for text in heard] == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]

@@ -16,6 +16,7 @@ from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
 from edge.supervisor.process import WorkerCommand
 from edge.supervisor.supervisor import Plan, Supervisor
+from edge.supervisor.systemd import Notify
 
 CONFIG = Path(__file__).parents[2] / "config"
 TINY = "tests.supervisor.tiny_worker"
@@ -82,11 +83,11 @@ def plan(
 
 
 @asynccontextmanager
-async def supervising(what: Plan) -> AsyncIterator[Running]:
+async def supervising(what: Plan, notify: Notify | None = None) -> AsyncIterator[Running]:
     """Run a supervisor; afterwards drain it and wait for its end."""
     said: list[str] = []
     async with aiohttp.ClientSession() as session:
-        running = Running(Supervisor(what, said.append), said, session)
+        running = Running(Supervisor(what, said.append, notify), said, session)
         try:
             yield running
         finally:
