@@ -11,7 +11,7 @@ JS_TOOLS := express@5 express4@npm:express@4 fastify@5 typescript
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated wheel bench bench-origin chaos simulate proto js-tools schema clean help
+.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated manifests wheel bench bench-origin chaos simulate proto js-tools schema clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -51,7 +51,7 @@ test-compiled: $(STAMP) ## All tests against the compiled packages; needs a C co
 fuzz: $(STAMP) ## Fuzz the framing for longer than `make test` does: half an hour
 	$(BIN)/python -m pytest tests/http1 tests/edge/test_foreign.py --hypothesis-profile=deep --timeout=7200
 
-check: lint types rules generated ## Lint, types, import rules, generated code in sync
+check: lint types rules generated manifests ## Lint, types, import rules, generated code in sync, manifests valid
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -65,6 +65,9 @@ rules: $(STAMP)
 
 generated: $(STAMP)
 	$(BIN)/python proto/generate.py --check
+
+manifests: $(STAMP)
+	$(BIN)/python -m tests.deploy.manifests
 
 proto: $(STAMP) ## Regenerate the protobuf code
 	$(BIN)/python proto/generate.py

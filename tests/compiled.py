@@ -10,7 +10,7 @@ import sys
 
 from loadtest.compiled import ROOT, CompileError, compiled_packages
 
-BESIDE = ("config", "docs", "proto", "tests")
+BESIDE = ("config", "deploy", "docs", "proto", "tests")
 IS_COMPILED = "import edge.relay.relay as relay; assert relay.__file__.endswith('.so'), relay.__file__"
 
 
