@@ -11,7 +11,7 @@ JS_TOOLS := express@5 express4@npm:express@4 fastify@5 typescript
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated manifests wheel bench bench-origin chaos simulate proto js-tools schema clean help
+.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated manifests wheel bench bench-origin chaos simulate proto js-tools schema clean monitoring help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -65,6 +65,7 @@ rules: $(STAMP)
 
 generated: $(STAMP)
 	$(BIN)/python proto/generate.py --check
+	$(BIN)/python config/generate.py --check
 
 manifests: $(STAMP)
 	$(BIN)/python -m tests.deploy.manifests
@@ -75,6 +76,9 @@ proto: $(STAMP) ## Regenerate the protobuf code
 # At the top, where Node finds them from every folder of the repository; nothing of it is needed to run anything.
 js-tools: ## Install Express, Fastify and TypeScript, with which more of the tests of passport/js can run; needs npm
 	npm install --prefix . --no-save --no-package-lock --no-audit --no-fund --loglevel=error --fetch-retries=1 $(JS_TOOLS)
+
+monitoring: $(STAMP) ## Regenerate the table of docs/metrics.md
+	$(BIN)/python config/generate.py
 
 schema: $(STAMP) ## Regenerate the JSON schemas of the config files
 	$(BIN)/edge schema --out config/schema

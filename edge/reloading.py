@@ -126,7 +126,13 @@ class Reloading:
     def _filters(self, snapshot: Snapshot) -> tuple[list[InboundFilter], list[OutboundFilter]]:
         cookies = self._cookie_service(snapshot)
         return wiring.build_filters(
-            snapshot, self._keys, cookies, self._revocations.revoked, self._renewals, signing_out=self.sign_outs
+            snapshot,
+            self._keys,
+            cookies,
+            self._revocations.revoked,
+            self._renewals,
+            signing_out=self.sign_outs,
+            metrics=self._recorder.metrics,
         )
 
     def _cookie_service(self, snapshot: Snapshot) -> CookieServiceClient:

@@ -206,10 +206,12 @@ def build_filters(
     under_way: Renewals | None = None,
     *,
     signing_out: SignOuts | None = None,
+    metrics: WorkerMetrics | None = None,
 ) -> tuple[list[InboundFilter], list[OutboundFilter]]:
     """Return both lists, in the order of `filters/order.py`.
 
-    `under_way` and `signing_out` go on from the filters before these. Raises OSError and ValueError for a bad key file.
+    `under_way` and `signing_out` go on from the filters before these; what comes back from origins is counted in
+    `metrics`. Raises OSError and ValueError for a bad key file.
     """
     settings, renewal, edge = snapshot.cookies, snapshot.renewal, snapshot.edge
     names = CookieNames(settings.insecure_name, settings.secure_name)
@@ -268,7 +270,9 @@ def build_filters(
         ),
     }
     outbound: dict[type, OutboundFilter] = {
-        PassportActionsFilter: PassportActionsFilter(keys, grants),
+        PassportActionsFilter: PassportActionsFilter(
+            keys, grants, None if metrics is None else metrics.passport_returned
+        ),
         TokensFilter: TokensFilter(
             {TokenKind.NONE: cookie, TokenKind.COOKIE: cookie},
             SignOuts(cookies) if signing_out is None else signing_out,

@@ -41,6 +41,9 @@ def _plain(metric: Metric, series: dict[Labels, float]) -> Family:
         family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
     else:
         family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for label in metric.known:
+        if (label,) not in series:
+            family.add_metric((label,), 0)
     for labels, value in series.items():
         family.add_metric(labels, value)
     return family

@@ -114,8 +114,10 @@ class CookieServiceClient:
             renewed = _good(read_renewal(await self._at_once(request)))
         except _Failed as failed:
             self._metrics.remote_call("cookie", failed.outcome)
+            self._metrics.renewed(RenewalOutcome.UNAVAILABLE.value)
             return _UNAVAILABLE
         self._metrics.remote_call("cookie", renewed.outcome.value)
+        self._metrics.renewed(renewed.outcome.value)
         return renewed
 
     async def update(self, insecure: bytes, changes: SessionChanges) -> RenewedCookie:

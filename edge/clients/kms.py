@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
+from edgepb.kms.v1 import kms_pb2
 
 from edge.telemetry.metrics import WorkerMetrics, count
 from passport.key_sets import KeySets
@@ -131,7 +132,7 @@ class KeyRings:
                 if isinstance(error, KeysLost):
                     self._store_lost(error)
                 raise
-            self._metrics.key_store_lost = False
+            self._metrics.keys.store_lost = False
             self._fresh_until = asked + self._stale_after_s
             self._metrics.remote_call("kms", "ok")
 
@@ -179,8 +180,9 @@ class KeyRings:
             passport_keys = PassportKeys.from_key_sets(key_sets)
             self._count_uses(self._metrics)
             self.ring, self.passport_keys, self._version = ring, passport_keys, snapshot.version
+            self._metrics.keys.made = _made(key_sets)
         self._source = source
-        self._metrics.key_ring(snapshot.answer.revision, snapshot.fetched_at, source)
+        self._metrics.keys.ring(snapshot.answer.revision, snapshot.fetched_at, source)
         self._sets.taken(snapshot, save=source == KMS)
         if self._sets.came_back:
             ids = [f"{key_id:08x}" for key_id in self._sets.came_back]
@@ -189,17 +191,17 @@ class KeyRings:
     def _store_lost(self, lost: KeysLost) -> None:
         """Go on with the keys there are; others may have taken the new ones, and a key of theirs is unknown here."""
         self._fresh_until = float("-inf")
-        self._metrics.key_store_lost = True
+        self._metrics.keys.store_lost = True
         _log.error("kms_lost_keys", keys=lost.key_ids, hint="held keys stay in use: restore the store of the KMS")
 
     def _count_uses(self, into: WorkerMetrics) -> None:
         now = time.time()
         for purpose, key_id, uses in (*self.ring.take_uses(), *self.passport_keys.take_uses()):
             self._sets.uses.add(key_id, uses, now)
-            count(into.key_uses, (purpose, f"{key_id:08x}"), uses)
+            count(into.keys.uses, (purpose, f"{key_id:08x}"), uses)
 
     def _saved(self, result: str, problem: str) -> None:
-        count(self._metrics.key_snapshots, (result,))
+        count(self._metrics.keys.snapshots, (result,))
         if problem:
             _log.warning("key_snapshot_not_saved", problem=problem)
 
@@ -227,6 +229,20 @@ class KeyRings:
             _log.warning("keys_not_refreshed", problem=str(problem))
         except Exception as error:  # noqa: BLE001 - whatever it is: a refresh that goes wrong must not be the last one
             _log.error("key_refresh_failed", problem=type(error).__name__)
+
+
+def _made(key_sets: Iterable[kms_pb2.KeySet]) -> dict[tuple[str, str, str], int]:
+    """Return when each key was made, in epoch seconds, by purpose, id and state: `primary` is the one that protects."""
+    return {
+        (key_set.purpose, f"{version.key_id:08x}", _state(version)): version.created
+        for key_set in key_sets
+        for version in key_set.versions
+        if version.state != kms_pb2.DESTROYED
+    }
+
+
+def _state(version: kms_pb2.KeyVersion) -> str:
+    return "primary" if version.primary else kms_pb2.KeyState.Name(version.state).lower()
 
 
 def _outcome(error: Exception) -> str:

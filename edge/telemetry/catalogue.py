@@ -1,6 +1,7 @@
 """Every metric of the edge, once: name, kind, labels, and how the values of several workers become one.
 
-docs/metrics.md is held to this list by a test; the exposition and the merge read it and know no metric by name.
+The table of docs/metrics.md is made from this list by `make monitoring`; the exposition and the merge read it and know
+no metric by name.
 """
 
 from dataclasses import dataclass
@@ -47,13 +48,18 @@ class Merge(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class Metric:
-    """One metric. `help` is its sentence in the exposition."""
+    """One metric. `help` is its sentence in the exposition.
+
+    `known` are values of a counter's one label that are told as 0 from the start: what appears with its first 1 has
+    never grown, as far as Prometheus can see, and these are counters whose first 1 is an alarm.
+    """
 
     name: str
     kind: Kind
     labels: tuple[str, ...]
     help: str
     merge: Merge = Merge.SUM
+    known: tuple[str, ...] = ()
 
 
 METRICS: Final = (
@@ -82,10 +88,25 @@ METRICS: Final = (
         "Actions of returned Passports, taken or refused.",
     ),
     Metric(
+        "edge_returned_passports_total",
+        Kind.COUNTER,
+        ("result",),
+        "Passports that origins returned, by whether what they ask for was done.",
+        known=("accepted", "nothing_asked", "refused"),
+    ),
+    Metric(
+        "edge_renewals_total",
+        Kind.COUNTER,
+        ("outcome",),
+        "Renewals that the cookie service was asked for, by outcome.",
+        known=("renewed", "not_a_member", "revoked", "unavailable", "refused"),
+    ),
+    Metric(
         "edge_user_reauth_errors_total",
         Kind.COUNTER,
         ("cause",),
         "Requests turned away for what may be our failure and not the user's: the first alarm.",
+        known=("stale", "unknown_key", "stale_keys", "renewal_refused", "no_keys"),
     ),
     Metric(
         "edge_revocations",
@@ -275,6 +296,13 @@ METRICS: Final = (
         Merge.MAX,
     ),
     Metric(
+        "edge_key_age_seconds",
+        Kind.GAUGE,
+        ("purpose", "key", "state"),
+        "Time since each key that a worker holds was made, by its id.",
+        Merge.MAX,
+    ),
+    Metric(
         "edge_key_uses_total",
         Kind.COUNTER,
         ("purpose", "key"),
@@ -285,6 +313,7 @@ METRICS: Final = (
         Kind.COUNTER,
         ("result",),
         "Sealed snapshots of the keys that were to be written, by what came of it.",
+        known=("saved", "kept", "failed"),
     ),
     Metric(
         "edge_stripped_headers_total",
@@ -310,6 +339,7 @@ METRICS: Final = (
         Kind.COUNTER,
         ("result",),
         "Sign-outs whose session was to be revoked, by what came of it.",
+        known=("done", "done_later", "given_up", "pushed_out"),
     ),
     Metric(
         "edge_sign_outs_pending",
@@ -329,6 +359,7 @@ METRICS: Final = (
         Kind.COUNTER,
         ("filter",),
         "Times that a worker's event loop did not come round, by the filter that held it.",
+        known=("",),
     ),
     Metric("edge_workers", Kind.GAUGE, ("state",), "Worker slots by state."),
     Metric("edge_worker_restarts_total", Kind.COUNTER, (), "Workers that died and were replaced."),

@@ -99,6 +99,27 @@ class UpgradeMetrics:
         count(self.ended, (route, cause))
 
 
+class KeyMetrics:
+    """The keys that a worker holds."""
+
+    __slots__ = ("made", "ring_fetched_at", "ring_revision", "ring_source", "snapshots", "store_lost", "uses")
+
+    def __init__(self) -> None:
+        self.ring_revision: int | None = None
+        self.ring_fetched_at = 0.0  # epoch seconds
+        self.ring_source = ""
+        self.store_lost = False
+        self.made: dict[tuple[str, str, str], int] = {}  # purpose, key id, state → epoch seconds
+        self.uses: Series = {}  # purpose, key id
+        self.snapshots: Series = {}  # result
+
+    def ring(self, revision: int, fetched_at: float, source: str) -> None:
+        """Note which key ring is in use: from `kms` or `snapshot`, and fetched when, in epoch seconds."""
+        self.ring_revision = revision
+        self.ring_fetched_at = fetched_at
+        self.ring_source = source
+
+
 class WorkerMetrics:
     """Everything one worker counts. Not for use by more than one thread."""
 
@@ -107,6 +128,8 @@ class WorkerMetrics:
         self.resolutions: Series = {}  # source, result, local or remote
         self.refusals: Series = {}  # reason, private detail
         self.actions: Series = {}  # action
+        self.returned_passports: Series = {}  # result
+        self.renewals: Series = {}  # outcome
         self.reauth_errors: Series = {}  # cause
         self.revocations = 0  # entries known
         self.revocations_forgotten = 0
@@ -144,12 +167,7 @@ class WorkerMetrics:
         self.token_files_unusable: set[str] = set()  # paths
         self.loop_blocked: dict[str, int] = {}  # filter, or "" → how often it has blocked the event loop
         self.config: tuple[int, str] | None = None  # revision, hash
-        self.key_ring_revision: int | None = None
-        self.key_ring_fetched_at = 0.0  # epoch seconds
-        self.key_ring_source = ""
-        self.key_store_lost = False
-        self.key_uses: Series = {}  # purpose, key id
-        self.key_snapshots: Series = {}  # result
+        self.keys = KeyMetrics()
         self.sources: list[Callable[[WorkerMetrics], None]] = []  # called before every snapshot to set gauges
 
     def filter_cost(self, filter_id: str) -> list[float]:
@@ -159,6 +177,14 @@ class WorkerMetrics:
     def remote_call(self, service: str, outcome: str) -> None:
         """Count one call that left the process."""
         count(self.remote_calls, (service, outcome))
+
+    def renewed(self, outcome: str) -> None:
+        """Count one renewal that the cookie service was asked for."""
+        count(self.renewals, (outcome,))
+
+    def passport_returned(self, result: str) -> None:
+        """Count a Passport that an origin returned."""
+        count(self.returned_passports, (result,))
 
     def breaker(self, name: str) -> Callable[[State, State], None]:
         """Return what a new circuit breaker, closed, tells its changes to."""
@@ -173,12 +199,6 @@ class WorkerMetrics:
     def retried(self, origin: str, outcome: str) -> None:
         """Count what came of a retry, or why none was made."""
         count(self.retries, (origin, outcome))
-
-    def key_ring(self, revision: int, fetched_at: float, source: str) -> None:
-        """Note which key ring is in use: from `kms` or `snapshot`, and fetched when, in epoch seconds."""
-        self.key_ring_revision = revision
-        self.key_ring_fetched_at = fetched_at
-        self.key_ring_source = source
 
     def forget_origins(self) -> None:
         """Empty the gauges of origins, so that one that was removed is not told for ever."""
@@ -195,6 +215,8 @@ class WorkerMetrics:
             "edge_identity_resolutions_total": _rows(self.resolutions),
             "edge_refusals_total": _rows(self.refusals),
             "edge_actions_total": _rows(self.actions),
+            "edge_returned_passports_total": _rows(self.returned_passports),
+            "edge_renewals_total": _rows(self.renewals),
             "edge_user_reauth_errors_total": _rows(self.reauth_errors),
             "edge_revocations": [((), self.revocations)],
             "edge_revocations_forgotten_total": [((), self.revocations_forgotten)],
@@ -235,17 +257,18 @@ class WorkerMetrics:
             "edge_sign_outs_total": [((result,), number) for result, number in self.sign_outs.items()],
             "edge_sign_outs_pending": [((), self.sign_outs_pending)],
             "edge_token_files_unusable": [((), len(self.token_files_unusable))],
-            "edge_key_store_lost": [((), int(self.key_store_lost))],
-            "edge_key_uses_total": _rows(self.key_uses),
-            "edge_key_snapshots_total": _rows(self.key_snapshots),
+            "edge_key_store_lost": [((), int(self.keys.store_lost))],
+            "edge_key_age_seconds": [(key, max(0.0, now - made)) for key, made in self.keys.made.items()],
+            "edge_key_uses_total": _rows(self.keys.uses),
+            "edge_key_snapshots_total": _rows(self.keys.snapshots),
         }
         if self.config is not None:
             values["edge_config_revision"] = [((), self.config[0])]
             values["edge_config_workers"] = [((self.config[1],), 1)]
-        if self.key_ring_revision is not None:
-            values["edge_key_ring_revision"] = [((), self.key_ring_revision)]
-            age_s = max(0.0, now - self.key_ring_fetched_at)
-            values["edge_key_ring_age_seconds"] = [((self.key_ring_source,), age_s)]
+        if self.keys.ring_revision is not None:
+            values["edge_key_ring_revision"] = [((), self.keys.ring_revision)]
+            age_s = max(0.0, now - self.keys.ring_fetched_at)
+            values["edge_key_ring_age_seconds"] = [((self.keys.ring_source,), age_s)]
         if self.revocations_heard_at is not None:
             values["edge_revocations_age_seconds"] = [((), max(0.0, now - self.revocations_heard_at))]
         return Snapshot(

@@ -4,6 +4,7 @@ Actions are noted in `exchange.actions`. What is refused is noted there as `refu
 response goes on.
 """
 
+from collections.abc import Callable
 from typing import ClassVar, Final, Protocol
 
 from edge.contract.change import Revoked, TokenChange, TokenEffect
@@ -38,10 +39,16 @@ class PassportActionsFilter:
     deadline_s: ClassVar[float] = 1.0
     concurrency: ClassVar[int] = 1
 
-    def __init__(self, source: PassportKeySource, grants: Grants) -> None:
-        """Check actions against `grants` (key purpose to grant) with the keys of `source`."""
+    def __init__(
+        self, source: PassportKeySource, grants: Grants, returned: Callable[[str], None] | None = None
+    ) -> None:
+        """Check actions against `grants` (key purpose to grant) with the keys of `source`.
+
+        `returned` is told of each returned Passport: `accepted`, `nothing_asked` or `refused`.
+        """
         self._source = source
         self._grants = grants
+        self._returned = returned
 
     def outbound(self, exchange: Exchange) -> Continue:
         """Remove every Passport from the response; act on it if there is exactly one and an origin sent it."""
@@ -57,7 +64,10 @@ class PassportActionsFilter:
         for name in _NAMES:
             response.headers.remove(name)
         if not response.local and values:
-            exchange.actions += self._act(exchange, response, values)
+            noted = self._act(exchange, response, values)
+            if self._returned is not None:
+                self._returned(_result(noted))
+            exchange.actions += noted
         return CONTINUE
 
     def _act(self, exchange: Exchange, response: Response, values: list[bytes]) -> list[str]:
@@ -76,6 +86,12 @@ class PassportActionsFilter:
             return ["refused:response_status"]
         exchange.change = _change(outcome, exchange.token_kind)
         return [entry.name for entry in outcome.actions]
+
+
+def _result(noted: list[str]) -> str:
+    if not noted:
+        return "nothing_asked"
+    return "refused" if noted[0].startswith("refused:") else "accepted"
 
 
 def _change(accepted: Accepted, kind: TokenKind) -> TokenChange:

@@ -40,6 +40,15 @@ def test_counters_and_gauges_have_their_labels() -> None:
     assert found["edge_filter_seconds_total", "filter=hygiene"] == 0.5
 
 
+def test_counters_whose_first_one_is_an_alarm_are_there_from_the_start() -> None:
+    metrics = WorkerMetrics()
+    metrics.renewed("revoked")
+    found = samples(metrics)
+    assert found["edge_user_reauth_errors_total", "cause=stale"] == 0
+    assert (found["edge_renewals_total", "outcome=revoked"], found["edge_renewals_total", "outcome=renewed"]) == (1, 0)
+    assert all(len(metric.labels) == 1 for metric in METRICS if metric.known)
+
+
 def test_histogram_buckets_are_cumulative_and_end_with_the_count() -> None:
     metrics = WorkerMetrics()
     telemetry = Telemetry(metrics, None)

@@ -103,6 +103,16 @@ async def test_every_outcome_of_a_renewal_is_passed_on(sent: pb.RenewOutcome, ex
         assert renewed.outcome is expected
         assert (renewed.pair is not None) == (expected is RenewalOutcome.RENEWED)
         assert metrics.remote_calls == {("cookie", expected.value): 1}
+        assert metrics.renewals == {(expected.value,): 1}
+
+
+async def test_a_renewal_that_cannot_be_asked_for_is_counted_as_one_that_was_not_to_be_had() -> None:
+    async with serving() as (service, session):
+        service.status = 500
+        cookies, metrics = client(session, service.url)
+        await cookies.renew(b"old")
+        assert metrics.remote_calls == {("cookie", "status_5xx"): 1}
+        assert metrics.renewals == {("unavailable",): 1}
 
 
 CHANGES = SessionChanges(profile_id="child", level=Level.LOW)

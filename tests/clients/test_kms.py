@@ -225,6 +225,17 @@ async def test_key_sets_that_contradict_themselves_change_nothing() -> None:
         assert keys.passport_keys.signer("passport-user") is not None
 
 
+async def test_each_key_that_is_held_has_an_age_by_its_id_and_state() -> None:
+    async with serving() as (service, session):
+        metrics = WorkerMetrics()
+        service.body = answer(5)
+        await rings(service, session, metrics=metrics).refresh()
+        ages = dict(metrics.snapshot(61.0).values["edge_key_age_seconds"])
+        assert set(ages.values()) == {60.0}
+        assert {purpose for purpose, _, state in ages if state == "primary"} == set(PURPOSES)
+        assert all(len(key) == 8 for _, key, _ in ages)
+
+
 async def test_fetches_are_counted_and_the_ring_has_an_age() -> None:
     async with serving() as (service, session):
         metrics = WorkerMetrics()
@@ -235,7 +246,7 @@ async def test_fetches_are_counted_and_the_ring_has_an_age() -> None:
         with pytest.raises(KmsUnavailable):
             await keys.refresh()
         assert metrics.remote_calls == {("kms", "ok"): 1, ("kms", "unavailable"): 1}
-        assert metrics.key_ring_revision == 5
+        assert metrics.keys.ring_revision == 5
 
 
 async def test_the_repr_shows_no_token_and_no_key() -> None:
@@ -436,9 +447,9 @@ async def test_k1_a_worker_that_started_from_the_snapshot_takes_the_kms_s_keys_o
             return keys.ring.revision == 2
 
         await eventually(newer, "the KMS's keys are in use")
-        assert metrics.key_ring_source == "kms"
+        assert metrics.keys.ring_source == "kms"
         await keys.close()
-        assert metrics.key_snapshots == {("saved",): 1}
+        assert metrics.keys.snapshots == {("saved",): 1}
 
 
 async def test_k1_the_same_keys_from_the_kms_leave_the_ring_of_the_snapshot_in_its_place(tmp_path: Path) -> None:
@@ -684,7 +695,7 @@ async def test_a_snapshot_that_cannot_be_written_costs_nothing_and_is_told(tmp_p
             await keys.start(patience_s=5.0)
             await keys.close()
         assert keys.ring.revision == 1
-        assert metrics.key_snapshots == {("failed",): 1}
+        assert metrics.keys.snapshots == {("failed",): 1}
         assert [(entry["event"], entry["problem"]) for entry in log] == [
             ("key_snapshot_not_saved", "No such file or directory")
         ]

@@ -157,7 +157,7 @@ async def running_edge(
     loop = asyncio.get_running_loop()
     keys, service, metrics = keys or Keys(), CookieServiceDouble(), WorkerMetrics()
     called = service if cookies is None else cookies(snapshot, metrics)
-    filters = change(wiring.build_filters(snapshot, keys, called))  # type: ignore[arg-type]
+    filters = change(wiring.build_filters(snapshot, keys, called, metrics=metrics))  # type: ignore[arg-type]
     engine = wiring.build_engine(snapshot, filters, Telemetry(metrics, None), loop)
     certificates = wiring.listener_certificates(snapshot)
     watch = wiring.certificate_watch(snapshot, [certificates], engine, metrics)

@@ -229,6 +229,17 @@ def test_an_action_without_keys_or_without_a_passport_sent_is_refused() -> None:
     assert untouched(outbound(made)) == ["refused:not_expected"]
 
 
+def test_each_returned_passport_is_told_of_with_what_became_of_it() -> None:
+    told: list[str] = []
+    tested = PassportActionsFilter(Keys(), GRANTS, told.append)
+    unchanged = answered()
+    assert unchanged.response is not None
+    unchanged.response.headers.add(b"X-Passport", unchanged.passport)
+    for made in (answered(login_value()), answered(b"forged"), unchanged, answered()):
+        tested.outbound(made)
+    assert told == ["accepted", "refused", "nothing_asked"]
+
+
 def test_an_exchange_without_a_response_is_left_alone() -> None:
     made = exchange()
     assert PassportActionsFilter(Keys(), GRANTS).outbound(made) is CONTINUE

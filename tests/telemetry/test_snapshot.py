@@ -12,7 +12,7 @@ from tests.telemetry.exchanges import exchange
 
 def worker(requests: int, *, revision: int = 1, connections: int = 0) -> Snapshot:
     metrics = WorkerMetrics()
-    metrics.key_ring(revision, fetched_at=100.0 - revision, source="kms")
+    metrics.keys.ring(revision, fetched_at=100.0 - revision, source="kms")
     metrics.connections["downstream"] = connections
     telemetry = Telemetry(metrics, None)
     for _ in range(requests):

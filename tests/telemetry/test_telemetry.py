@@ -92,7 +92,7 @@ def test_the_number_of_series_is_bounded() -> None:
 
 def test_the_key_ring_has_an_age_once_there_is_one(metrics: WorkerMetrics) -> None:
     assert "edge_key_ring_age_seconds" not in metrics.snapshot(100.0).values
-    metrics.key_ring(7, fetched_at=90.0, source="snapshot")
+    metrics.keys.ring(7, fetched_at=90.0, source="snapshot")
     values = metrics.snapshot(100.0).values
     assert values["edge_key_ring_revision"] == [((), 7)]
     assert values["edge_key_ring_age_seconds"] == [(("snapshot",), 10.0)]
