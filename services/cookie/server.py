@@ -11,6 +11,7 @@ from edgepb.cookie.v1 import cookie_service_pb2 as pb
 from services.cookie.config import CookieConfig, Right
 from services.cookie.feed import Feed
 from services.cookie.issuing import Issuer, acceptable
+from services.cookie.metrics import CONTENT_TYPE, Calls, exposition
 from services.cookie.presented import Keys, fresh_nonces
 from services.cookie.renewal import Renewer
 from services.cookie.revocation import kind_of
@@ -71,11 +72,13 @@ class CookieServer:
         self._store = store
         self._feed = feed
         self._clock = clock
+        self._calls = Calls()
 
     def application(self, max_body_bytes: int) -> web.Application:
         """Return the application to serve."""
         application = web.Application(client_max_size=max_body_bytes)
         application.router.add_get("/health", self.health)
+        application.router.add_get("/metrics", self.metrics)
         application.router.add_post("/v1/create", self.create)
         application.router.add_post("/v1/renew", self.renew)
         application.router.add_post("/v1/update", self.update)
@@ -95,6 +98,12 @@ class CookieServer:
             }
         )
 
+    async def metrics(self, _: web.Request) -> web.Response:
+        """Answer `GET /metrics`."""
+        breakers = {"subscriber": self._subscribers.health(), "database": self._store.health()}
+        body = exposition(self._calls, breakers, self._keys.health())
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
+
     async def create(self, request: web.Request) -> web.Response:
         """Answer CreateRequest with a pair of a new session."""
         caller = self._caller(request, Right.CREATE)
@@ -109,7 +118,9 @@ class CookieServer:
             pair = self._issuer.seal(self._keys.ring, claims, fresh_nonces())
         except NoSealingKeyError as problem:
             _log.error("not_created", detail=problem.reason)
+            self._calls.count("create", "keys_unavailable")
             return _error(503, "keys_unavailable")
+        self._calls.count("create", "created")
         _log.info("created", device_type=claims.device_type, level=claims.level)
         return message_response(pb.CreateResponse(pair=pair))
 
@@ -122,7 +133,9 @@ class CookieServer:
         if message is None:
             return _error(400, "bad_request")
         renewal = await self._renewer.renew(message.insecure)
-        _log.info("renewal", outcome=pb.RenewOutcome.Name(renewal.outcome).lower(), detail=renewal.detail)
+        outcome = pb.RenewOutcome.Name(renewal.outcome).lower()
+        self._calls.count("renew", outcome)
+        _log.info("renewal", outcome=outcome, detail=renewal.detail)
         return message_response(pb.RenewResponse(outcome=renewal.outcome, pair=renewal.pair, moved_to=renewal.moved_to))
 
     async def update(self, request: web.Request) -> web.Response:
@@ -137,7 +150,9 @@ class CookieServer:
         if field:
             return _error(400, f"bad_{field}")
         update = await self._updater.update(message)
-        _log.info("update", outcome=pb.RenewOutcome.Name(update.outcome).lower(), detail=update.detail)
+        outcome = pb.RenewOutcome.Name(update.outcome).lower()
+        self._calls.count("update", outcome)
+        _log.info("update", outcome=outcome, detail=update.detail)
         return message_response(pb.UpdateResponse(outcome=update.outcome, pair=update.pair, moved_to=update.moved_to))
 
     async def revoke(self, request: web.Request) -> web.Response:
@@ -153,9 +168,11 @@ class CookieServer:
         try:
             revocation = await self._store.revoke(message, kind, caller)
         except DatabaseUnavailable as problem:
+            self._calls.count("revoke", "database_unavailable")
             _log.error("not_revoked", reason=reason, by=caller, detail=str(problem))
             return _error(503, "database_unavailable")
         self._feed.stored(revocation)
+        self._calls.count("revoke", "revoked")
         _log.info("revoked", reason=reason, by=caller, id=revocation.id)
         return message_response(pb.RevokeResponse(revocation=revocation))
 

@@ -53,6 +53,33 @@ async def test_a_running_service_keeps_its_keys_while_kms_and_subscriber_service
         assert await cookies.process.stop() == 0
 
 
+async def test_metrics_tell_what_became_of_calls_and_of_the_keys(tmp_path: Path) -> None:
+    async with (
+        kms_running(tmp_path) as kms,
+        subscribers_running() as subscribers,
+        cookies_running(kms, subscribers.url, tmp_path) as cookies,
+    ):
+        pair = await cookies.create()
+        await cookies.renew(pair.insecure)
+        await cookies.renew(b"forged")
+        await cookies.revoke(pb.PASSWORD_CHANGED)
+        async with kms.session.get(cookies.process.url + "/metrics") as response:
+            assert response.content_type == "text/plain"
+            lines = dict(line.rsplit(" ", 1) for line in (await response.text()).splitlines())
+    for series, value in {
+        'cookie_calls_total{call="create",outcome="created"}': 1,
+        'cookie_calls_total{call="renew",outcome="renewed"}': 1,
+        'cookie_calls_total{call="renew",outcome="refused"}': 1,
+        'cookie_calls_total{call="renew",outcome="unavailable"}': 0,
+        'cookie_calls_total{call="revoke",outcome="revoked"}': 1,
+        'cookie_breaker_state{breaker="subscriber"}': 0,
+        'cookie_breaker_state{breaker="database"}': 0,
+        "cookie_key_store_lost": 0,
+    }.items():
+        assert float(lines[series]) == value, series
+    assert 0 <= float(lines['cookie_key_ring_age_seconds{source="kms"}']) < 60
+
+
 def is_there(path: Path) -> bool:
     return path.exists()
 
