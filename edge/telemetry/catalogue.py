@@ -76,6 +76,12 @@ METRICS: Final = (
         "Identities looked for, by token source, result, and whether a remote call was needed.",
     ),
     Metric(
+        "edge_user_levels_total",
+        Kind.COUNTER,
+        ("level",),
+        "Exchanges that ended, by the level at which their user was known.",
+    ),
+    Metric(
         "edge_refusals_total",
         Kind.COUNTER,
         ("reason", "detail"),

@@ -16,6 +16,7 @@ MAX_SERIES: Final = 500
 bound on mistakes, not on clients."""
 
 _BREAKER_STATES: Final = (State.CLOSED, State.HALF_OPEN, State.OPEN)
+_LEVELS: Final = ("none", "low", "high", "highest")
 _BOUNDS_S: Final[list[float]] = list(BUCKET_BOUNDS_S)
 
 Key: TypeAlias = tuple[str | int, ...]
@@ -126,6 +127,7 @@ class WorkerMetrics:
     def __init__(self) -> None:
         self.requests: Series = {}  # route, status, outcome
         self.resolutions: Series = {}  # source, result, local or remote
+        self.levels = [0] * len(_LEVELS)  # by level, 0 without a user
         self.refusals: Series = {}  # reason, private detail
         self.actions: Series = {}  # action
         self.returned_passports: Series = {}  # result
@@ -213,6 +215,7 @@ class WorkerMetrics:
         values: dict[str, list[tuple[Labels, float]]] = {
             "edge_requests_total": _rows(self.requests),
             "edge_identity_resolutions_total": _rows(self.resolutions),
+            "edge_user_levels_total": [((name,), self.levels[level]) for level, name in enumerate(_LEVELS)],
             "edge_refusals_total": _rows(self.refusals),
             "edge_actions_total": _rows(self.actions),
             "edge_returned_passports_total": _rows(self.returned_passports),

@@ -58,6 +58,8 @@ class Telemetry:
             count(resolutions, key)
         else:
             resolutions[key] = known + 1
+        user = exchange.user
+        metrics.levels[0 if user is None else user.level] += 1
         metrics.edge_seconds.observe(route, edge_s)
         if origin_s > 0:
             metrics.origin_seconds.observe(route, origin_s)

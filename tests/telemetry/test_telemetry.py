@@ -44,6 +44,7 @@ def test_a_finished_exchange_is_counted_by_route_status_and_outcome(metrics: Wor
     assert values["edge_requests_total"] == [(("browse", "200", "completed"), 2)]
     assert values["edge_identity_resolutions_total"] == [(("cookie", "valid", "local"), 2)]
     assert values["edge_refusals_total"] == []
+    assert dict(values["edge_user_levels_total"]) == {("none",): 0, ("low",): 0, ("high",): 2, ("highest",): 0}
 
 
 def test_edge_and_origin_time_fall_into_their_own_histograms(metrics: WorkerMetrics) -> None:
