@@ -77,7 +77,7 @@ proto: $(STAMP) ## Regenerate the protobuf code
 js-tools: ## Install Express, Fastify and TypeScript, with which more of the tests of passport/js can run; needs npm
 	npm install --prefix . --no-save --no-package-lock --no-audit --no-fund --loglevel=error --fetch-retries=1 $(JS_TOOLS)
 
-monitoring: $(STAMP) ## Regenerate the table of docs/metrics.md
+monitoring: $(STAMP) ## Regenerate the table of docs/metrics.md and the Grafana dashboards
 	$(BIN)/python config/generate.py
 
 schema: $(STAMP) ## Regenerate the JSON schemas of the config files

@@ -1,12 +1,16 @@
-"""Make the table of docs/metrics.md, or check it.
+"""Make the table of docs/metrics.md and Grafana's dashboards, or check both.
 
-python config/generate.py           # write it
-python config/generate.py --check   # exit 1 and say so when it is out of date
+python config/generate.py           # write them
+python config/generate.py --check   # exit 1 and name the files that are out of date
 """
 
 import argparse
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "grafana"))
+
+from dashboards import dashboards
 
 from edge.telemetry.catalogue import METRICS
 
@@ -19,7 +23,7 @@ def made() -> dict[Path, str]:
     """Return what belongs into which file of the repository."""
     page = PAGE.read_text()
     before, _, rest = page.partition(BEGIN)
-    return {PAGE: f"{before}{BEGIN}\n{_table()}\n{END}{rest.partition(END)[2]}"}
+    return {PAGE: f"{before}{BEGIN}\n{_table()}\n{END}{rest.partition(END)[2]}", **dashboards()}
 
 
 def _table() -> str:
