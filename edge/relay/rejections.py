@@ -31,7 +31,8 @@ class Rejections:
 
     def __init__(self, load: Load, telemetry: Telemetry, due: float) -> None:
         self.load = load
-        self.due = self.seen_at = due
+        self.due = due
+        self.seen_at = 0.0  # when the loop last came round: never, while the process stands by
         self.asks = self.shedding = self.rejecting = False
         self._telemetry = telemetry
         self._shed_from: int = NOTHING_SHED  # until the next pulse

@@ -8,11 +8,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from edge import wiring
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, Verdict
+from edge.control.load import load_config
+from edge.control.snapshot import Snapshot
 from edge.relay.watchdog import Watchdog
+from edge.telemetry.metrics import WorkerMetrics
+from edge.telemetry.telemetry import Telemetry
 from tests.edge.raw import answering, connected, get, ok, raw_origin, until
-from tests.edge.running import RunningEdge, running_edge
+from tests.edge.running import CONFIG, CookieServiceDouble, Keys, RunningEdge, running_edge
 from tests.edge.test_filters_contract import Inbound, Outbound, with_inbound, with_outbound
 
 BLOCKED_S = 0.5
@@ -135,6 +140,19 @@ async def test_w5_a_loop_that_comes_round_is_left_alone() -> None:
             await asyncio.sleep(0.1)
         assert edge.engine.running_filter == ""
         assert watchdog.blocked == {}
+
+
+async def test_w5_a_loop_that_serves_nothing_yet_is_not_taken_for_blocked() -> None:
+    """As that of a process that stands by: it is measured once it serves."""
+    snapshot = load_config(CONFIG, ("access_log.path=off",))
+    assert isinstance(snapshot, Snapshot), snapshot
+    metrics = WorkerMetrics()
+    filters = wiring.build_filters(snapshot, Keys(), CookieServiceDouble())  # type: ignore[arg-type]
+    engine = wiring.build_engine(snapshot, filters, Telemetry(metrics, None), asyncio.get_running_loop())
+    assert engine.turn == 0
+    engine.start()
+    assert engine.turn > 0
+    await engine.close()
 
 
 def test_w5_a_filter_that_had_awaited_is_found_on_the_stack() -> None:
