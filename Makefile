@@ -11,7 +11,7 @@ JS_TOOLS := express@5 express4@npm:express@4 fastify@5 typescript
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated manifests wheel bench bench-origin chaos simulate proto js-tools schema clean monitoring help
+.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated manifests wheel bench bench-origin chaos simulate proto js-tools schema clean monitoring alerts help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -94,6 +94,9 @@ bench-origin: $(BENCH_STAMP) ## Measure what reading a Passport costs an origin,
 
 chaos: $(STAMP) ## Harm the edge under load and see what is lost; S=name for one scenario, A=--quick to be short, A=--reference=nginx
 	$(BIN)/python -m loadtest.chaos $(S) $(A)
+
+alerts: $(STAMP) ## Cause each alert with real processes and see it fire: some minutes; needs prometheus
+	$(BIN)/python -m pytest tests/observability/alert_scenarios.py
 
 simulate: $(STAMP) ## Simulate outages for 100 million devices and draw the plots of docs/renewal.md: some minutes
 	$(BIN)/python -m loadtest.simulate $(A)

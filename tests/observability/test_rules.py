@@ -45,7 +45,8 @@ def test_each_case_of_the_rules_comes_out(file: Any) -> None:
 
 
 def test_each_alert_has_a_case_in_which_it_fires_alone_and_one_in_which_nothing_does() -> None:
-    fires, quiet = set(), set()
+    fires: set[str] = set()
+    quiet: set[str] = set()
     for case in (case for file in CASES for case in yaml.safe_load(file.read_text())["tests"]):
         name = case["name"].split()[0]
         (asked,) = case["promql_expr_test"]
@@ -65,6 +66,21 @@ def test_each_alert_says_what_it_is_how_urgent_and_where_to_read_on() -> None:
         assert rule["annotations"]["runbook"] == f"docs/alerts.md#{name.lower()}"
     for section in re.split(r"^### ", PAGE, flags=re.MULTILINE)[1:]:
         assert [word for word in ("**Means**", "**Look at**", "**Do**") if word not in section] == [], section[:30]
+
+
+def test_the_table_of_scenarios_says_which_alert_is_caused_by_which() -> None:
+    said: set[tuple[str, str]] = set()
+    for row in re.findall(r"^\| ([A-Z]\w+(?:, \w+)*) \| (.*) \|$", PAGE, re.MULTILINE):
+        scenarios = re.findall(r"`(\w+_\w+)`", row[1]) or [""]
+        said |= {(alert, scenario) for alert in row[0].split(", ") for scenario in scenarios}
+    assert {alert for alert, _ in said} == set(ALERTS)
+    source = (REPOSITORY / "tests" / "observability" / "alert_scenarios.py").read_text()
+    for alert, scenario in said:
+        _, _, body = source.partition(f"async def test_{scenario}(")
+        if scenario:
+            assert f'"{alert}"' in body.partition("async def test_")[0], (alert, scenario)
+        else:
+            assert f'"{alert}"' not in source, alert
 
 
 def known_metrics() -> set[str]:
