@@ -112,9 +112,13 @@ def _edge(settings: Settings, at: Addresses) -> list[str]:
         found += [
             f"services.kms.url={_url(at['kms'])}",
             f"services.cookie.url={_url(at['cookie'])}",
-            f'origins.api.addresses=["{at["api"]}"]',
             f"admin.address={at.get('admin', Address(_LOOPBACK, 0))}",
         ]
+        # A route may have an origin of its own at the same service, with a breaker and limits of its own.
+        origins = settings.snapshot.origins
+        api = next((origin.addresses for name, origin in origins.items() if name == "api"), ())
+        same = [name for name, origin in origins.items() if name == "api" or (api and origin.addresses == api)]
+        found += [f'origins.{name}.addresses=["{at["api"]}"]' for name in same]
         if "ui" in at:
             found.append(f'origins.ui.addresses=["{at["ui"]}"]')
     found.append(f'listener.address="{at["edge"]}"')

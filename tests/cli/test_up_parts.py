@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -10,13 +11,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from edge.control.errors import ConfigErrors
 from edge.control.load import load_config
 from edge.control.values import Address
 from edge.up import run
 from edge.up.run import Up
-from edge.up.stack import Part, Settings
+from edge.up.stack import Part, Settings, stack
 from tests.processes import REPOSITORY, eventually
 
 NOWHERE = Address("127.0.0.1", 0)
@@ -190,3 +192,20 @@ def alive(pid: int) -> bool:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return False
+
+
+def test_every_origin_at_the_apis_address_follows_it_to_its_free_port(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(REPOSITORY / "config", config)
+    origins = yaml.safe_load((config / "origins.yaml").read_text())
+    origins["origins"]["apart"] = dict(
+        origins["origins"]["api"], addresses=list(origins["origins"]["api"]["addresses"])
+    )
+    (config / "origins.yaml").write_text(yaml.safe_dump(origins))
+    snapshot = load_config(config, [], var=tmp_path)
+    assert not isinstance(snapshot, ConfigErrors)
+    asked = Settings(config, tmp_path, (), snapshot, ephemeral=True)
+    (edge,) = [part for part in stack(asked, None) if part.name == "edge"]
+    at = {name: Address("127.0.0.1", 4000 + number) for number, name in enumerate(("kms", "cookie", "api", "edge"))}
+    line = edge.command(asked, at)
+    assert {'origins.api.addresses=["127.0.0.1:4002"]', 'origins.apart.addresses=["127.0.0.1:4002"]'} <= set(line)
