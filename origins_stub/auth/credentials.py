@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
@@ -13,6 +14,7 @@ from origins_stub.auth.users import User, UserStore
 
 THREADS = 2
 MAX_WAITING = 32
+MAX_WAIT_S = 1.0
 
 
 class NoUser(Enum):
@@ -26,13 +28,15 @@ class NoUser(Enum):
 class Credentials:
     """Check credentials against `users`, and take new ones.
 
-    argon2id takes 64 MiB and some 30 ms for each check, so that two run at a time, `MAX_WAITING` wait and one
-    more is OVERLOADED: a flood of guesses must not take the memory of those who have a session.
+    argon2id takes 64 MiB and 30 to 300 ms of a core for each check, so that two run at a time, `MAX_WAITING` wait and
+    one more is OVERLOADED: a flood of guesses must not take the memory of those who have a session. So is one that has
+    waited for `MAX_WAIT_S`: its caller would be gone by its end, and so would, in a flood, that of every other.
     """
 
-    def __init__(self, users: UserStore, hasher: PasswordHasher) -> None:
+    def __init__(self, users: UserStore, hasher: PasswordHasher, clock: Callable[[], float] = time.monotonic) -> None:
         self._users = users
         self._hasher = hasher
+        self._clock = clock
         self._nobody = hasher.hash(secrets.token_urlsafe())
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="argon2")
         self._unfinished = 0
@@ -54,12 +58,18 @@ class Credentials:
         if self._unfinished >= THREADS + MAX_WAITING:
             return NoUser.OVERLOADED
         self._unfinished += 1
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work, email, password)
+        latest = self._clock() + MAX_WAIT_S
+        running = asyncio.get_running_loop().run_in_executor(self._threads, self._begin, latest, work, email, password)
         running.add_done_callback(self._finished)
         # Shielded: a caller that leaves must not make a running hash look finished.
         return await asyncio.shield(running)
 
-    def _finished(self, running: "asyncio.Future[User | None]") -> None:
+    def _begin(
+        self, latest: float, work: Callable[[str, str], User | None], email: str, password: str
+    ) -> User | NoUser | None:
+        return NoUser.OVERLOADED if self._clock() > latest else work(email, password)
+
+    def _finished(self, running: "asyncio.Future[User | NoUser | None]") -> None:
         self._unfinished -= 1
         if not running.cancelled():
             running.exception()

@@ -3,13 +3,14 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from argon2 import PasswordHasher
 
-from origins_stub.auth.credentials import MAX_WAITING, THREADS, Credentials, NoUser
+from origins_stub.auth.credentials import MAX_WAIT_S, MAX_WAITING, THREADS, Credentials, NoUser
 from origins_stub.auth.users import User, UserStore, read_seed
 from origins_stub.kit.process import StartError
 
@@ -44,9 +45,19 @@ def users(tmp_path: Path, hasher: WatchedHasher) -> Iterator[UserStore]:
     store.close()
 
 
+@dataclass
+class Clock:
+    now: float = 0.0
+
+
 @pytest.fixture
-def credentials(users: UserStore, hasher: WatchedHasher) -> Iterator[Credentials]:
-    credentials = Credentials(users, hasher)
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def credentials(users: UserStore, hasher: WatchedHasher, clock: Clock) -> Iterator[Credentials]:
+    credentials = Credentials(users, hasher, lambda: clock.now)
     yield credentials
     hasher.gate.set()
     credentials.close()
@@ -79,6 +90,21 @@ async def test_more_logins_than_may_wait_are_turned_away_at_once(
     hasher.gate.set()
     assert all(isinstance(user, User) for user in await asyncio.gather(*waiting))
     assert isinstance(await credentials.check("demo@example.com", PASSWORD), User)
+
+
+async def test_a_check_that_has_waited_too_long_is_not_begun_any_more(
+    credentials: Credentials, hasher: WatchedHasher, clock: Clock
+) -> None:
+    waiting = await _fill(credentials, hasher)
+    async with asyncio.timeout(30):
+        while hasher.checks < THREADS:  # noqa: ASYNC110 - what happens in a thread sets no event here
+            await asyncio.sleep(0.001)
+    clock.now += MAX_WAIT_S + 0.1
+    hasher.gate.set()
+    checked = await asyncio.gather(*waiting)
+    assert all(isinstance(user, User) for user in checked[:THREADS])
+    assert set(checked[THREADS:]) == {NoUser.OVERLOADED}
+    assert hasher.checks == THREADS
 
 
 async def test_a_caller_that_leaves_frees_its_place_only_when_its_hash_is_done(
