@@ -11,7 +11,7 @@ JS_TOOLS := express@5 express4@npm:express@4 fastify@5 typescript
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated manifests wheel bench bench-origin chaos simulate proto js-tools schema clean monitoring alerts help
+.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated manifests wheel bench bench-origin chaos load load-ui simulate proto js-tools schema clean monitoring alerts help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -97,6 +97,14 @@ chaos: $(STAMP) ## Harm the edge under load and see what is lost; S=name for one
 
 alerts: $(STAMP) ## Cause each alert with real processes and see it fire: some minutes; needs prometheus
 	$(BIN)/python -m pytest tests/observability/alert_scenarios.py
+
+LOAD = $(S) $(if $(U),--users=$(U)) $(if $(T),--time=$(T)) $(A)
+
+load: $(STAMP) ## Put load on the edge with Locust; S=login_storm for another scenario, U=users T=seconds
+	$(BIN)/python -m loadtest.locust $(LOAD)
+
+load-ui: $(STAMP) ## The same, from Locust's page in a browser
+	$(BIN)/python -m loadtest.locust $(LOAD) --ui
 
 simulate: $(STAMP) ## Simulate outages for 100 million devices and draw the plots of docs/renewal.md: some minutes
 	$(BIN)/python -m loadtest.simulate $(A)

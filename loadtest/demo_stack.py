@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +57,15 @@ class RunningStack:
 
 
 @contextmanager
-def own_stack(config: Path) -> Iterator[RunningStack]:
-    """Start `edge up --ephemeral` and stop it when the block ends; raise StackFailedError when it does not start."""
+def own_stack(config: Path, overrides: Sequence[str] = ()) -> Iterator[RunningStack]:
+    """Start `edge up --ephemeral` and stop it when the block ends; raise StackFailedError when it does not start.
+
+    `overrides` are KEY=VALUE texts for --set.
+    """
     with tempfile.TemporaryDirectory(prefix="edge-demo-") as var, (Path(var) / "up.log").open("w+b") as log:
         reading, writing = os.pipe()
         command = [sys.executable, "-m", "edge.cli", "up", "--ephemeral", "--config", str(config), "--var", var]
+        command += [word for text in overrides for word in ("--set", text)]
         try:
             process = subprocess.Popen(
                 [*command, "--ready-fd", str(writing)], stdout=log, stderr=subprocess.STDOUT, pass_fds=(writing,)
