@@ -117,7 +117,7 @@ def _split_canonical(data: bytes) -> Envelope | None:
 def _canonical_integrity(field: bytes) -> Integrity | None:
     """Return an integrity of the usual form: a version and a length of one byte each, a name, and the MAC."""
     end = len(field) - len(_MAC_HEAD) - MAC_BYTES
-    if not _NAME_AT < end < _NAME_AT + 0x80 or field[0] != _VERSION_TAG or not 0 < field[1] < 0x80:
+    if not _NAME_AT < end < _NAME_AT + 0x80 or field[0] != _VERSION_TAG or field[1] >= 0x80:
         return None
     name = field[_NAME_AT:end]
     if field[2] != _NAME_TAG or field[3] != len(name) or field[end:-MAC_BYTES] != _MAC_HEAD or not name.isascii():

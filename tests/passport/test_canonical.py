@@ -1,12 +1,23 @@
 """The quick way to read a Passport, which protobuf goes, says what reading by hand says: of any bytes, or nothing."""
 
+from collections.abc import Iterator
+
+import pytest
 from edgepb.passport.v1 import passport_pb2
 from google.protobuf.message import DecodeError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from passport import NO_DEVICE, NO_USER, UserAction, with_user
-from passport.integrity import Envelope, _split_canonical, _split_strictly, join_envelope, split_envelope
+from passport.integrity import (
+    MAC_BYTES,
+    Envelope,
+    Integrity,
+    _split_canonical,
+    _split_strictly,
+    join_envelope,
+    split_envelope,
+)
 from passport.introspector import _canonical_parts, _strict_parts, decode_base64
 from passport.refusals import PassportRefused
 from passport.strict import DEVICE_INFO, HEADER, MAX_REPEATED, USER_INFO, check_message, is_canonical
@@ -77,6 +88,87 @@ def strictly(data: bytes) -> Envelope | None:
 def test_an_envelope_that_is_read_quickly_is_read_strictly_alike(data: bytes) -> None:
     quickly = _split_canonical(data)
     assert quickly is None or quickly == strictly(data)
+
+
+def contents_of(envelope: Envelope) -> list[bytes]:
+    return [*envelope[:3], envelope.user_integrity.field, envelope.device_integrity.field]
+
+
+def frame(data: bytes) -> Iterator[tuple[str, int]]:
+    """Yield where the bytes stand that `_split_canonical` looks at: all but parts, names of keys, and MACs."""
+    at = 0
+    for number, content in enumerate(contents_of(_split_strictly(data)), start=1):
+        head = len(encode_delimited(number, content)) - len(content)
+        yield from ((f"field {number}, byte {byte}", at + byte) for byte in range(head))
+        at += head
+        if number > 3:
+            inner = [0, 1, 2, 3, len(content) - MAC_BYTES - 2, len(content) - MAC_BYTES - 1]
+            yield from ((f"integrity in field {number}, byte {byte}", at + byte) for byte in inner)
+        at += len(content)
+
+
+FRAMES = [(data, where, at) for data in PASSPORTS for where, at in frame(data)]
+
+
+@pytest.mark.parametrize(("data", "at"), [(data, at) for data, _, at in FRAMES], ids=[where for _, where, _ in FRAMES])
+def test_a_byte_of_the_frame_that_is_changed_is_read_quickly_as_it_is_strictly(data: bytes, at: int) -> None:
+    for value in {data[at] - 1, data[at] + 1, 0, 1, 3, 0x7F, 0x80, 0x81, 0x82, 0xFF}:
+        changed = data[:at] + bytes([value & 0xFF]) + data[at + 1 :]
+        quickly = _split_canonical(changed)
+        assert quickly is None or quickly == strictly(changed), value
+
+
+def test_a_passport_that_is_cut_or_goes_on_is_not_read_quickly() -> None:
+    for data in PASSPORTS:
+        assert all(_split_canonical(data[:size]) is None for size in range(len(data)))
+        assert _split_canonical(data + b"\x00") is None
+
+
+def integrity(name: bytes, *, version: bytes = b"\x02", size: bytes | None = None, mac: bytes = bytes(32)) -> bytes:
+    length = encode_varint(len(name)) if size is None else size
+    return b"\x08" + version + b"\x12" + length + name + encode_delimited(3, mac)
+
+
+ODD = {
+    "nothing": b"",
+    "a name's tag and no more": b"\x08\x02\x12",
+    "no name": integrity(b""),
+    "a name that is not ASCII": integrity(b"pass\xffport"),
+    "a name of 127 bytes": integrity(b"n" * 127),
+    "a name of 128 bytes": integrity(b"n" * 128),
+    "a name of 128 bytes whose length takes one": integrity(b"n" * 128, size=b"\x80"),
+    "a version of two bytes": integrity(b"name", version=b"\x80\x01"),
+    "a version with nothing after its first byte": integrity(b"name", version=b"\x82"),
+    "version 0": integrity(b"name", version=b"\x00"),
+    "a MAC of 31 bytes": integrity(b"name", mac=bytes(31)),
+    "a MAC of 33 bytes": integrity(b"name", mac=bytes(33)),
+}
+
+
+@pytest.mark.parametrize("field", ODD.values(), ids=ODD.keys())
+def test_an_odd_integrity_is_read_quickly_as_it_is_strictly(field: bytes) -> None:
+    odd, envelope = Integrity(2, "", b"", field), split_envelope(MADE)
+    for data in (
+        join_envelope(envelope._replace(user_integrity=odd)),
+        join_envelope(envelope._replace(device_integrity=odd)),
+    ):
+        quickly = _split_canonical(data)
+        assert quickly is None or quickly == strictly(data)
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_size_that_is_not_written_as_protobuf_does_is_not_read_quickly(number: int) -> None:
+    before, content, after = (
+        b"".join(encode_delimited(at, each) for at, each in enumerate(contents_of(split_envelope(MADE)), 1) if keep(at))
+        for keep in (number.__gt__, number.__eq__, number.__lt__)
+    )
+    tag, size = content[:1], len(content) - 2
+    assert size < 0x80, "of one byte"
+    padded_size = bytes([size | 0x80, 0])
+    assert _split_canonical(before + tag + padded_size + content[2:] + after) is None
+    assert _split_canonical(before + tag + b"\x80" + bytes(0x80) + after) is None
+    too_long = bytes(0x80 << 7)
+    assert _split_canonical(before + tag + b"\x80\x80" + too_long + after) is None
 
 
 @given(edited())
