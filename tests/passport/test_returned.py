@@ -188,6 +188,29 @@ def test_x4_a_version_1_answer_to_a_version_2_passport_is_refused() -> None:
     assert check(value) == RefusedAction(PassportRefusal.VERSION_NOT_ACCEPTED)
 
 
+def of_versions(raw: bytes, user: int, device: int, key: MacKey | None = None) -> bytes:
+    """Return a Passport with both parts signed anew in these versions: with `key`, or as the edge does."""
+    envelope = split_envelope(raw)
+    device_integrity = sign(key or signer("passport-device"), device, Part.DEVICE, envelope.covered)
+    user_integrity = sign(key or signer("passport-user"), user, Part.USER, envelope.covered)
+    return b64encode(join_envelope(envelope._replace(user_integrity=user_integrity, device_integrity=device_integrity)))
+
+
+@pytest.mark.parametrize("answered", [(2, 2), (1, 2), (2, 1)])
+@pytest.mark.parametrize("was_sent", [(2, 2), (1, 2), (2, 1)])
+def test_x4_a_passport_with_one_part_in_version_1_is_bound_to_no_exchange(
+    was_sent: tuple[int, int], answered: tuple[int, int]
+) -> None:
+    """Neither the one that was sent nor the answer: both must be of version 2 in both parts."""
+    sent = of_versions(SENT_RAW, *was_sent)
+    answer = of_versions(b64decode(returned()), *answered, key=signer("passport-auth"))
+    outcome = check_returned(sent, answer, KEYS, ALL, now=NOW)
+    if was_sent == answered == (2, 2):
+        assert isinstance(outcome, Accepted)
+    else:
+        assert outcome == RefusedAction(PassportRefusal.VERSION_NOT_ACCEPTED)
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
