@@ -5,6 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from origins_stub.auth import activations as activations_module
 from origins_stub.auth.activations import (
     LIFE_S,
     MAX_OF_CLIENT,
@@ -196,6 +197,26 @@ def test_each_end_of_an_activation_gives_the_client_its_place_back_once(how: str
     assert activations.begin(CLIENT, now) is NotBegun.TOO_MANY_OF_CLIENT
 
 
+@pytest.mark.parametrize("how", ["expired", "has its session", "signed out everywhere"])
+def test_a_code_that_was_drawn_anew_outlives_the_activation_that_had_it_before(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activations_module, "_draw_code", lambda: "BCDFGHJK")
+    activations = Activations()
+    first = entered(activations)
+    assert activations.poll(first.poll_token, NOW) == BY
+    again = begun(activations, NOW + 1)
+    assert again.code == first.code
+    if how == "has its session":
+        assert activations.poll(first.poll_token, NOW, signed_in=BY.customer_id) is Waiting.HAS_SESSION
+    elif how == "signed out everywhere":
+        activations.drop(BY.customer_id)
+    late = NOW + REPEAT_S
+    assert activations.poll(first.poll_token, late) is Waiting.NOT_OPEN
+    assert activations.enter(again.code, OTHER, late) is Entered.DONE
+    assert activations.poll(again.poll_token, late) == OTHER
+
+
 def test_who_is_wrong_too_often_is_heard_no_more_and_others_are() -> None:
     activations = Activations()
     opened = begun(activations)
@@ -259,8 +280,8 @@ def test_a_device_of_level_high_is_the_client_and_no_other_is() -> None:
 def test_a_site_of_ipv6_is_one_client() -> None:
     kit = PassportFactory()
     nobody = kit.passport(kit.anonymous())
-    here, there, elsewhere = (
-        client_of(nobody, ip_address(f"2001:db8:{site}::{host}")) for site, host in ((1, 1), ("1:ffff", 2), (2, 1))
+    here, there, elsewhere = (  # what is elsewhere differs in bit 48 alone
+        client_of(nobody, ip_address(f"2001:db8:{site}::{host}")) for site, host in ((2, 1), ("2:ffff", 2), (3, 1))
     )
     assert here == there != elsewhere
 
