@@ -286,6 +286,14 @@ def test_a_site_of_ipv6_is_one_client() -> None:
     assert here == there != elsewhere
 
 
+@pytest.mark.parametrize("prefix", ["::ffff:", "64:ff9b::"])
+def test_an_ipv4_address_within_an_ipv6_one_is_a_client_of_its_own(prefix: str) -> None:
+    kit = PassportFactory()
+    nobody = kit.passport(kit.anonymous())
+    here, there = (client_of(nobody, ip_address(f"{prefix}192.0.2.{last}")) for last in (1, 2))
+    assert (here, there) == ("address 192.0.2.1", "address 192.0.2.2")
+
+
 def test_neither_code_nor_poll_token_is_in_a_repr() -> None:
     activations = Activations()
     opened = begun(activations)
