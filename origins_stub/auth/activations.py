@@ -72,6 +72,7 @@ class Waiting(Enum):
 
 @dataclass(slots=True)
 class _Activation:
+    key: bytes
     client: str
     code: str
     expires_at: float
@@ -99,6 +100,7 @@ class Activations:
         self._open: OrderedDict[bytes, _Activation] = OrderedDict()
         self._told: OrderedDict[bytes, _Activation] = OrderedDict()
         self._by_code: dict[str, _Activation] = {}
+        self._entered: dict[int, set[bytes]] = {}  # by customer
         self._of_client: Counter[str] = Counter()
         self._guesses: OrderedDict[int, _Guesses] = OrderedDict()
 
@@ -113,7 +115,8 @@ class Activations:
         while code in self._by_code:
             code = _draw_code()
         token = secrets.token_urlsafe(_TOKEN_BYTES)
-        self._open[_digest(token)] = self._by_code[code] = _Activation(client, code, now + LIFE_S)
+        key = _digest(token)
+        self._open[key] = self._by_code[code] = _Activation(key, client, code, now + LIFE_S)
         self._of_client[client] += 1
         return Begun(f"{code[:_HALF]}-{code[_HALF:]}", token)
 
@@ -130,6 +133,7 @@ class Activations:
             self._guesses.setdefault(by.customer_id, _Guesses(now + LIFE_S)).wrong += 1
             return Entered.UNKNOWN_CODE
         opened.by = by
+        self._entered.setdefault(by.customer_id, set()).add(opened.key)
         return Entered.DONE
 
     def poll(self, poll_token: str, now: float, signed_in: int | None = None) -> Activator | Waiting:
@@ -156,22 +160,25 @@ class Activations:
 
     def drop(self, customer_id: int) -> None:
         """End the activations that this user has entered the code of, told or not."""
-        self._drop(self._open, customer_id)
-        self.drop_told(customer_id)
+        self._drop(customer_id, self._open)
+        self._drop(customer_id, self._told)
 
     def drop_told(self, customer_id: int) -> None:
         """End those of this user whose device was told: it asks for the session no more, and gets it no more."""
-        self._drop(self._told, customer_id)
+        self._drop(customer_id, self._told)
 
-    def _drop(self, held: OrderedDict[bytes, _Activation], customer_id: int) -> None:
-        for key, activation in list(held.items()):
-            if activation.by is not None and activation.by.customer_id == customer_id:
-                self._end(held, key)
+    def _drop(self, customer_id: int, held: OrderedDict[bytes, _Activation]) -> None:
+        for key in held.keys() & self._entered.get(customer_id, ()):
+            self._end(held, key)
 
     def _end(self, held: OrderedDict[bytes, _Activation], key: bytes) -> None:
         ended = held.pop(key)
         if self._by_code.get(ended.code) is ended:  # else it was entered, and may have been drawn anew
             del self._by_code[ended.code]
+        if ended.by is not None:
+            self._entered[ended.by.customer_id].remove(key)
+            if not self._entered[ended.by.customer_id]:
+                del self._entered[ended.by.customer_id]
         self._of_client[ended.client] -= 1
         if not self._of_client[ended.client]:
             del self._of_client[ended.client]

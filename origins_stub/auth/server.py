@@ -101,8 +101,9 @@ class AuthServer:
         return json_answer(200, {"action": UserAction.USER_LOGIN.name})
 
     async def _logout(self, request: web.Request) -> web.Response:
-        # Or a device could sign in again by a poll that it repeats.
-        self._activations.drop_told(passport_of(request).customer_id or 0)
+        customer_id = passport_of(request).customer_id
+        if customer_id is not None:  # or a device could sign in again by a poll that it repeats
+            self._activations.drop_told(customer_id)
         self._mutator.replace_user(exchange_of(request), NO_USER, UserAction.USER_LOGOUT)
         return json_answer(200, {"action": UserAction.USER_LOGOUT.name})
 

@@ -266,6 +266,23 @@ def test_a_sign_out_everywhere_ends_the_repeats_too_and_a_sign_out_these_alone()
     assert activations.poll(waiting.poll_token, NOW) is Waiting.NOT_OPEN
 
 
+def test_a_sign_out_looks_at_the_users_own_activations_and_forgets_them() -> None:
+    activations = Activations(max_of_client=MAX_OPEN)
+    others = begun(activations)
+    activations.enter(others.code, OTHER, NOW)
+    mine = [entered(activations, NOW + second) for second in range(4)]
+    assert activations._entered.keys() == {OTHER.customer_id, BY.customer_id}
+    activations.poll(mine[0].poll_token, NOW + 4)
+    activations.poll(mine[1].poll_token, NOW + 4)
+    activations.poll(mine[1].poll_token, NOW + 4, signed_in=BY.customer_id)
+    activations.drop_told(BY.customer_id)
+    assert len(activations._entered[BY.customer_id]) == 2
+    activations.drop(BY.customer_id)
+    assert activations._entered.keys() == {OTHER.customer_id}
+    begun(activations, NOW + LIFE_S)
+    assert not activations._entered
+
+
 def test_a_device_of_level_high_is_the_client_and_no_other_is() -> None:
     kit = PassportFactory()
     device = kit.passport(kit.value(None, esn="TV-1"))
