@@ -22,9 +22,9 @@ from passport.aiohttp import exchange_of, passport_of
 
 
 class BeginBody(StrictModel):
-    """What the API says of who asks for a code: the device's address, where it is known."""
+    """What the API says of who asks for a code: the device's address, where it is known. An older API says nothing."""
 
-    client_address: pydantic.IPvAnyAddress | None
+    client_address: pydantic.IPvAnyAddress | None = None
 
 
 class PollBody(StrictModel):
@@ -53,7 +53,7 @@ class ActivationRoutes:
         app.router.add_post("/v1/activation/enter", self._enter)
 
     async def _begin(self, request: web.Request) -> web.Response:
-        body = await read_json(request, BeginBody)
+        body = await read_json(request, BeginBody) if request.can_read_body else BeginBody()
         if isinstance(body, web.Response):
             return body
         begun = self._activations.begin(client_of(passport_of(request), body.client_address), _now())

@@ -292,6 +292,26 @@ async def test_an_address_with_too_many_codes_gets_no_more_and_others_do(
     assert await begin("192.0.2.1", edge.passport(device=DEVICE)) == (200, None)
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 200),
+        (b"{}", 200),
+        (b'{"client_address": null}', 200),
+        (b'{"client_address": "192.0.2.1"}', 200),
+        (b'{"client_address": "192.0.2.1:4711"}', 400),
+        (b'{"address": "192.0.2.1"}', 400),
+        (b"null", 400),
+    ],
+)
+async def test_an_api_that_does_not_say_from_where_a_device_asks_gets_its_code_too(
+    origins: Origins, edge: Edge, session: aiohttp.ClientSession, body: bytes, status: int
+) -> None:
+    headers = {HEADER: edge.passport(device=DEVICE)}
+    async with session.post(f"{origins.auth.url}/v1/activation", data=body, headers=headers) as answer:
+        assert (answer.status, "poll_token" in await answer.json(content_type=None)) == (status, status == 200)
+
+
 async def test_who_guesses_codes_is_stopped(asking: Asking) -> None:
     guesser = user(1002)
     codes = [f"BBBB-BBB{letter}" for letter in "BCDFGHJKLMN"]
