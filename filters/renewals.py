@@ -9,6 +9,7 @@ from filters.recent import Recent
 
 _DIGEST_BYTES: Final = 16
 _UPDATES: Final = 1024
+_REVOKED: Final = 4096
 _MOST_HELD: Final = 8
 
 
@@ -18,10 +19,22 @@ class Renewals:
     `running` and `done` are by the token that was presented, `put_off` (when the renewal of a due one is tried again)
     and `stand_ins` (what stands in for an expired one) by a digest of it. `waiting` counts the requests that wait.
     `shared` makes one renewal do for other workers and edges, too; None: for this worker alone. `overlap_s` is how long
-    they keep a result for stragglers.
+    they keep a result for stragglers. `any_revoked` tells whether it is worth while to ask `is_revoked`.
     """
 
-    __slots__ = ("_held", "_updated", "done", "overlap_s", "put_off", "running", "shared", "stand_ins", "waiting")
+    __slots__ = (
+        "_held",
+        "_revoked",
+        "_updated",
+        "any_revoked",
+        "done",
+        "overlap_s",
+        "put_off",
+        "running",
+        "shared",
+        "stand_ins",
+        "waiting",
+    )
 
     def __init__(self, shared: SharedRenewals | None = None) -> None:
         self.shared = shared
@@ -31,6 +44,9 @@ class Renewals:
         self.done: Recent[bytes, tuple[float, asyncio.Task[RenewedCookie]]] = Recent(0)
         self.put_off: Recent[bytes, float] = Recent(0)
         self.stand_ins: Recent[bytes, StandIn] = Recent(0)
+        self.any_revoked = False
+        # By the token itself, whose hash is kept with it: every request asks, and a digest costs five look-ups.
+        self._revoked: Recent[bytes, RenewalOutcome] = Recent(_REVOKED)
         # By the token that was presented: what an update has made of it.
         self._updated: Recent[bytes, CookiePair] = Recent(_UPDATES)
         # By the token that an update has made: those through which others may still be given it.
@@ -40,6 +56,16 @@ class Renewals:
         """Say how many renewals that ended are remembered, and how many that failed."""
         self.done.size = ended
         self.put_off.size = self.stand_ins.size = failed
+
+    def revoke(self, *tokens: bytes) -> None:
+        """Remember EdgeId values that the cookie service says are revoked. That is for good."""
+        self.any_revoked = True
+        for token in tokens:
+            self._revoked.put(token, RenewalOutcome.REVOKED)
+
+    def is_revoked(self, presented: bytes) -> bool:
+        """Tell whether an EdgeId value is remembered as revoked."""
+        return self._revoked.get(presented) is not None
 
     def newest(self, presented: bytes) -> CookiePair | None:
         """Return what updates have made of a token here, None where there was none."""

@@ -98,11 +98,15 @@ class CookieAdapter:
         return CONTINUE
 
     async def _update(self, exchange: Exchange, response: Response, change: TokenChange, user: UserIdentity) -> Verdict:
-        updated = await self._newest(exchange)
-        if isinstance(updated, bytes):
+        newest = await self._newest(exchange)
+        if isinstance(newest, RenewedCookie):
+            updated = newest
+        else:
             changes = SessionChanges.between(exchange.user, user, exchange.device, _high(change.device))
-            updated = await self._service.update(updated, changes)
-        if _is_void(exchange, updated.outcome):
+            updated = await self._service.update(newest, changes)
+            if updated.outcome is RenewalOutcome.REVOKED:
+                self._renewals.revoke(exchange.presented, newest)
+        if updated.outcome is RenewalOutcome.NOT_A_MEMBER:
             return self.clear(exchange, response)
         if updated.pair is None:
             return Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, f"update_{updated.outcome}")
@@ -145,9 +149,11 @@ class CookieAdapter:
         return self._renewed(exchange, response, renewal.result()) if renewal.done() else CONTINUE
 
     def _renewed(self, exchange: Exchange, response: Response, result: RenewedCookie) -> Verdict:
-        if _is_void(exchange, result.outcome):
+        if result.outcome is RenewalOutcome.NOT_A_MEMBER:
             return self.clear(exchange, response)
         if result.outcome is RenewalOutcome.REVOKED:
+            # Another request may have reset the password and begun a session, which a late clearing would take from the
+            # device. The worker remembers the token, and clears it when it is shown again.
             exchange.actions.append("cookie:revoked_meanwhile")
         # Who showed only EdgeId must not get the secure half for it: EdgeId can be read off an open network.
         both = exchange.secure and exchange.paired
@@ -172,18 +178,6 @@ class CookieAdapter:
             return False
         _add(response.headers, lines)
         return True
-
-
-def _is_void(exchange: Exchange, outcome: RenewalOutcome) -> bool:
-    """Tell whether the device is to drop the token that it has shown.
-
-    Not where a valid one was revoked while its request was under way: another request of the device may have reset the
-    password meanwhile, and a late clearing would take the session from it that has begun so. The revoked token is
-    refused or cleared when it is shown again.
-    """
-    if outcome is RenewalOutcome.REVOKED:
-        return exchange.expired
-    return outcome is RenewalOutcome.NOT_A_MEMBER
 
 
 def _high(device: DeviceIdentity | None) -> DeviceIdentity | None:

@@ -24,6 +24,7 @@ from tokens.envelope import Refusal
 from tokens.keys.ring import RingSource
 
 _log: Final = logging.getLogger(__name__)
+_REVOKED: Final[tuple[str, ...]] = ("cookie", RenewalOutcome.REVOKED.value, "local")
 _UNAVAILABLE: Final = RenewedCookie(RenewalOutcome.UNAVAILABLE)
 
 
@@ -90,18 +91,21 @@ class RenewFilter:
 
     def inbound(self, exchange: Exchange) -> Verdict | Coroutine[None, None, Verdict]:
         """Start or join the renewal of a due token; for an expired one, return the wait for it."""
+        renewals = self._renewals
+        if renewals.any_revoked and renewals.is_revoked(exchange.presented):
+            # As an earlier request has learned, whose response cleared nothing.
+            exchange.user = None
+            exchange.user_cleared = True
+            exchange.resolution = _REVOKED
+            return CONTINUE
         if exchange.expired:
-            stand_in = self._renewals.stand_ins.get(digest(exchange.presented))
+            stand_in = renewals.stand_ins.get(digest(exchange.presented))
             if stand_in is not None and stand_in.renewed is None and exchange.now < stand_in.renew_after:
                 return self._honour(exchange, stand_in)  # it was tried a moment ago
             exchange.renewal = self._renewal(exchange)
             return self._expired(exchange)
-        if exchange.renew_due and exchange.now >= (self._renewals.put_off.get(digest(exchange.presented)) or 0.0):
+        if exchange.renew_due and exchange.now >= (renewals.put_off.get(digest(exchange.presented)) or 0.0):
             exchange.renewal = self._renewal(exchange)
-            if _is_revoked(exchange.renewal):  # as an earlier request has learned, whose response cleared nothing
-                exchange.user = None
-                exchange.user_cleared = True
-                exchange.resolution = ("cookie", RenewalOutcome.REVOKED.value, "local")
         return CONTINUE
 
     async def _expired(self, exchange: Exchange) -> Verdict:
@@ -179,8 +183,7 @@ class RenewFilter:
             return running
         loop = asyncio.get_running_loop()
         done = renewals.done.get(presented)
-        # A revocation is for good, and so is what is known of it.
-        if done is not None and (loop.time() - done[0] < limits.overlap_s or _is_revoked(done[1])):
+        if done is not None and loop.time() - done[0] < limits.overlap_s:
             return done[1]
         if len(renewals.running) >= limits.max_renewals:
             return None
@@ -199,6 +202,8 @@ class RenewFilter:
     def _remember(self, presented: bytes, now: float, expires_at: int, task: "asyncio.Task[RenewedCookie]") -> None:
         """Keep what a renewal brought, for whoever still shows the old token."""
         result, key = task.result(), digest(presented)
+        if result.outcome is RenewalOutcome.REVOKED:
+            self._renewals.revoke(presented)
         if result.outcome is not RenewalOutcome.UNAVAILABLE:
             # One that is refused, too: else few of those, shown again and again, would take the places of all others.
             self._renewals.done.put(presented, (task.get_loop().time(), task))
@@ -250,13 +255,3 @@ class RenewFilter:
             and (result.moved_to or old.customer_id, old.session_id) == (new.customer_id, new.session_id)
             and new.generation > old.generation
         )
-
-
-def _is_revoked(renewal: "asyncio.Future[RenewedCookie] | None") -> bool:
-    """Tell whether a renewal has come to an end, and that is that the token is revoked."""
-    return (
-        renewal is not None
-        and renewal.done()
-        and not renewal.cancelled()
-        and renewal.result().outcome is RenewalOutcome.REVOKED
-    )

@@ -29,6 +29,7 @@ SOON = EXPIRED + 60
 DUE = NOW + 8000
 RING = both_rings()
 FULL = pair_of(claims(), RING)
+GONE = {"EdgeId": b"", "SecureEdgeId": b""}
 LOGOUT = TokenChange(TokenEffect.CLEAR, None, None, frozenset({Revoked.SESSION}))
 
 
@@ -216,8 +217,16 @@ async def test_r4_who_waited_for_the_origin_gets_the_newer_pair_and_not_the_stan
     assert slow.actions == ["cookie:renewed"]
 
 
-@pytest.mark.parametrize("outcome", [RenewalOutcome.NOT_A_MEMBER, RenewalOutcome.REVOKED])
-async def test_s5_a_definitive_answer_that_comes_late_ends_the_session_after_all(outcome: RenewalOutcome) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "set_late", "done"),
+    [
+        (RenewalOutcome.NOT_A_MEMBER, GONE, "cookie:cleared"),
+        (RenewalOutcome.REVOKED, {}, "cookie:revoked_meanwhile"),
+    ],
+)
+async def test_s5_a_definitive_answer_that_comes_late_ends_the_session_after_all(
+    outcome: RenewalOutcome, set_late: dict[str, bytes], done: str
+) -> None:
     edge = Edge(wait_s=0.01)
     edge.service.gate.clear()
     edge.service.outcome = outcome
@@ -226,8 +235,11 @@ async def test_s5_a_definitive_answer_that_comes_late_ends_the_session_after_all
     assert exchange.renewal is not None
     edge.service.gate.set()
     await exchange.renewal
-    assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
-    assert exchange.actions == ["cookie:cleared"]
+    assert await edge.outbound(exchange) == set_late
+    assert exchange.actions == [done]
+    again = await edge.inbound(asking(*FULL, now=SOON))
+    assert again.user is None
+    assert await edge.outbound(again) == GONE
 
 
 async def test_r4_a_late_word_of_a_revocation_leaves_a_session_that_has_begun_meanwhile() -> None:
@@ -247,6 +259,34 @@ async def test_r4_a_late_word_of_a_revocation_leaves_a_session_that_has_begun_me
     assert await edge.outbound(after) == {}
 
 
+async def test_r4_a_long_poll_that_was_honoured_leaves_a_session_that_has_begun_meanwhile() -> None:
+    """Also with an expired token: the one who was honoured looks to the device as valid as any other."""
+    edge = Edge()
+    slow = await edge.inbound(asking(*FULL, now=SOON))
+    assert slow.user is not None
+    assert slow.user.level is Level.HIGH
+    edge.service.outcome = RenewalOutcome.REVOKED
+    other = await edge.inbound(asking(*FULL, now=SOON + 150))  # beside the one that begins a session
+    assert (other.user, await edge.outbound(other)) == (None, GONE)
+    assert await edge.outbound(slow) == {}
+    assert slow.actions == ["cookie:revoked_meanwhile"]
+    again = await edge.inbound(asking(*FULL, now=SOON + 151))
+    assert (again.user, again.resolution) == (None, ("cookie", "revoked", "local"))
+    assert await edge.outbound(again) == GONE
+
+
+def test_d9_what_is_remembered_of_revoked_tokens_is_bounded() -> None:
+    renewals = Renewals()
+    assert not Renewals().any_revoked
+    for number in range(20_000):
+        renewals.revoke(b"canary-%d" % number)
+    assert renewals.any_revoked
+    assert renewals.is_revoked(b"canary-19999")
+    assert not renewals.is_revoked(b"canary-0")
+    assert len(renewals._revoked) <= 8192
+    assert "canary" not in repr(renewals)
+
+
 @pytest.mark.parametrize("overlap_s", [10.0, 0.0])
 async def test_r10_who_shows_a_token_again_that_a_renewal_beside_found_revoked_is_out_at_once(overlap_s: float) -> None:
     edge = Edge(overlap_s=overlap_s)
@@ -258,7 +298,7 @@ async def test_r10_who_shows_a_token_again_that_a_renewal_beside_found_revoked_i
         again = await edge.inbound(asking(*FULL, now=now))
         assert (again.user, again.resolution[1]) == (None, "revoked")
         assert again.device is not None
-        assert await edge.outbound(again) == {"EdgeId": b"", "SecureEdgeId": b""}
+        assert await edge.outbound(again) == GONE
     assert len(edge.service.renewals) == 1
 
 
@@ -272,7 +312,7 @@ async def test_a_member_who_left_is_out_at_the_next_renewal_also_if_the_edge_onc
     edge.service.outcome = outcome
     exchange = await edge.inbound(asking(*pair_of(given, RING), now=given.expires_at))
     assert exchange.user is None
-    assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
+    assert await edge.outbound(exchange) == GONE
 
 
 async def test_a_due_token_whose_renewal_failed_is_put_off_to_a_random_time_of_its_life() -> None:
@@ -353,7 +393,7 @@ async def test_r10_a_revoked_user_is_out_at_once_also_when_expired_and_the_servi
         assert (exchange.user, exchange.renewal, exchange.stand_in) == (None, None, None)
         assert exchange.device is not None
         assert exchange.resolution == ("cookie", "revoked", "local")
-        assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
+        assert await edge.outbound(exchange) == GONE
     assert len(edge.service.renewals) == calls
     assert edge.service.revoked == []
     after = await edge.inbound(asking(*pair_of(claims(issued_at=NOW + 11), RING), now=NOW + 20))
@@ -381,7 +421,7 @@ async def test_c11_a_sign_out_revokes_its_session_beside_the_response() -> None:
     edge = Edge()
     exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
     exchange.change = LOGOUT
-    assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
+    assert await edge.outbound(exchange) == GONE
     await edge.sign_outs.first_tries()
     assert edge.service.revoked == [Revocation(RevocationReason.LOGOUT, 4711, session_id="5e5510f0")]
 
@@ -392,6 +432,6 @@ async def test_s3_a_session_is_ended_once_at_a_time_so_that_one_cookie_cannot_ke
         for _ in range(200):
             exchange = await edge.inbound(asking(*FULL, now=NOW + 5))
             exchange.change = LOGOUT
-            assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
+            assert await edge.outbound(exchange) == GONE
         await edge.sign_outs.first_tries()
         assert len(edge.service.revoked) == many

@@ -15,7 +15,7 @@ from filters.outbound.tokens import NO_ADAPTER, TokensFilter
 from tests.edge.raw import until
 from tests.filters.cookies import asking, pair_of
 from tests.filters.exchanges import with_response
-from tests.filters.test_rescheduling import DUE, FULL, RING, SOON, Edge
+from tests.filters.test_rescheduling import DUE, FULL, GONE, RING, SOON, Edge
 from tests.tokens.rings import ENVIRONMENT, NAMES, NOW, claims
 from tokens.cookie import Claims, open_insecure, open_pair
 
@@ -81,7 +81,7 @@ async def test_r6_an_update_of_who_is_no_member_clears_the_cookies() -> None:
     edge.service.outcome = RenewalOutcome.NOT_A_MEMBER
     exchange = await edge.inbound(asking(*FULL, now=DUE))
     exchange.change = switched(exchange)
-    assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
+    assert await edge.outbound(exchange) == GONE
     assert edge.service.updates == []
 
 
@@ -100,13 +100,48 @@ async def test_r4_an_update_beside_whose_origin_call_the_session_was_revoked_is_
     assert edge.service.updates == []
 
 
-async def test_r6_an_update_of_an_expired_token_that_is_revoked_clears_the_cookies() -> None:
+@pytest.mark.parametrize("now", [NOW + 5, DUE, SOON])
+async def test_r10_who_tries_the_update_of_a_revoked_session_again_is_nobody_and_has_it_cleared(now: int) -> None:
+    """Whether the token is fresh, was put off, or has expired; the feed is away."""
     edge = Edge()  # renewals fail
-    exchange = await edge.inbound(asking(*FULL, now=SOON))
-    assert exchange.stand_in is not None
+    exchange = await edge.inbound(asking(*FULL, now=now))
+    if exchange.renewal is not None:
+        await exchange.renewal
+    assert exchange.user is not None
     exchange.change = switched(exchange)
     edge.service.outcome = RenewalOutcome.REVOKED
-    assert await edge.outbound(exchange) == {"EdgeId": b"", "SecureEdgeId": b""}
+    with_response(exchange)
+    verdict = edge.tokens.outbound(exchange)
+    assert asyncio.iscoroutine(verdict)
+    assert await verdict == Refuse(503, Reason.TOKEN_SERVICE_UNAVAILABLE, "update_revoked")
+    assert exchange.response is not None
+    assert exchange.response.headers.get_all(b"set-cookie") == []
+    asked = len(edge.service.renewals)
+    for later in (now, now + 60):
+        again = await edge.inbound(asking(*FULL, now=later))
+        assert (again.user, again.resolution) == (None, ("cookie", "revoked", "local"))
+        assert again.device is not None
+        assert await edge.outbound(again) == GONE
+    assert len(edge.service.renewals) == asked
+    begun = await edge.inbound(asking(*pair_of(claims(session_id="begun", issued_at=now), RING), now=now + 1))
+    assert begun.user is not None
+    assert await edge.outbound(begun) == {}
+
+
+async def test_r10_what_a_renewal_has_made_of_a_token_is_out_with_it_when_its_update_finds_it_revoked() -> None:
+    edge = up()
+    exchange = await edge.inbound(asking(*FULL, now=DUE))
+    straggler = await edge.inbound(asking(*FULL, now=DUE))
+    assert exchange.renewal is not None
+    await exchange.renewal
+    given = await edge.outbound(straggler)
+    exchange.change = switched(exchange)
+    edge.service.outcome = RenewalOutcome.REVOKED
+    verdict = edge.tokens.outbound(with_response(exchange))
+    assert asyncio.iscoroutine(verdict)
+    assert isinstance(await verdict, Refuse)
+    renewed = await edge.inbound(asking(given["EdgeId"], given["SecureEdgeId"], now=DUE + 1))
+    assert (renewed.user, await edge.outbound(renewed)) == (None, GONE)
 
 
 @pytest.mark.parametrize("wrong", [{"session_id": "another"}, {"customer_id": 666}])
