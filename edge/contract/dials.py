@@ -105,7 +105,7 @@ class DialTable:
 
 
 class Dials:
-    """Where the table of now is, which is swapped whole: who asks twice for one exchange keeps the table, or the answer."""
+    """Where the table of now is, swapped whole: who asks twice for one exchange keeps the table, or the answer."""
 
     __slots__ = ("table",)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from edge.contract.route import AuthPolicy, Priority, Route, UpgradePolicy
+from edge.control.dials_file import DialsFile
 from edge.control.edge_file import EdgeFile, FilterLimits
 from edge.control.origins_file import OriginRow, OriginsFile
 from edge.control.routes import Entry, RouteTable
@@ -19,6 +20,7 @@ def assemble(
     grants: GrantsFile,
     device_types: DeviceTypesFile,
     *,
+    dials: DialsFile,
     var: Path,
     made_of: MadeOf,
     tokens: HeldTokens,
@@ -46,6 +48,7 @@ def assemble(
             {key: Grant(frozenset(row.parts), frozenset(row.actions)) for key, row in grants.grants.items()}
         ),
         device_types=MappingProxyType(dict(device_types.device_types)),
+        dials=dials.named(),
         var=var,
         made_of=made_of,
         tokens=tokens,

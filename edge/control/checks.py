@@ -6,6 +6,8 @@ from typing import Final
 
 from edgepb.passport.v1 import actions_pb2
 
+from edge.control.dial_names import UNKNOWN, type_numbers
+from edge.control.dials_file import DialsFile
 from edge.control.edge_file import EdgeFile
 from edge.control.errors import Place
 from edge.control.origins_file import OriginsFile
@@ -147,7 +149,26 @@ def check_device_types(file: DeviceTypesFile) -> Iterator[Problem]:
     for number, name in file.device_types.items():
         if name in seen:
             yield ("device_types", number), f"has the same name as {seen[name]}: give each type its own"
+        if name == UNKNOWN:
+            yield ("device_types", number), "is the name of type 0, of devices whose type is not known: take another"
         seen.setdefault(name, number)
+
+
+def check_dials(
+    file: DialsFile, origins: OriginsFile | None, device_types: DeviceTypesFile | None
+) -> Iterator[Problem]:
+    """Check dials.yaml: origins and device types that exist, where their files could be read."""
+    types = None if device_types is None else type_numbers(device_types.device_types)
+    for feature, row in file.dials.items():
+        rows = {(): row.device_types}
+        for origin, there in row.origins.items():
+            rows["origins", origin] = there.device_types
+            if origins is not None and origin not in origins.origins:
+                yield ("dials", feature.value, "origins", origin), _unknown("origin", origin, origins.origins)
+        for place, named in rows.items():
+            for name in named if types is not None else ():
+                if types is not None and name not in types:
+                    yield ("dials", feature.value, *place, "device_types", name), _unknown("device type", name, types)
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,16 @@ from typing import TypeAlias
 
 from edge.control.assemble import assemble
 from edge.control.certificate_files import check_edge_certificates, check_origin_certificates
-from edge.control.checks import Problem, check_device_types, check_edge, check_grants, check_origins, check_routes
+from edge.control.checks import (
+    Problem,
+    check_device_types,
+    check_dials,
+    check_edge,
+    check_grants,
+    check_origins,
+    check_routes,
+)
+from edge.control.dials_file import DialsFile
 from edge.control.edge_file import EdgeFile
 from edge.control.errors import ConfigError, ConfigErrors
 from edge.control.origins_file import OriginsFile
@@ -19,7 +28,12 @@ from edge.control.source import M, Source, unknown_key
 from edge.control.token_file import HeldTokens, check_token_files, held_tokens
 
 _AnySource: TypeAlias = (
-    Source[EdgeFile] | Source[RoutesFile] | Source[OriginsFile] | Source[GrantsFile] | Source[DeviceTypesFile]
+    Source[EdgeFile]
+    | Source[RoutesFile]
+    | Source[OriginsFile]
+    | Source[GrantsFile]
+    | Source[DeviceTypesFile]
+    | Source[DialsFile]
 )
 
 
@@ -30,10 +44,11 @@ class _Sources:
     origins: Source[OriginsFile]
     grants: Source[GrantsFile]
     device_types: Source[DeviceTypesFile]
+    dials: Source[DialsFile]
 
     def all(self) -> tuple[_AnySource, ...]:
         """Return every source, in the order of the docs."""
-        return (self.edge, self.routes, self.origins, self.grants, self.device_types)
+        return (self.edge, self.routes, self.origins, self.grants, self.device_types, self.dials)
 
 
 def load_config(
@@ -62,11 +77,12 @@ def load_config(
         Source(base / "origins.yaml", OriginsFile),
         Source(base / "grants.yaml", GrantsFile),
         Source(base / "device_types.yaml", DeviceTypesFile),
+        Source(base / "dials.yaml", DialsFile, needed=False),
     )
     errors: list[ConfigError] = []
     unread = {id(source) for source in sources.all() if _noted(source.read(texts), errors)}
     _override(sources, overrides, errors)
-    made_of = MadeOf({source.path.name: source.text for source in sources.all()}, tuple(overrides))
+    made_of = MadeOf({source.path.name: source.text for source in sources.all() if source.there}, tuple(overrides))
     return _check(sources, unread, Path(var).absolute(), made_of, errors, token_files=token_files, tokens=tokens)
 
 
@@ -81,16 +97,10 @@ def _check(
     tokens: HeldTokens | None,
 ) -> Snapshot | ConfigErrors:
     def checked(source: Source[M]) -> M | None:
-        if id(source) in unread:
-            return None
-        found = source.check({"var": var})
-        if isinstance(found, list):
-            errors.extend(found)
-            return None
-        return found
+        return None if id(source) in unread else _checked(source, var, errors)
 
     edge, routes, origins = checked(sources.edge), checked(sources.routes), checked(sources.origins)
-    grants, device_types = checked(sources.grants), checked(sources.device_types)
+    grants, device_types, dials = checked(sources.grants), checked(sources.device_types), checked(sources.dials)
     if edge is not None:
         _collect(sources.edge, check_edge(edge), errors)
         if token_files:
@@ -106,10 +116,20 @@ def _check(
         _collect(sources.grants, check_grants(grants, edge), errors)
     if device_types is not None:
         _collect(sources.device_types, check_device_types(device_types), errors)
-    if errors or not (edge and routes and origins and grants and device_types):
+    if dials is not None:
+        _collect(sources.dials, check_dials(dials, origins, device_types), errors)
+    if errors or not (edge and routes and origins and grants and device_types and dials):
         return ConfigErrors(tuple(errors))
     held = held_tokens(edge) if token_files else tokens or HeldTokens()
-    return assemble(edge, routes, origins, grants, device_types, var=var, made_of=made_of, tokens=held)
+    return assemble(edge, routes, origins, grants, device_types, dials=dials, var=var, made_of=made_of, tokens=held)
+
+
+def _checked(source: Source[M], var: Path, errors: list[ConfigError]) -> M | None:
+    found = source.check({"var": var})
+    if isinstance(found, list):
+        errors.extend(found)
+        return None
+    return found
 
 
 def _override(sources: _Sources, overrides: Sequence[str], errors: list[ConfigError]) -> None:

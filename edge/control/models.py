@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from edge.control.dials_file import DialsFile
 from edge.control.edge_file import EdgeFile
 from edge.control.origins_file import OriginsFile
 from edge.control.routing_files import DeviceTypesFile, GrantsFile, RoutesFile
@@ -14,4 +15,5 @@ MODELS: Final[Mapping[str, type[Section]]] = {
     "origins": OriginsFile,
     "grants": GrantsFile,
     "device_types": DeviceTypesFile,
+    "dials": DialsFile,
 }

@@ -6,6 +6,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+from edge.control.dial_names import FileDials
 from edge.control.edge_file import Admin, Debug, Edge, Limits, Listener, Shedding, Timeouts
 from edge.control.identity_sections import Cookies, Passport, Renewal, Revocations
 from edge.control.origins_file import DnsDiscovery, Ejection, FileDiscovery, HealthCheck
@@ -106,6 +107,7 @@ class Snapshot:
     routes: RouteTable
     grants: Mapping[str, Grant]
     device_types: Mapping[int, str]
+    dials: FileDials
     var: Path
     made_of: MadeOf
     tokens: HeldTokens

@@ -45,12 +45,17 @@ class Source(Generic[M]):
     document: Document = field(default_factory=lambda: Document(None, {}))
     overridden: dict[Place, str] = field(default_factory=dict)
     text: str = ""
+    needed: bool = True
+    there: bool = True
 
     def read(self, texts: Mapping[str, str] | None = None) -> ConfigError | None:
         """Read the file from disk, or from `texts` by its name; return why that did not work, if it did not."""
         try:
             self.text = self.path.read_bytes().decode("utf-8") if texts is None else texts[self.path.name]
         except (FileNotFoundError, KeyError):
+            if not self.needed:
+                self.there = False
+                return None
             return self._whole("not found: every config directory needs this file")
         except UnicodeDecodeError as error:
             return self._whole(f"is not UTF-8 text (byte {error.start})")
