@@ -1,6 +1,6 @@
 """What no single key can say: rules between keys and between files. Pure: models in, problems out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Final
 
@@ -160,7 +160,7 @@ def check_dials(
     """Check dials.yaml: origins and device types that exist, where their files could be read."""
     types = None if device_types is None else type_numbers(device_types.device_types)
     for feature, row in file.dials.items():
-        rows = {(): row.device_types}
+        rows: dict[Place, Mapping[str, int]] = {(): row.device_types}
         for origin, there in row.origins.items():
             rows["origins", origin] = there.device_types
             if origins is not None and origin not in origins.origins:
