@@ -28,6 +28,7 @@ import uvloop
 from edge import wiring
 from edge.clients.sign_outs import SignOuts
 from edge.clients.tls import service_session, service_tls
+from edge.control.dial_names import dial_table
 from edge.control.errors import ConfigErrors, render_errors
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
@@ -96,6 +97,7 @@ async def _serve(
     if isinstance(snapshot, ConfigErrors):
         print(render_errors(snapshot), file=event_stream(), flush=True)
         return 2
+    _take_dials(channel, files, snapshot)
     try:
         services = snapshot.services
         kms_tls, cookie_tls = service_tls(services.kms), service_tls(services.cookie)
@@ -148,6 +150,12 @@ async def _serve(
         await keys.close()
         recorder.close()
     return 0
+
+
+def _take_dials(channel: WorkerChannel, files: Files, snapshot: Snapshot) -> None:
+    """Take the dials of the file where no supervisor says how they stand."""
+    if files.texts is None:
+        channel.dials.table = dial_table(0, snapshot.dials, snapshot.device_types)
 
 
 def _beat(fd: int | None) -> Callable[[], None] | None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from edge.supervisor.backoff import CrashLoop
 from edge.supervisor.config import Config
+from edge.supervisor.dial_board import DialBoard
 from edge.supervisor.process import WorkerCommand, WorkerProcess
 from edge.telemetry.snapshot import WorkerValues
 
@@ -24,7 +25,9 @@ class Crew:
         listening: Sequence[socket.socket],
         values: WorkerValues,
         say: Callable[[str], None],
+        dials: DialBoard | None = None,
     ) -> None:
+        self.dials = DialBoard() if dials is None else dials
         self._command = command
         self._listening = listening
         self._values = values
@@ -77,6 +80,7 @@ class Crew:
             self._say(f"no worker can be started to wait: {error.strerror}")
 
     async def _start(self, config: Config) -> WorkerProcess:
-        process = WorkerProcess(config, self._values, self._say)
-        await process.start(self._command, self._listening)
+        process = WorkerProcess(config, self._values, self._say, self.dials.heard)
+        await process.start(self._command, self._listening, lambda: self.dials.message)
+        self.dials.add(process)
         return process

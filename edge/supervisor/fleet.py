@@ -9,6 +9,7 @@ from typing import Final
 from edge.control.snapshot import Snapshot
 from edge.supervisor.config import Config
 from edge.supervisor.crew import Crew
+from edge.supervisor.dial_board import DialBoard
 from edge.supervisor.process import WorkerCommand, WorkerProcess
 from edge.supervisor.slot import Slot, SlotState
 from edge.telemetry.snapshot import WorkerValues
@@ -37,10 +38,11 @@ class Fleet:
         *,
         say: Callable[[str], None],
         on_ready: Callable[[], None],
+        dials: DialBoard | None = None,
     ) -> None:
         self.config = Config(snapshot, 1)
         self.silenced = 0
-        self.crew = Crew(command, listening, values, say)
+        self.crew = Crew(command, listening, values, say, dials)
         self._listening = listening
         self._say = say
         self._revisions = 1
@@ -87,6 +89,7 @@ class Fleet:
                     process.heard_at = now
                 elif process.silent_for(now) > self.config.snapshot.edge.worker_silence_s:
                     self._end(name, process, now)
+            self.crew.dials.repeat()
             if self.config.snapshot.edge.standby and all(slot.state is SlotState.READY for slot in self.slots):
                 self.crew.refill(self.config)
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from edge.supervisor.config import Config
 from edge.telemetry.control_channel import ControlChannel, Message, open_channel
+from edge.telemetry.dials_message import NO_REVISION
 from edge.telemetry.snapshot import WorkerValues
 from edge.telemetry.snapshot_message import read_snapshot
 
@@ -49,11 +50,19 @@ class WorkerProcess:
 
     ended: "asyncio.Task[int]"
 
-    def __init__(self, config: Config, values: WorkerValues, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        values: WorkerValues,
+        say: Callable[[str], None],
+        on_dials: Callable[[], None] = lambda: None,
+    ) -> None:
         self.config = config
+        self.on_dials = on_dials
         self.pid = 0
         self.heard_at = self.serving_since = time.monotonic()
         self.loaded = False
+        self.dials_served = NO_REVISION
         self.ready = asyncio.Event()
         self.killed = False
         self._heard = False
@@ -67,8 +76,13 @@ class WorkerProcess:
     def __repr__(self) -> str:
         return f"WorkerProcess(pid {self.pid}, {'ready' if self.ready.is_set() else 'not ready'})"
 
-    async def start(self, command: WorkerCommand, listening: Sequence[socket.socket]) -> None:
-        """Start it; it inherits every listening socket and keeps that of its slot. Raises OSError."""
+    async def start(
+        self, command: WorkerCommand, listening: Sequence[socket.socket], dials: Callable[[], Message] | None = None
+    ) -> None:
+        """Start it; it inherits every listening socket and keeps that of its slot. Raises OSError.
+
+        `dials` says where they stand, asked once the process is there; who calls this sees to all later changes.
+        """
         ours, theirs = socket.socketpair()
         self._beats, beat = socket.socketpair()
         self._beats.setblocking(False)
@@ -93,6 +107,8 @@ class WorkerProcess:
         self.pid = self._process.pid
         asyncio.get_running_loop().add_reader(self._beats, self._beat)
         self._channel.send(self.config.first_message())
+        if dials is not None:
+            self._channel.send(dials())
         self.ended = asyncio.create_task(self._watch(), name=f"worker-{self.pid}")
 
     def silent_for(self, now: float) -> float:
@@ -166,6 +182,9 @@ class WorkerProcess:
             self.ready.set()
             if self._on_ready is not None:
                 self._on_ready()
+        elif message["type"] == "dials" and isinstance(revision := message.get("revision"), int):
+            self.dials_served = revision
+            self.on_dials()
         elif message["type"] == "metrics":
             try:
                 self._values.update(self.pid, read_snapshot(message.get("snapshot")))

@@ -401,6 +401,25 @@ METRICS: Final = (
         (),
         "When the last reload or restart ended, in epoch seconds; before the first, when the edge started.",
     ),
+    Metric(
+        "edge_dial_position_percent",
+        Kind.GAUGE,
+        ("feature", "origin", "device_type"),
+        "Where each dial stands, in percent of the devices.",
+    ),
+    Metric(
+        "edge_dial_revision",
+        Kind.GAUGE,
+        (),
+        "Revision of the dials that workers decide by; of several workers, the oldest.",
+        Merge.MIN,
+    ),
+    Metric(
+        "edge_dial_changes_total",
+        Kind.COUNTER,
+        ("how", "result"),
+        "Changes of dials that were asked for, by how and by what came of them.",
+    ),
 )
 """In the order of the exposition and of docs/metrics.md."""
 

@@ -8,13 +8,15 @@ Supervisor to worker:
 - `{"type": "report", "id": N}`: send metrics now;
 - `{"type": "prepare", "revision": N, "texts": {…}, "id": N}`: build what would serve these files beside what serves;
 - `{"type": "commit", "revision": N, "id": N}`, `{"type": "discard", "revision": N}`: put it in its place, or drop it;
+- `{"type": "dials", "revision": N, "salts": {…}, "positions": […]}`: decide by these positions from the next request
+  on; comes right after `load`, and with every change;
 - `{"type": "drain", "handover": false}`: finish what is in flight and leave; with `handover`, another process has taken
   the slot over.
 
 Worker to supervisor: `{"type": "loaded"}`, `{"type": "ready"}`; `{"type": "metrics", "snapshot": …, "id": N}` each
 second, which is how the supervisor knows that the worker's loop turns, and when asked; `{"type": "done",
-"problem": "…", "id": N}` to prepare and commit, the problem empty when there is none. The end of the channel means that
-the other side is gone.
+"problem": "…", "id": N}` to prepare and commit, the problem empty when there is none; `{"type": "dials", "revision":
+N}` once these dials are in their place. The end of the channel means that the other side is gone.
 """
 
 import asyncio
@@ -26,6 +28,8 @@ from typing import Final, Protocol, cast
 
 import orjson
 
+from edge.contract.dials import Dials
+from edge.telemetry.dials_message import read_dials
 from edge.telemetry.metrics import WorkerMetrics
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
@@ -159,10 +163,18 @@ class WorkerChannel:
     """The worker's end: is told what to serve, says when it does, reports metrics each second.
 
     `on_drain` is called once: when the supervisor says so, or when it is gone. `reloading` is set once there is
-    something that a new configuration can be put into.
+    something that a new configuration can be put into. `dials` has the table of the last message.
     """
 
-    def __init__(self, metrics: WorkerMetrics, on_drain: Callable[[], None], *, interval_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        metrics: WorkerMetrics,
+        on_drain: Callable[[], None],
+        *,
+        interval_s: float = 1.0,
+        dials: Dials | None = None,
+    ) -> None:
+        self.dials = Dials() if dials is None else dials
         self._metrics = metrics
         self._on_drain = on_drain
         self._interval_s = interval_s
@@ -178,6 +190,7 @@ class WorkerChannel:
     async def open(self, fd: int) -> None:
         """Start on the inherited `--control-fd`; metrics follow at every interval."""
         self._channel = await open_channel(socket.socket(fileno=fd), self._message, self._drain)
+        self._say_dials()  # they may have come while this was being set
         self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._tick)
 
     def loaded(self) -> None:
@@ -229,6 +242,21 @@ class WorkerChannel:
             self._answer(message, self.reloading.commit(_int(message, "revision")))
         elif message["type"] == "discard" and self.reloading is not None:
             self.reloading.discard(_int(message, "revision"))
+
+        elif message["type"] == "dials":
+            self._take_dials(message)
+
+    def _take_dials(self, message: Message) -> None:
+        table = read_dials(message)
+        if table is not None:
+            self.dials.table = table
+            self._metrics.dial_revision = table.revision
+            self._say_dials()
+
+    def _say_dials(self) -> None:
+        revision = self._metrics.dial_revision
+        if self._channel is not None and revision is not None:
+            self._channel.send({"type": "dials", "revision": revision})
 
     async def _prepare(self, message: Message) -> None:
         if self.reloading is None:

@@ -169,6 +169,7 @@ class WorkerMetrics:
         self.token_files_unusable: set[str] = set()  # paths
         self.loop_blocked: dict[str, int] = {}  # filter, or "" → how often it has blocked the event loop
         self.config: tuple[int, str] | None = None  # revision, hash
+        self.dial_revision: int | None = None
         self.keys = KeyMetrics()
         self.sources: list[Callable[[WorkerMetrics], None]] = []  # called before every snapshot to set gauges
 
@@ -268,6 +269,8 @@ class WorkerMetrics:
         if self.config is not None:
             values["edge_config_revision"] = [((), self.config[0])]
             values["edge_config_workers"] = [((self.config[1],), 1)]
+        if self.dial_revision is not None:
+            values["edge_dial_revision"] = [((), self.dial_revision)]
         if self.keys.ring_revision is not None:
             values["edge_key_ring_revision"] = [((), self.keys.ring_revision)]
             age_s = max(0.0, now - self.keys.ring_fetched_at)
