@@ -17,6 +17,7 @@ from edge.cli_options import CONFIG, EXIT_BAD_CONFIG, VAR, ConfigOption, SetOpti
 from edge.control.errors import ConfigErrors, render_errors
 from edge.control.json_schema import write_json_schemas
 from edge.control.load import load_config
+from edge.dial_cli import dial_app
 from edge.keys_cli import keys_app
 from edge.net.tls import GROUPS_FILE
 from edge.passport_cli import passport_app
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(passport_app, name="passport")
 app.add_typer(keys_app, name="keys")
+app.add_typer(dial_app, name="dial")
 
 ReadyOption = Annotated[
     int | None, typer.Option("--ready-fd", metavar="FD", help="Write the addresses here once everything serves.")

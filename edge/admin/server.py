@@ -1,6 +1,7 @@
-"""The admin listener: GET /metrics, GET /health and GET /live. It reads, and changes nothing."""
+"""The admin listener: GET /metrics, /health and /live, which read and change nothing, and what else it is given."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
 
 import orjson
 from aiohttp import web
@@ -9,20 +10,28 @@ from edge.admin.exposition import CONTENT_TYPE, exposition
 from edge.admin.health import Health, Status
 from edge.telemetry.snapshot import Merged
 
+MAX_BODY_BYTES: Final = 8192
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class AdminServer:
-    """Serves what `merged` and `health` return, each asked anew for every request."""
+    """Serves what `merged` and `health` return, each asked anew for every request, and `more` routes."""
 
-    def __init__(self, merged: Callable[[], Awaitable[Merged]], health: Callable[[], Health]) -> None:
+    def __init__(
+        self,
+        merged: Callable[[], Awaitable[Merged]],
+        health: Callable[[], Health],
+        more: Iterable[web.RouteDef] = (),
+    ) -> None:
+        self._more = tuple(more)
         self._merged = merged
         self._health = health
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; return the address with the real port. Raises OSError when it cannot."""
-        app = web.Application(client_max_size=0)
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.router.add_routes(self._more)
         app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/health", self._get_health)
         app.router.add_get("/live", self._get_live)

@@ -1,5 +1,6 @@
 """config/edge.yaml: the process itself. Every default stands in its section, once, with its unit in the name."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -111,7 +112,7 @@ class Admin(Section):
     address: Annotated[
         ListenAddress,
         Field(
-            description="IP address and port of /metrics and /health; port 0: any.",
+            description="IP address and port of /metrics, /health and /dials; port 0: any.",
             json_schema_extra={"default": "127.0.0.1:8081"},
         ),
     ] = parse_address("127.0.0.1:8081")
@@ -119,9 +120,13 @@ class Admin(Section):
         Flag,
         Field(
             validate_default=True,
-            description="Allow an address off loopback. Nothing but the network then guards this listener.",
+            description="Allow an address off loopback. Nothing but the network then guards what it tells.",
         ),
     ] = False
+    operators: Mapping[Slug, VarPath] = Field(
+        default={},
+        description="File with this operator's token for /dials; without any, /dials refuses all. Relative to --var.",
+    )
 
     @field_validator("beyond_loopback")
     @classmethod

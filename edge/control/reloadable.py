@@ -8,7 +8,13 @@ from pydantic import BaseModel
 
 from edge.control.snapshot import Snapshot
 
-_OF_THE_SUPERVISOR: Final = ("edge.workers", "listener.address", "listener.tls.address", "admin.")
+_OF_THE_SUPERVISOR: Final = (
+    "edge.workers",
+    "listener.address",
+    "listener.tls.address",
+    "admin.address",
+    "admin.beyond_loopback",
+)
 # What a worker makes once: its listener, its sessions, its keys, its log, its watches.
 _OF_A_WORKER: Final = (
     "access_log.",

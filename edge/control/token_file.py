@@ -67,6 +67,8 @@ def check_token_files(file: EdgeFile) -> Iterator[Problem]:
     yield from _problems(("services", "cookie", "token_file"), services.cookie.token_file)
     if key_file is not None:
         yield from _problems(("debug", "key_file"), key_file, what="a key", hint="", shortest=_SHORTEST_KEY)
+    for name, path in file.admin.operators.items():
+        yield from _problems(("admin", "operators", name), path, what="a token", hint="", shortest=_SHORTEST_KEY)
     if services.renewals.redis_url is not None and find_spec("redis") is None:
         yield ("services", "renewals", "redis_url"), "needs the client of Redis: install edge-passport[redis]"
     if services.renewals.password_file is not None:

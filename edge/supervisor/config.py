@@ -1,5 +1,6 @@
 """The configuration that the workers are to serve: the one that was accepted last, whatever the disk holds by now."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -25,20 +26,22 @@ class Config:
 
 
 class Result(IntEnum):
-    """How a reload or a restart ended; the exit code of the command that asked for it."""
+    """How a reload or a restart ended, or the change of a dial; the exit code of the command that asked for it."""
 
     APPLIED = 0
     WORKER_REFUSED = 1
+    REFUSED = 1  # of a dial: another was faster, or it cannot be kept
     INVALID = 2
     NEEDS_RESTART = 4
 
 
 @dataclass(slots=True, frozen=True)
 class Outcome:
-    """The result, in words for an operator."""
+    """The result, in words for an operator, and for `edge dial` in JSON values."""
 
     result: Result
     text: str
+    data: Mapping[str, object] | None = None
 
 
 def invalid(errors: ConfigErrors) -> Outcome:

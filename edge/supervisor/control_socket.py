@@ -1,11 +1,15 @@
-"""How `edge reload` and `edge restart` reach the supervisor: a socket in the directory of state, for its owner only.
+"""How `edge reload`, `edge restart` and `edge dial` reach the supervisor: a socket in the directory of state, for its
+owner only.
 
-The caller sends one line, the command; the answer is one JSON line, `{"result": N, "text": "…"}`, once it is done.
+The caller sends one line, the command; the answer is one JSON line, `{"result": N, "text": "…", "data": …}`, once it is
+done. Who calls is what the kernel says.
 """
 
 import asyncio
 import os
+import pwd
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,11 +20,12 @@ import orjson
 from edge.supervisor.config import Outcome, Result
 
 NAME: Final = "edge.sock"
-Answer = Callable[[str], Awaitable[Outcome]]
+_CREDENTIALS: Final = "3i"
+Answer = Callable[[str, str], Awaitable[Outcome]]
 
 
 class ControlSocket:
-    """The supervisor's end. `answer` carries a command out."""
+    """The supervisor's end. `answer` carries a command out, for a user of this machine."""
 
     def __init__(self, var: Path, answer: Answer) -> None:
         self._var = var
@@ -56,9 +61,11 @@ class ControlSocket:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            outcome = await self._answer((await reader.readline()).decode("ascii", "replace").strip())
-            writer.write(orjson.dumps({"result": outcome.result, "text": outcome.text}) + b"\n")
-            with suppress(ConnectionError):
+            with suppress(ConnectionError, ValueError):  # gone, or longer than any command
+                command = (await reader.readline()).decode("utf-8", "replace").strip()
+                outcome = await self._answer(command, _peer(writer))
+                answer = {"result": outcome.result, "text": outcome.text, "data": outcome.data}
+                writer.write(orjson.dumps(answer) + b"\n")
                 await writer.drain()
         finally:
             writer.close()
@@ -78,7 +85,18 @@ def ask(var: Path, command: str) -> Outcome | None:
         answer = orjson.loads(received)
     except orjson.JSONDecodeError:
         return Outcome(Result.WORKER_REFUSED, "the edge stopped before it was done")
-    return Outcome(Result(answer["result"]), answer["text"])
+    return Outcome(Result(answer["result"]), answer["text"], answer.get("data"))
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    """Return the name of the user at the other end."""
+    with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as connected:
+        credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize(_CREDENTIALS))
+    _, uid, _ = struct.unpack(_CREDENTIALS, credentials)
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 def _connect(var: Path) -> socket.socket | None:

@@ -6,13 +6,16 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
+from edge.admin.dials import DialApi
 from edge.admin.health import Health, KeysHealth, Status, WorkerHealth
 from edge.admin.server import AdminServer
+from edge.control.dial_answer import Agreement
 from edge.control.errors import ConfigErrors
 from edge.control.snapshot import Snapshot as Configuration
 from edge.control.values import Address
@@ -20,6 +23,9 @@ from edge.supervisor import rollout
 from edge.supervisor.config import Outcome, Result, invalid
 from edge.supervisor.control_socket import ControlSocket
 from edge.supervisor.cores import usable_cores
+from edge.supervisor.dial_board import DialBoard
+from edge.supervisor.dial_commands import dial_command
+from edge.supervisor.dial_desk import DialDesk
 from edge.supervisor.fleet import Fleet
 from edge.supervisor.process import WorkerCommand
 from edge.supervisor.slot import DRAIN_MARGIN_S, SlotState
@@ -38,6 +44,7 @@ _BY_SIGNAL: Final = {signal.SIGHUP: "reload", signal.SIGUSR2: "restart"}
 
 EXIT_STOPPED: Final = 0
 EXIT_CANNOT_LISTEN: Final = 2
+EXIT_BAD_STATE: Final = 2
 
 
 @dataclass(slots=True, frozen=True, weakref_slot=True, eq=False)
@@ -63,8 +70,11 @@ class Supervisor:
         self._notify = notify or notifier({})
         self._fleet: Fleet | None = None
         self._values = WorkerValues()
-        self._admin = AdminServer(self.merged, self.health)
-        self._control = ControlSocket(plan.snapshot.var, self.change)
+        self._snapshot = plan.snapshot
+        self._board = DialBoard()
+        self._dials = DialDesk(plan.snapshot, self._board, self._agreement, self._say)
+        self._admin = AdminServer(self.merged, self.health, DialApi(self._dials, self._operators).routes())
+        self._control = ControlSocket(plan.snapshot.var, self._command)
         self._changing = asyncio.Lock()
         self._changes: Counter[tuple[str, Result]] = Counter()
         self._last_change = (1.0, time.time())  # whether it was applied, and when
@@ -80,12 +90,22 @@ class Supervisor:
 
     async def run(self) -> int:
         """Serve until a signal or `stop`; return the exit code."""
+        problem = await self._dials.open()
+        if problem:
+            self._say(f"the edge cannot start: {problem}")
+            return EXIT_BAD_STATE
         opened = await self._open()
         if isinstance(opened, CannotListen):
             self._say(f"the edge cannot start: {opened.text}")
             return EXIT_CANNOT_LISTEN
         self._fleet = fleet = Fleet(
-            self._plan.snapshot, self._plan.command, opened, self._values, say=self._say, on_ready=self._announce
+            self._plan.snapshot,
+            self._plan.command,
+            opened,
+            self._values,
+            say=self._say,
+            on_ready=self._announce,
+            dials=self._board,
         )
         running = asyncio.create_task(fleet.run(), name="fleet")
         loop = asyncio.get_running_loop()
@@ -119,6 +139,10 @@ class Supervisor:
                 if self._stopping.is_set():  # meanwhile: workers that finish what they have are left alone
                     return _NOT_NOW
                 outcome = invalid(loaded) if isinstance(loaded, ConfigErrors) else await roll_out(fleet, loaded)
+                if not isinstance(loaded, ConfigErrors) and outcome.result is Result.APPLIED:
+                    self._snapshot = loaded
+                    lines = await self._dials.adopt(loaded)
+                    outcome = replace(outcome, text="\n".join([outcome.text, *lines]))
         self._changes[kind, outcome.result] += 1
         self._last_change = (float(outcome.result is Result.APPLIED), time.time())
         for line in outcome.text.splitlines():
@@ -141,6 +165,9 @@ class Supervisor:
     async def merged(self) -> Merged:
         """Return the metrics of all workers as of now; of one that does not answer, its last ones."""
         processes = [] if self._fleet is None else [each for slot in self._fleet.slots for each in slot.processes]
+        waiting = None if self._fleet is None else self._fleet.crew.waiting
+        if waiting is not None and waiting.loaded:
+            processes.append(waiting)
         await asyncio.gather(*(process.ask({"type": "report"}, _REPORT_TIMEOUT_S) for process in processes))
         return self._values.merged([self._own_values()])
 
@@ -177,6 +204,7 @@ class Supervisor:
     async def _drain(self, fleet: Fleet, running: asyncio.Task[None]) -> None:
         self._stopping.set()
         self._notify(STOPPING)
+        self._dials.close()
         fleet.drain()
         drain_s = fleet.config.snapshot.timeouts.drain_s
         await asyncio.wait({running}, timeout=drain_s + DRAIN_MARGIN_S)
@@ -187,6 +215,21 @@ class Supervisor:
         await running
         async with self._changing:  # one that was broken off ends the process that it started
             pass
+
+    async def _command(self, command: str, who: str) -> Outcome:
+        """Carry out what came over the control socket."""
+        if command.startswith("{"):
+            return await dial_command(self._dials, command, who)
+        return await self.change(command)
+
+    def _operators(self) -> Mapping[str, Path]:
+        return self._snapshot.admin.operators
+
+    def _agreement(self, revision: int) -> Agreement:
+        """Count the slots whose worker decides by `revision` of the dials, or a later one."""
+        slots = [] if self._fleet is None else self._fleet.slots
+        processes = [slot.process for slot in slots if slot.process is not None and slot.state is SlotState.READY]
+        return Agreement(revision, sum(process.dials_served >= revision for process in processes), len(slots))
 
     def _change_soon(self, kind: str) -> None:
         if kind == "reload" and hung_up():
@@ -253,6 +296,7 @@ class Supervisor:
             "edge_config_changes_total": changes,
             "edge_config_last_change_successful": [((), self._last_change[0])],
             "edge_config_last_change_timestamp_seconds": [((), self._last_change[1])],
+            **self._dials.values(),
         }
         return Snapshot(values=values, histograms={})
 

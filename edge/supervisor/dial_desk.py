@@ -1,0 +1,166 @@
+"""Where all changes of dials come together: judged, kept, shown to the workers, one after the other."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Final
+
+from edge.contract.dials import Feature
+from edge.control.dial_answer import Agreement, Made, Standing
+from edge.control.dial_book import DialBook
+from edge.control.dial_change import Change, How, Refusal, Refused, Wish
+from edge.control.dial_journal import BadJournal, DialJournal
+from edge.control.dial_names import dial_table
+from edge.control.snapshot import Snapshot
+from edge.supervisor.dial_board import DialBoard
+from edge.telemetry.snapshot import Labels
+
+_APPLIED: Final = "applied"
+_ANY: Final = "*"
+_REFUSED: Final = "refused"
+_RESULTS: Final[Mapping[How, Sequence[str]]] = {
+    "file": (_APPLIED, Refusal.NOT_KEPT.value),
+    "api": (_APPLIED, _REFUSED, *(refusal.value for refusal in Refusal)),
+    "cli": (_APPLIED, *(refusal.value for refusal in Refusal)),
+}
+
+
+class DialDesk:
+    """Owns the positions of all dials. `agreement` counts the workers that decide by a revision."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        board: DialBoard,
+        agreement: Callable[[int], Agreement],
+        say: Callable[[str], None],
+    ) -> None:
+        self._snapshot = snapshot
+        self._board = board
+        self._agreement = agreement
+        self._say = say
+        self._book = DialBook()
+        self._journal = DialJournal(snapshot.var)
+        self._changing = asyncio.Lock()
+        self._results: Counter[tuple[How, str]] = Counter()
+        self._under_way: set[asyncio.Task[Change | Refused]] = set()
+        self._open = False
+
+    async def open(self) -> str:
+        """Take up the journal and what the file says by now; return why the edge must not start, or nothing."""
+        try:
+            self._book = await asyncio.to_thread(self._journal.open)
+        except BadJournal as problem:
+            return str(problem)
+        self._open = True
+        if self._journal.cut_bytes:
+            cut = f"{self._journal.cut_bytes} bytes of a change that was being written when the edge or machine stopped"
+            self._say(f"dials: {self._journal.path} ended in {cut}: cut off, that change was not made")
+        if self._journal.problem:
+            self._say(f"dials cannot be changed: {self._journal.problem}")
+        for line in await self.adopt(self._snapshot):
+            self._say(line)
+        return ""
+
+    async def adopt(self, snapshot: Snapshot) -> Sequence[str]:
+        """Take the file's own changes, and the names of origins and device types; return what changed, in words."""
+        async with self._changing:
+            self._snapshot = snapshot
+            changes = self._book.by_file(snapshot.dials, datetime.now(UTC))
+            problem = await self._keep(changes) if changes else ""
+            if problem:
+                self._results["file", Refusal.NOT_KEPT] += len(changes)
+                lines = [f"dials: not changed as dials.yaml says: {problem}"]
+            else:
+                self._results["file", _APPLIED] += len(changes)
+                lines = [f"dials: {change}, by the file, revision {change.revision}" for change in changes]
+            self._show()
+        return lines
+
+    async def change(self, wish: Wish) -> Made | Refused:
+        """Carry out a wish, or say why not. Returns once all workers decide by it, or after a second."""
+        changing = asyncio.create_task(self._change(wish), name="dial")
+        self._under_way.add(changing)
+        changing.add_done_callback(self._under_way.discard)
+        made = await asyncio.shield(changing)  # whoever asked may go: what is on the disk is entered all the same
+        if isinstance(made, Refused):
+            return made
+        await self._board.agreed(made.revision)
+        return Made(made, self._agreement(made.revision))
+
+    def refused(self, how: How) -> None:
+        """Count a wish that nobody could read, or of somebody who may not wish."""
+        self._results[how, _REFUSED] += 1
+
+    def standing(self) -> Standing:
+        """Return where everything stands."""
+        dials, revision = self._book.dials, self._book.revision
+        return Standing(revision, dials.positions, dials.salts, dict(self._book.last), self._agreement(revision))
+
+    def history(self, feature: Feature | None, limit: int) -> Sequence[Change]:
+        """Return the newest changes that are remembered, the newest first; the journal has all of them."""
+        newest = (each for each in reversed(self._book.history) if feature in (None, each.dial.feature))
+        return list(islice(newest, limit))
+
+    def close(self) -> None:
+        """Let go of the journal: the edge stops, and another may start with it."""
+        self._open = False
+        if not self._changing.locked():
+            self._journal.close()
+
+    def values(self) -> dict[str, list[tuple[Labels, float]]]:
+        """Return the metrics of the supervisor's own."""
+        return {
+            "edge_dial_position_percent": [
+                ((dial.feature.value, dial.origin or _ANY, dial.device_type or _ANY), at / 100)
+                for dial, at in self._book.dials.positions.items()
+            ],
+            "edge_dial_changes_total": [
+                ((how, result), self._results[how, result]) for how, results in _RESULTS.items() for result in results
+            ],
+        }
+
+    async def _change(self, wish: Wish) -> Change | Refused:
+        async with self._changing:
+            entered = await self._entered(wish)
+            self._results[wish.how, _APPLIED if isinstance(entered, Change) else entered.refusal] += 1
+            if isinstance(entered, Refused):
+                return entered
+            self._show()
+        self._say(f"dials: {entered}, by {entered.who}, revision {entered.revision}")
+        return entered
+
+    async def _entered(self, wish: Wish) -> Change | Refused:
+        if not self._open:
+            return Refused(Refusal.STOPPING, "the edge stops")
+        snapshot = self._snapshot
+        judged = self._book.judge(wish, datetime.now(UTC), snapshot.origins, snapshot.device_types)
+        if isinstance(judged, Refused):
+            return judged
+        problem = await self._keep([judged])
+        return Refused(Refusal.NOT_KEPT, problem) if problem else judged
+
+    async def _keep(self, changes: Sequence[Change]) -> str:
+        """Put changes on the disk, then enter them; return why they cannot be kept, or nothing."""
+        if self._journal.problem:  # whoever held it may have gone, and have changed dials before
+            try:
+                book = await asyncio.to_thread(self._journal.open)
+            except BadJournal as bad:
+                return str(bad)
+            if self._journal.problem:
+                return self._journal.problem
+            if book.revision != self._book.revision:
+                self._book = book
+                self._show()
+                return "another edge has changed the dials meanwhile: look again"
+        problem = await asyncio.to_thread(self._journal.append, changes)
+        if not problem:
+            for change in changes:
+                self._book.enter(change)
+        return problem
+
+    def _show(self) -> None:
+        dials = self._book.dials
+        self._board.show(dial_table(self._book.revision, dials, self._snapshot.device_types), dials.salts)

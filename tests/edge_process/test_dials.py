@@ -1,0 +1,74 @@
+"""Dials of a whole edge under load: turned all the time, by several hands, and no request notices."""
+
+import asyncio
+import json
+import time
+from itertools import pairwise
+
+import pytest
+
+from edge.supervisor.config import Result
+from edge.supervisor.control_socket import ask
+from tests.edge_process.edge import Edge, Load
+from tests.processes import ran
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CHANGES = 1_000
+CHANGERS = 4
+
+
+async def test_the_command_moves_a_dial_lists_it_and_tells_who_moved_it(edge: Edge) -> None:
+    await edge.pids()
+    var = ("--var", str(edge.var))
+    code, said = await ran("edge.cli", "dial", "set", "shadow-cookie", "0.25", "--reason", "a look", *var)
+    assert (code, said.splitlines()) == (
+        0,
+        ["shadow-cookie: 0 % → 0.25 %, revision 1", "2 of 2 workers serve revision 1"],
+    )
+    both = await asyncio.gather(ran("edge.cli", "dial", "list", *var), ran("edge.cli", "dial", "history", *var))
+    (listed, listing), (told, history) = both
+    assert (listed, told) == (0, 0)
+    assert "2 of 2 workers serve revision 1" in listing
+    assert "a look" in listing
+    assert "a look" in history
+    code, said = await ran("edge.cli", "dial", "set", "shadow-cookie", "1", "--reason", "x", "--revision", "0", *var)
+    assert (code, said.strip()) == (1, "dials have moved on to revision 1 from 0: look again")
+    code, said = await ran("edge.cli", "dial", "unset", "shadow-cookie", "--reason", "x", *var)
+    assert code == 2
+    assert "cannot be unset" in said
+
+
+async def test_f8_a_thousand_changes_under_load_fail_no_request_and_each_is_in_the_journal(edge: Edge) -> None:
+    await edge.pids()
+    before = len((edge.var / "dials.jsonl").read_bytes().splitlines())
+
+    def turn(number: int) -> tuple[Result, float]:
+        percent = f"{number * 7 % 10_001 / 100:.2f}"
+        asked = {"do": "dial-set", "feature": "shadow-cookie", "device_type": "phone", "percent": percent}
+        began = time.monotonic()
+        outcome = ask(edge.var, json.dumps({**asked, "why": f"turn {number}"}))
+        took_s = time.monotonic() - began
+        assert outcome is not None
+        assert outcome.data is not None
+        agreement = outcome.data["workers"]
+        assert isinstance(agreement, dict)
+        assert agreement["served"] == agreement["all"] == 2, outcome.text
+        return outcome.result, took_s
+
+    def changer(which: int) -> list[tuple[Result, float]]:
+        return [turn(number) for number in range(which, CHANGES, CHANGERS)]
+
+    load = Load(edge.address)
+    async with load.of(8):
+        done = await asyncio.gather(*(asyncio.to_thread(changer, which) for which in range(CHANGERS)))
+    results = [result for each in done for result, _ in each]
+    slowest_s = max(took for each in done for _, took in each)
+    assert (load.failures, load.refused) == ([], 0)
+    assert results == [Result.APPLIED] * CHANGES
+    assert slowest_s < 1.0, f"{slowest_s:.2f} s until all workers agreed"
+    lines = [json.loads(line) for line in (edge.var / "dials.jsonl").read_bytes().splitlines()][before:]
+    assert {line["why"] for line in lines} == {f"turn {number}" for number in range(CHANGES)}
+    assert [line["revision"] for line in lines] == list(range(before + 1, before + 1 + CHANGES))
+    assert all(one["to"] == other["from"] for one, other in pairwise(lines))
+    assert await edge.metric("edge_dial_revision") == before + CHANGES

@@ -1,0 +1,207 @@
+"""Dials in a real supervisor with worker processes: all of them decide by the same positions, within a second."""
+
+import asyncio
+import getpass
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from edge.supervisor.config import Outcome, Result
+from edge.supervisor.control_socket import ask
+from edge.supervisor.supervisor import EXIT_BAD_STATE, Supervisor
+from tests.processes import write_secret
+from tests.supervisor.conftest import CONFIG, Running, plan, supervising
+
+TOKEN = "ann-0123456789abcdef"
+OPERATOR = "admin.operators={ann: ann.token}"
+
+
+async def commanded(running: Running, **command: object) -> Outcome:
+    """Ask over the control socket, as `edge dial` does."""
+    var = running.supervisor._plan.snapshot.var
+    outcome = await asyncio.to_thread(ask, var, json.dumps(command))
+    assert outcome is not None
+    return outcome
+
+
+async def set_dial(running: Running, percent: str | None, **more: object) -> Outcome:
+    asked = {"do": "dial-set", "feature": "terminate-cookie", "percent": percent, "why": "a test", **more}
+    return await commanded(running, **asked)
+
+
+async def served(running: Running) -> float:
+    """Return the oldest revision that a worker says it decides by."""
+    _, metrics = await running.admin("/metrics")
+    lines = [line for line in metrics.splitlines() if line.startswith("edge_dial_revision ")]
+    return float(lines[0].split()[1]) if lines else -1
+
+
+def journal(running: Running) -> list[dict[str, object]]:
+    lines = (running.supervisor._plan.snapshot.var / "dials.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+async def test_a_change_by_command_is_in_all_workers_within_a_second_and_in_the_journal() -> None:
+    async with supervising(plan(workers=2)) as running:
+        await running.until(lambda: running.ready() == 2)
+        began = time.monotonic()
+        outcome = await set_dial(running, "12.34", device_type="phone")
+        took_s = time.monotonic() - began
+        assert outcome.result is Result.APPLIED
+        assert outcome.text == (
+            "terminate-cookie, device type phone: unset → 12.34 %, revision 1\n2 of 2 workers serve revision 1"
+        )
+        assert await served(running) == 1
+        assert took_s < 1
+        (line,) = journal(running)
+        assert (line["who"], line["how"], line["why"]) == (getpass.getuser(), "cli", "a test")
+        _, metrics = await running.admin("/metrics")
+        series = 'edge_dial_position_percent{device_type="phone",feature="terminate-cookie",origin="*"} 12.34'
+        assert series in metrics
+        assert 'edge_dial_changes_total{how="cli",result="applied"} 1.0' in metrics
+
+
+async def test_what_is_listed_and_told_is_what_was_changed() -> None:
+    async with supervising(plan(workers=1)) as running:
+        await running.until(lambda: running.ready() == 1)
+        await set_dial(running, "5")
+        listed = (await commanded(running, do="dial-list")).data
+        assert listed is not None
+        assert listed["workers"] == {"revision": 1, "served": 1, "all": 1}
+        told = (await commanded(running, do="dial-history", limit=10)).data
+        assert told == {"changes": journal(running)}
+        assert (await commanded(running, do="dial-history", feature="shadow-cookie", limit=10)).data == {"changes": []}
+
+
+@pytest.mark.parametrize(
+    ("command", "result", "says"),
+    [
+        ({"do": "dial-set", "feature": "x", "percent": "5", "why": "x"}, Result.INVALID, "no feature 'x'"),
+        ({"do": "dial-set", "feature": "terminate-cookie", "percent": 5, "why": "x"}, Result.INVALID, "understand"),
+        ({"do": "dial-turn"}, Result.INVALID, "does not understand"),
+        (
+            {"do": "dial-set", "feature": "terminate-cookie", "percent": "5", "why": "x", "revision": 3},
+            Result.REFUSED,
+            "dials have moved on to revision 0 from 3: look again",
+        ),
+    ],
+)
+async def test_a_command_that_cannot_be_carried_out_says_why(
+    command: dict[str, object], result: Result, says: str
+) -> None:
+    async with supervising(plan()) as running:
+        await running.until(lambda: running.ready() == 1)
+        outcome = await commanded(running, **command)
+        assert (outcome.result, says in outcome.text) == (result, True), outcome.text
+        assert journal(running) == []
+
+
+async def test_of_two_changers_who_saw_the_same_revision_one_wins_each_time() -> None:
+    async with supervising(plan()) as running:
+        await running.until(lambda: running.ready() == 1)
+        for revision in range(10):
+            both = await asyncio.gather(*(set_dial(running, percent, revision=revision) for percent in ("1", "2")))
+            assert sorted(outcome.result for outcome in both) == [Result.APPLIED, Result.REFUSED]
+        assert [line["revision"] for line in journal(running)] == list(range(1, 11))
+
+
+async def test_a_worker_that_is_killed_is_followed_by_one_that_knows_the_dials() -> None:
+    async with supervising(plan(workers=2)) as running:
+        await running.until(lambda: running.ready() == 2)
+        await set_dial(running, "1")
+        pid = running.supervisor.health().workers[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        outcome = await set_dial(running, "2")
+        assert outcome.result is Result.APPLIED
+        await running.until(
+            lambda: running.ready() == 2 and all(worker.pid != pid for worker in running.supervisor.health().workers)
+        )
+        listed = (await commanded(running, do="dial-list")).data
+        assert listed is not None
+        assert listed["workers"] == {"revision": 2, "served": 2, "all": 2}
+        assert await served(running) == 2
+
+
+async def test_workers_that_were_replaced_or_stood_by_know_the_dials() -> None:
+    async with supervising(plan("edge.standby=true", workers=2)) as running:
+        await running.until(lambda: running.ready() == 2)
+        await set_dial(running, "1")
+        fleet = running.supervisor._fleet
+        assert fleet is not None
+        await running.until(lambda: fleet.crew.waiting is not None and fleet.crew.waiting.loaded)
+        await set_dial(running, "2")
+        waiting = fleet.crew.waiting
+        assert waiting is not None
+        await running.until(lambda: waiting.dials_served == 2)
+        assert (await running.supervisor.change("restart")).result is Result.APPLIED
+        assert running.supervisor._agreement(2).served == 2
+
+
+async def test_the_file_has_the_last_word_when_it_changes_and_only_then(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(CONFIG, config)
+    dials = config / "dials.yaml"
+    dials.write_text("dials: {terminate-cookie: {device_types: {phone: 5}}}")
+    async with supervising(plan(workers=2, config=config)) as running:
+        await running.until(lambda: running.ready() == 2)
+        assert await served(running) == 1  # the file says something else than what is shipped
+        await set_dial(running, "50", device_type="phone")
+        assert (await running.supervisor.change("reload")).result is Result.APPLIED
+        assert len(journal(running)) == 2  # the file says what it said
+        dials.write_text("dials: {terminate-cookie: {device_types: {phone: 7.5}}}")
+        outcome = await running.supervisor.change("reload")
+        assert "terminate-cookie, device type phone: 50 % → 7.5 %, by the file, revision 3" in outcome.text
+        await running.until(lambda: running.supervisor._agreement(3).served == 2)
+        line = journal(running)[-1]
+        assert (line["who"], line["how"], line["from"], line["to"]) == ("dials.yaml", "file", 50, 7.5)
+        dials.write_text("dials: {terminate-cookie: {device_types: {phone: 7.555}}}")
+        assert (await running.supervisor.change("reload")).result is Result.INVALID
+        assert len(journal(running)) == 3
+
+
+async def test_an_operator_named_by_a_reload_may_change_dials_and_all_workers_agree(tmp_path: Path) -> None:
+    what = plan(OPERATOR, workers=2)
+    write_secret(what.snapshot.var / "ann.token", TOKEN)
+    async with supervising(what) as running:
+        await running.until(lambda: running.ready() == 2)
+        host, port = running.supervisor.admin_listening
+        headers = {"Authorization": f"Bearer {TOKEN}", "If-Match": '"0"'}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.put(
+                f"http://{host}:{port}/dials/shadow-cookie", json={"percent": 0.01, "reason": "a look"}
+            ) as response,
+        ):
+            answer = await response.json()
+        assert (response.status, answer["workers"]) == (200, {"revision": 1, "served": 2, "all": 2})
+        assert await served(running) == 1
+
+
+async def test_dials_stand_where_they_stood_after_a_restart_of_the_whole_edge() -> None:
+    what = plan()
+    async with supervising(what) as running:
+        await running.until(lambda: running.ready() == 1)
+        await set_dial(running, "5")
+    with (what.snapshot.var / "dials.jsonl").open("ab") as torn:
+        torn.write(b'{"revision": 2, "at"')
+    async with supervising(what) as running:
+        await running.until(lambda: running.ready() == 1)
+        assert any("cut off, that change was not made" in line for line in running.said)
+        assert await served(running) == 1
+        assert (await set_dial(running, "6", revision=1)).result is Result.APPLIED
+        assert [line["revision"] for line in journal(running)] == [1, 2]
+
+
+async def test_a_spoilt_journal_stops_the_start_and_says_what_to_do() -> None:
+    what, said = plan(), list[str]()
+    (what.snapshot.var / "dials.jsonl").write_text("{}\n")
+    assert await Supervisor(what, said.append).run() == EXIT_BAD_STATE
+    assert "dials.jsonl:1: " in said[0]
+    assert "mend it from a backup" in said[0]
