@@ -166,7 +166,7 @@ async def test_a_token_file_that_went_keeps_its_operator_out_and_no_other(api: A
 async def test_a_bad_change_is_refused_for_a_stable_reason(
     api: Api, fields: dict[str, object], status: int, reason: str
 ) -> None:
-    found, answer = await api.put(**fields)
+    found, answer = await api.put(0, f"Bearer {ANN}", **fields)
     assert (found, answer["reason"]) == (status, reason)
     assert answer["status"] == status
     assert api.board.table.revision == 0

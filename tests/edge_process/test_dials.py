@@ -39,7 +39,7 @@ async def test_the_command_moves_a_dial_lists_it_and_tells_who_moved_it(edge: Ed
     assert "cannot be unset" in said
 
 
-async def test_f8_a_thousand_changes_under_load_fail_no_request_and_each_is_in_the_journal(edge: Edge) -> None:
+async def test_a_thousand_changes_under_load_fail_no_request_and_each_is_in_the_journal(edge: Edge) -> None:
     await edge.pids()
     before = len((edge.var / "dials.jsonl").read_bytes().splitlines())
 
