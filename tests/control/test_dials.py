@@ -8,8 +8,10 @@ from edge.contract.dials import BUCKETS, Dial, Feature
 from edge.control.dial_names import DialName, dial_table
 from edge.control.errors import ConfigErrors
 from edge.control.load import load_config
+from edge.control.reloadable import Unreloadable, unreloadable
 from edge.control.snapshot import Snapshot
 from tests.control.conftest import SHIPPED
+from tests.processes import write_secret
 
 TERMINATE, SHADOW = Feature.TERMINATE_COOKIE, Feature.SHADOW_COOKIE
 
@@ -112,3 +114,23 @@ def test_a_dial_of_a_type_that_went_moves_nobody() -> None:
     snapshot = loaded(SHIPPED)
     dials = snapshot.dials._replace(positions={DialName(TERMINATE): 5, DialName(TERMINATE, None, "pager"): 7})
     assert dial_table(1, dials, snapshot.device_types).positions == {Dial(TERMINATE): 5, Dial(SHADOW): 0}
+
+
+def test_an_operators_token_file_must_be_there_and_hold_more_than_can_be_guessed(tmp_path: Path) -> None:
+    write_secret(tmp_path / "short.token", "0123456789")
+    operators = "admin.operators={ann: missing.token, bob: short.token}"
+    found = str(load_config(SHIPPED, [operators], var=tmp_path, token_files=True))
+    assert f"admin.operators.ann: {tmp_path}/missing.token is not there: put a token there" in found
+    assert f"admin.operators.bob: {tmp_path}/short.token holds less than 16 characters" in found
+    assert "0123456789" not in found
+
+
+def test_operators_and_dials_need_a_reload_and_no_restart(directory: Path) -> None:
+    before = loaded(directory)
+    (directory / "dials.yaml").write_text("dials: {shadow-cookie: {default: 1}}")
+    after = load_config(directory, ["admin.operators={ann: ann.token}"])
+    assert isinstance(after, Snapshot)
+    assert unreloadable(before, after) == Unreloadable((), ())
+    elsewhere = load_config(directory, ["admin.address=127.0.0.1:9999"])
+    assert isinstance(elsewhere, Snapshot)
+    assert unreloadable(before, elsewhere).edge == ("admin.address",)
