@@ -68,14 +68,7 @@ class DialDesk:
         """Take the file's own changes, and the names of origins and device types; return what changed, in words."""
         async with self._changing:
             self._snapshot = snapshot
-            changes = self._book.by_file(snapshot.dials, datetime.now(UTC))
-            problem = await self._keep(changes) if changes else ""
-            if problem:
-                self._results["file", Refusal.NOT_KEPT] += len(changes)
-                lines = [f"dials: not changed as dials.yaml says: {problem}"]
-            else:
-                self._results["file", _APPLIED] += len(changes)
-                lines = [f"dials: {change}, by the file, revision {change.revision}" for change in changes]
+            lines = await self._take_file(await self._hold())
             self._show()
         return lines
 
@@ -135,26 +128,48 @@ class DialDesk:
     async def _entered(self, wish: Wish) -> Change | Refused:
         if not self._open:
             return Refused(Refusal.STOPPING, "the edge stops")
+        before, problem = self._book, await self._hold()
+        if self._book is not before:
+            for line in await self._take_file(""):
+                self._say(line)
+            self._show()
         snapshot = self._snapshot
         judged = self._book.judge(wish, datetime.now(UTC), snapshot.origins, snapshot.device_types)
         if isinstance(judged, Refused):
             return judged
-        problem = await self._keep([judged])
+        problem = problem or await self._keep([judged])
         return Refused(Refusal.NOT_KEPT, problem) if problem else judged
+
+    async def _hold(self) -> str:
+        """Take hold of the journal if another edge had it, or it could not be opened; return why not, or nothing."""
+        if not self._journal.problem:
+            return ""
+        try:
+            book = await asyncio.to_thread(self._journal.open)
+        except BadJournal as bad:
+            return str(bad)
+        if not self._journal.problem:
+            self._book = book  # whoever held it may have changed dials
+        return self._journal.problem
+
+    async def _take_file(self, no_journal: str) -> Sequence[str]:
+        """Take what the file says otherwise than last time; return it in words.
+
+        Without a journal, for a reason that is given, it holds for as long as this edge runs: the file is there still.
+        """
+        changes = self._book.by_file(self._snapshot.dials, datetime.now(UTC))
+        problem = no_journal or (await self._keep(changes) if changes else "")
+        self._results["file", Refusal.NOT_KEPT if problem else _APPLIED] += len(changes)
+        if problem and not no_journal:
+            return [f"dials: not changed as dials.yaml says: {problem}"]
+        if no_journal:
+            for change in changes:
+                self._book.enter(change)
+        not_kept = "; it is not in the journal" if no_journal else ""
+        return [f"dials: {change}, by the file, revision {change.revision}{not_kept}" for change in changes]
 
     async def _keep(self, changes: Sequence[Change]) -> str:
         """Put changes on the disk, then enter them; return why they cannot be kept, or nothing."""
-        if self._journal.problem:  # whoever held it may have gone, and have changed dials before
-            try:
-                book = await asyncio.to_thread(self._journal.open)
-            except BadJournal as bad:
-                return str(bad)
-            if self._journal.problem:
-                return self._journal.problem
-            if book.revision != self._book.revision:
-                self._book = book
-                self._show()
-                return "another edge has changed the dials meanwhile: look again"
         problem = await asyncio.to_thread(self._journal.append, changes)
         if not problem:
             for change in changes:

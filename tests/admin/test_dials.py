@@ -1,7 +1,9 @@
 """The admin API of the dials over a real socket, with the real desk and no worker."""
 
 import json
+import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.admin import dials
 from edge.admin.dials import DialApi
 from edge.admin.health import Health, Status
 from edge.admin.server import AdminServer
@@ -30,8 +33,8 @@ ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
 class Api:
     """An admin listener with one desk, and clients that show a token."""
 
-    def __init__(self, var: Path) -> None:
-        snapshot = load_config(SHIPPED, var=var)
+    def __init__(self, var: Path, *overrides: str) -> None:
+        snapshot = load_config(SHIPPED, overrides, var=var)
         assert isinstance(snapshot, Snapshot)
         self.url = ""
         self.said: list[str] = []
@@ -224,13 +227,39 @@ async def test_an_edge_that_does_not_hold_the_journal_refuses_until_it_does(tmp_
     assert isinstance(refused, Refused)
     assert refused.refusal is Refusal.NOT_KEPT
     first.desk.close()
-    caught_up = await second.desk.change(_wish("6"))  # now it reads what the first did, and lets its caller look again
-    assert isinstance(caught_up, Refused)
+    stale = await second.desk.change(replace(_wish("6"), revision=0))  # now it reads what the first did
+    assert isinstance(stale, Refused)
+    assert stale.refusal is Refusal.MOVED_ON
     assert second.board.table.positions[Dial(Feature.TERMINATE_COOKIE)] == 500
     made = await second.desk.change(_wish("6"))
     assert isinstance(made, Made)
-    assert made.change.revision == 2
+    assert (made.change.revision, made.change.before) == (2, 500)
     second.desk.close()
+
+
+async def test_what_the_file_says_holds_without_a_journal_and_is_kept_once_there_is_one(tmp_path: Path) -> None:
+    phones = Dial(Feature.TERMINATE_COOKIE, None, 2)
+    api = Api(tmp_path / "missing", "dials.terminate-cookie.device_types.phone=5")
+    assert await api.desk.open() == ""
+    assert any(line.endswith("; it is not in the journal") for line in api.said)
+    assert api.board.table.positions[phones] == 500
+    refused = await api.desk.change(_wish("6"))
+    assert isinstance(refused, Refused)
+    assert refused.refusal is Refusal.NOT_KEPT
+    (tmp_path / "missing").mkdir()
+    made = await api.desk.change(_wish("6"))
+    assert isinstance(made, Made)
+    assert [change.how for change in api.desk.history(None, 9)] == ["cli", "file"]
+    assert len((tmp_path / "missing" / "dials.jsonl").read_bytes().splitlines()) == 2
+    assert api.board.table.positions[phones] == 500
+    api.desk.close()
+
+
+def test_every_reason_is_explained() -> None:
+    page = (SHIPPED.parent / "docs" / "dials.md").read_text()
+    said = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \| \d{3} \|", page, re.MULTILINE)))
+    source = Path(dials.__file__).read_text()
+    assert set(said) == {*Refusal, *re.findall(r'_Problem\(\s*\w+, "(\w+)"', source)}
 
 
 def _wish(percent: str) -> Wish:
