@@ -59,8 +59,18 @@ class NeedBody:
     max_bytes: int
 
 
+class Legacy:
+    """Go on to the origin without the filters that follow: it gets the token as the device sent it. Inbound only."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "LEGACY"
+
+
 CONTINUE: Final = Continue()
 NOT_MINE: Final = NotMine()
+LEGACY: Final = Legacy()
 Verdict: TypeAlias = Continue | NotMine | Refuse | Answer | NeedBody
 
 
@@ -98,7 +108,7 @@ class Filter(Protocol):
 class InboundFilter(Filter, Protocol):
     """Runs before the origin is asked."""
 
-    def inbound(self, exchange: Exchange) -> Verdict | Coroutine[None, None, Verdict]:
+    def inbound(self, exchange: Exchange) -> Verdict | Legacy | Coroutine[None, None, Verdict | Legacy]:
         """Look at the request; may change it."""
         ...
 

@@ -18,6 +18,7 @@ from edge.contract.filters import (
     Continue,
     Filter,
     InboundFilter,
+    Legacy,
     NeedBody,
     NotMine,
     OnError,
@@ -32,11 +33,12 @@ from edge.contract.trailers import TrailerFilter
 TIMED_ONE_IN = 16
 """A watch on every filter of every exchange would cost as much as a filter; one exchange in so many stands for all."""
 
-Pending: TypeAlias = Coroutine[None, None, Verdict]
-Call: TypeAlias = Callable[[Exchange], Verdict | Pending]
+Pending: TypeAlias = Coroutine[None, None, Verdict] | Coroutine[None, None, Verdict | Legacy]
+Call: TypeAlias = Callable[[Exchange], Verdict | Legacy | Pending]
 
 
 _OUTCOMES: Final[tuple[type, ...]] = (Continue, NotMine, Refuse, Answer, NeedBody, Coroutine)
+_INBOUND_OUTCOMES: Final[tuple[type, ...]] = (*_OUTCOMES, Legacy)  # no verdict gets a response past `scrub`
 
 
 class FilterLimits(Protocol):
@@ -81,7 +83,9 @@ class Chain:
         steps: Sequence[Step],
         guards: Sequence[TrailerFilter],
         report: Callable[[str, BaseException], None],
+        outcomes: tuple[type, ...] = _OUTCOMES,
     ) -> None:
+        self._outcomes = outcomes
         self._steps = tuple(steps)
         self._calls = tuple(step.call for step in steps)
         self._timed_calls = tuple(_timed(step) for step in steps)
@@ -91,7 +95,7 @@ class Chain:
         self._report = report
 
     def run(self, exchange: Exchange, start: int = 0) -> Stop | None:
-        """Run from position `start`; return None when every filter has passed the exchange on."""
+        """Run from position `start`; return None when the exchange goes on: all have passed it, or are skipped."""
         calls = self._calls
         self._until_timed -= 1
         if not self._until_timed:
@@ -111,11 +115,13 @@ class Chain:
             verdict = self._failed(self._steps[calls.index(at)], Reason.FILTER_ERROR, error)
         self._at = None
         index = calls.index(at)
-        if not isinstance(verdict, _OUTCOMES):
+        if not isinstance(verdict, self._outcomes):
             verdict = self._failed(self._steps[index], Reason.FILTER_ERROR, TypeError("not a verdict"))
+        if isinstance(verdict, Legacy):
+            return None
         return self.run(exchange, index + 1) if isinstance(verdict, Continue | NotMine) else Stop(index, verdict)
 
-    async def settle(self, index: int, pending: Pending) -> Verdict:
+    async def settle(self, index: int, pending: Pending) -> Verdict | Legacy:
         """Await what the filter at `index` has left, within its deadline and concurrency limit."""
         step = self._steps[index]
         if step.in_flight >= step.concurrency:
@@ -125,7 +131,10 @@ class Chain:
         began = perf_counter()
         try:
             async with asyncio.timeout(step.deadline_s):
-                return await pending
+                verdict = await pending
+            if isinstance(verdict, self._outcomes):
+                return verdict
+            return self._failed(step, Reason.FILTER_ERROR, TypeError("not a verdict"))
         except TimeoutError:
             return self._failed(step, Reason.FILTER_TIMEOUT, None)
         except Exception as error:  # noqa: BLE001 - as in `run`
@@ -179,7 +188,7 @@ def _timed(step: Step) -> Call:
     """Return the step's call with a watch on it, counting for the exchanges that are not timed too."""
     call, cost = step.call, step.cost
 
-    def measured(exchange: Exchange) -> Verdict | Pending:
+    def measured(exchange: Exchange) -> Verdict | Legacy | Pending:
         began = perf_counter()
         try:
             return call(exchange)
@@ -198,7 +207,7 @@ def inbound_chain(
 ) -> Chain:
     """Compile the request's filters; `cost` names the place where a filter's calls and seconds are counted."""
     steps = [_step(each, each.inbound, limits, cost) for each in filters]
-    return Chain(steps, _guards(filters), report)
+    return Chain(steps, _guards(filters), report, _INBOUND_OUTCOMES)
 
 
 def outbound_chain(
