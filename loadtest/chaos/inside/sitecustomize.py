@@ -119,9 +119,9 @@ if "edge.worker" in sys.orig_argv:
     go_on = importlib.import_module("edge.contract.filters").CONTINUE
     build: Callable[..., tuple[list[object], list[object]]] = wiring.build_filters
 
-    def build_with_bugs(*arguments: object) -> tuple[list[object], list[object]]:
+    def build_with_bugs(*arguments: object, **options: object) -> tuple[list[object], list[object]]:
         """Return both lists, with these before the filter that signs and the one that scrubs."""
-        inbound, outbound = build(*arguments)
+        inbound, outbound = build(*arguments, **options)
         inbound = [failing(own) for own in inbound]
         bugs = (Blocking("chaos_block", go_on), Leaking("chaos_leak", go_on))
         return [*inbound[:-1], *bugs, inbound[-1]], [*outbound[:-1], Naming("chaos_name", go_on), outbound[-1]]
