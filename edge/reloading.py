@@ -18,6 +18,7 @@ from edge.clients.cookie_service import CookieServiceClient
 from edge.clients.kms import KeyRings
 from edge.clients.revocations import RevocationFeed
 from edge.clients.sign_outs import SignOuts
+from edge.contract.dials import Dials
 from edge.contract.filters import InboundFilter, OutboundFilter
 from edge.contract.ports import SharedRenewals
 from edge.control.errors import ConfigErrors
@@ -57,12 +58,14 @@ class Reloading:
         *,
         revocations: RevocationFeed,
         shared_renewals: SharedRenewals | None,
+        dials: Dials,
     ) -> None:
         self._load = load
         self._session = session
         self._keys = keys
         self._recorder = recorder
         self._revocations = revocations
+        self._dials = dials
         self._renewals = wiring.renewals(shared_renewals)
         self._cookies: tuple[CookieClient, str, CookieServiceClient] | None = None
         self._engine: Engine | None = None
@@ -133,6 +136,8 @@ class Reloading:
             self._renewals,
             signing_out=self.sign_outs,
             metrics=self._recorder.metrics,
+            dials=self._dials,
+            rollout=wiring.rollout_recorder(snapshot, self._recorder.metrics),
         )
 
     def _cookie_service(self, snapshot: Snapshot) -> CookieServiceClient:

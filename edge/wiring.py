@@ -20,9 +20,11 @@ from edge.clients.cookie_service import CookieServiceClient
 from edge.clients.kms import KeyRings
 from edge.clients.revocations import RevocationFeed
 from edge.clients.sign_outs import SignOuts
+from edge.contract.dials import Dials
 from edge.contract.exchange import TokenKind
 from edge.contract.filters import InboundFilter, OutboundFilter
 from edge.contract.ports import CookiePair, CookieService, Revocations, SharedRenewals
+from edge.contract.rollout import Rollout
 from edge.control.guards import BreakerSection
 from edge.control.snapshot import Snapshot
 from edge.control.token_file import read_token
@@ -38,6 +40,7 @@ from edge.telemetry.access_log import AccessLog
 from edge.telemetry.events import STDOUT, event_sink
 from edge.telemetry.log_line import LineWriter
 from edge.telemetry.metrics import WorkerMetrics, count
+from edge.telemetry.rollout import RolloutRecorder
 from edge.telemetry.telemetry import Telemetry
 from edge.upstream.watch import OriginWatch
 from filters import order
@@ -48,8 +51,10 @@ from filters.inbound.device import DeviceFilter
 from filters.inbound.hygiene import HygieneFilter
 from filters.inbound.passport import PassportFilter
 from filters.inbound.renew import RenewalLimits, RenewFilter
+from filters.inbound.rollout import RolloutFilter
 from filters.outbound.passport_actions import PassportActionsFilter
 from filters.outbound.scrub import ScrubFilter
+from filters.outbound.shadow import ShadowFilter
 from filters.outbound.tokens import TokensFilter
 from filters.renewals import Renewals
 from passport.key_snapshot import SnapshotFile, SnapshotSealer
@@ -207,6 +212,8 @@ def build_filters(
     *,
     signing_out: SignOuts | None = None,
     metrics: WorkerMetrics | None = None,
+    dials: Dials,
+    rollout: Rollout,
 ) -> tuple[list[InboundFilter], list[OutboundFilter]]:
     """Return both lists, in the order of `filters/order.py`.
 
@@ -232,17 +239,19 @@ def build_filters(
 
     remembered = Renewals() if under_way is None else under_way
     cookie = CookieAdapter(attributes, cookies, remembered, session_of, wait_s=renewal.wait_beside_s)
+    authenticator = CookieFilter(
+        keys,
+        names,
+        edge.environment,
+        settings.cache_entries,
+        revocations=revocations,
+        on_unknown_key=keys.refresh_soon,
+        keys_stale=keys.stale,
+    )
     inbound: dict[type, InboundFilter] = {
         HygieneFilter: HygieneFilter(snapshot.listener.trusted_proxies, debug_key),
-        CookieFilter: CookieFilter(
-            keys,
-            names,
-            edge.environment,
-            settings.cache_entries,
-            revocations=revocations,
-            on_unknown_key=keys.refresh_soon,
-            keys_stale=keys.stale,
-        ),
+        RolloutFilter: RolloutFilter(dials, authenticator.inbound, snapshot.device_types, rollout),
+        CookieFilter: authenticator,
         RenewFilter: RenewFilter(
             cookies,
             keys,
@@ -273,6 +282,7 @@ def build_filters(
         PassportActionsFilter: PassportActionsFilter(
             keys, grants, None if metrics is None else metrics.passport_returned
         ),
+        ShadowFilter: ShadowFilter(rollout),
         TokensFilter: TokensFilter(
             {TokenKind.NONE: cookie, TokenKind.COOKIE: cookie},
             SignOuts(cookies) if signing_out is None else signing_out,
@@ -280,6 +290,13 @@ def build_filters(
         ScrubFilter: ScrubFilter(),
     }
     return [inbound[kind] for kind, _ in order.INBOUND], [outbound[kind] for kind, _ in order.OUTBOUND]
+
+
+def rollout_recorder(snapshot: Snapshot, metrics: WorkerMetrics) -> RolloutRecorder:
+    """Return what counts the dials' decisions, and logs what shadowing finds under the hashes of the access log."""
+    token = service_token(snapshot, snapshot.services.kms.token_file, metrics)
+    samples = snapshot.shadow.max_samples_per_s
+    return RolloutRecorder(metrics, line_writer(token), snapshot.device_types, samples, time.monotonic)
 
 
 def _debug_key(path: Path | None) -> bytes:

@@ -118,7 +118,13 @@ async def _serve(
             certificates = wiring.listener_certificates(snapshot)
             revocations = wiring.revocation_feed(snapshot, cookie_session, metrics)
             channel.reloading = reloading = Reloading(
-                load, cookie_session, keys, recorder, revocations=revocations, shared_renewals=shared
+                load,
+                cookie_session,
+                keys,
+                recorder,
+                revocations=revocations,
+                shared_renewals=shared,
+                dials=channel.dials,
             )
             engine = reloading.first(snapshot)
         except (OSError, ValueError) as problem:

@@ -22,7 +22,7 @@ class NameClass(Enum):
 _NOT_ALPHANUMERIC: Final = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalnum())
 
 _INTERNAL_PREFIXES: Final = (
-    *(b"xpassport", b"passport", b"xedge", b"xesn", b"xdevicetype", b"xdeviceesn"),
+    *(b"xpassport", b"passport", b"xedge", b"xesn", b"xdevicetype", b"xdeviceesn", b"xoriginidentity"),
     # A certificate proves something in a handshake only; in a field, in these usual names of it, it proves nothing.
     *(b"clientcert", b"xclientcert", b"sslclient", b"xsslclient", b"xssl", b"xtlsclient", b"xforwardedclientcert"),
     *(b"xforwardedtlsclient", b"xarrclientcert", b"xamznmtls"),

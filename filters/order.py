@@ -9,12 +9,15 @@ from filters.inbound.device import DeviceFilter
 from filters.inbound.hygiene import HygieneFilter
 from filters.inbound.passport import PassportFilter
 from filters.inbound.renew import RenewFilter
+from filters.inbound.rollout import RolloutFilter
 from filters.outbound.passport_actions import PassportActionsFilter
 from filters.outbound.scrub import ScrubFilter
+from filters.outbound.shadow import ShadowFilter
 from filters.outbound.tokens import TokensFilter
 
 INBOUND: Final[tuple[tuple[type[InboundFilter], str], ...]] = (
     (HygieneFilter, "First, so that no filter and no error path ever sees what a client says about itself."),
+    (RolloutFilter, "Before anything is taken off for our tokens: it may be the origin that is to get them."),
     (CookieFilter, "Authenticators open tokens once the head is clean and the transport's security is settled."),
     (RenewFilter, "After the authenticators, which find out whether the token is expired or due."),
     (DeviceFilter, "After renewal, which may bring a newer device identity or end the user but not the device."),
@@ -23,7 +26,8 @@ INBOUND: Final[tuple[tuple[type[InboundFilter], str], ...]] = (
 )
 
 OUTBOUND: Final[tuple[tuple[type[OutboundFilter], str], ...]] = (
-    (PassportActionsFilter, "First, since what the returned Passport asks for decides which tokens are made."),
+    (ShadowFilter, "First, so that it sees what the origin says before anything is taken off."),
+    (PassportActionsFilter, "Before tokens, since what the returned Passport asks for decides which tokens are made."),
     (TokensFilter, "After the actions and the renewal, which are all that can change what the device holds."),
     (ScrubFilter, "Last, and on every response, so that no filter or error page lets anything internal out."),
 )

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from edge.contract.change import TokenChange
 from edge.contract.headers import Headers
-from edge.contract.identity import ClientCertificate, DeviceIdentity, UserIdentity
+from edge.contract.identity import ClientCertificate, DeviceIdentity, Peeked, UserIdentity
 from edge.contract.ports import RenewedCookie, StandIn
 from edge.contract.route import Route
 
@@ -124,6 +124,7 @@ class Exchange:
         "full_until",
         "id",
         "identity_stripped",
+        "legacy",
         "now",
         "paired",
         "passport",
@@ -138,6 +139,7 @@ class Exchange:
         "response",
         "route",
         "secure",
+        "shadow",
         "stand_in",
         "stripped_headers",
         "token_kind",
@@ -155,6 +157,8 @@ class Exchange:
         self.response: Response | None = None
         self.identity_stripped = False  # no header that a client sent can be taken for one of ours any more
         self.stripped_headers = 0  # identity headers and trailers that the client sent and nobody saw
+        self.legacy = False  # its token ends at the origin, which is sent no Passport; `rollout` decides, once
+        self.shadow: Peeked | None = None  # then: who the edge would take the asker for, where that is to be compared
         # Inbound: what the authenticators found.
         self.user: UserIdentity | None = None
         self.device: DeviceIdentity | None = None

@@ -73,3 +73,30 @@ class ClientCertificate:
 
     def __repr__(self) -> str:
         return f"ClientCertificate({len(self.dns_names)} DNS names, {len(self.uris)} URIs)"
+
+
+@dataclass(slots=True, frozen=True)
+class Peeked:
+    """Who the edge would take the asker for, found without a consequence for the exchange. The repr names nobody.
+
+    `token` is the kind of token that was shown, as `TokenKind` has it. `settled` is False where the edge would first
+    have had the token renewed, or lacks the keys to tell.
+    """
+
+    user: UserIdentity | None
+    device: DeviceIdentity | None
+    token: str
+    settled: bool
+
+
+@dataclass(slots=True, frozen=True, repr=False)
+class Reported:
+    """Who a legacy origin says is asking.
+
+    `customer_id` None is nobody. `esn` "" is no device; None says nothing of devices, and `level` None nothing of the
+    level.
+    """
+
+    customer_id: int | None
+    esn: str | None
+    level: Level | None

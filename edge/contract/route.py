@@ -41,7 +41,7 @@ class UpgradePolicy:
 
 @dataclass(slots=True, frozen=True)
 class Route:
-    """One row of config/routes.yaml. Times in seconds, sizes in bytes."""
+    """One row of config/routes.yaml. Times in seconds, sizes in bytes. `accepts_legacy` is its origin's."""
 
     id: str
     origin: str
@@ -57,3 +57,4 @@ class Route:
     upgrade: UpgradePolicy | None = None
     retries: int = 1
     long_poll: bool = False
+    accepts_legacy: bool = False

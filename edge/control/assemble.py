@@ -38,12 +38,13 @@ def assemble(
         passport=edge.passport,
         renewal=edge.renewal,
         revocations=edge.revocations,
+        shadow=edge.shadow,
         services=edge.services,
         keys=edge.keys,
         filters=MappingProxyType({name: _filter(limits) for name, limits in edge.filters}),
         access_log=AccessLogTarget(_log_path(edge.access_log.path, var)),
         origins=MappingProxyType({name: _origin(name, row, edge) for name, row in origins.origins.items()}),
-        routes=RouteTable(_entry(row, edge) for row in routes.routes),
+        routes=RouteTable(_entry(row, edge, origins) for row in routes.routes),
         grants=MappingProxyType(
             {key: Grant(frozenset(row.parts), frozenset(row.actions)) for key, row in grants.grants.items()}
         ),
@@ -80,6 +81,7 @@ def _origin(name: str, row: OriginRow, edge: EdgeFile) -> Origin:
         idle_timeout_s=row.idle_timeout_s,
         connect_timeout_s=_or(row.connect_timeout_s, edge.timeouts.connect_s),
         receive_buffer_bytes=row.receive_buffer_bytes,
+        accepts_legacy=row.accepts_legacy,
         tls=row.tls,
         breaker=row.breaker.settings(),
         concurrency_limit=row.concurrency_limit.settings(),
@@ -88,7 +90,7 @@ def _origin(name: str, row: OriginRow, edge: EdgeFile) -> Origin:
     )
 
 
-def _entry(row: RouteRow, edge: EdgeFile) -> Entry:
+def _entry(row: RouteRow, edge: EdgeFile, origins: OriginsFile) -> Entry:
     route = Route(
         id=row.id,
         origin=row.origin,
@@ -106,6 +108,7 @@ def _entry(row: RouteRow, edge: EdgeFile) -> Entry:
         upgrade=_upgrade(row, edge),
         retries=row.retries,
         long_poll=row.long_poll,
+        accepts_legacy=origins.origins[row.origin].accepts_legacy,
     )
     return Entry(
         route,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from edge.control.identity_sections import Cookies, Passport, Renewal, Revocations
+from edge.control.identity_sections import Cookies, Passport, Renewal, Revocations, Shadow
 from edge.control.service_sections import Keys, Services
 from edge.control.tls import ListenerTls
 from edge.control.values import (
@@ -237,11 +237,13 @@ class Filters(Section):
     """Every filter of the chain by its id. docs/life_of_a_request.md says what each does."""
 
     hygiene: FilterLimits = FilterLimits()
+    rollout: FilterLimits = FilterLimits()
     cookie: FilterLimits = FilterLimits()
     renew: FilterLimits = FilterLimits()
     device: FilterLimits = FilterLimits()
     authorise: FilterLimits = FilterLimits()
     passport: FilterLimits = FilterLimits()
+    shadow: FilterLimits = FilterLimits()
     passport_actions: FilterLimits = FilterLimits()
     tokens: FilterLimits = FilterLimits()
     scrub: FilterLimits = FilterLimits()
@@ -269,6 +271,7 @@ class EdgeFile(Section):
     passport: Passport = Passport()
     renewal: Renewal = Renewal()
     revocations: Revocations = Revocations()
+    shadow: Shadow = Shadow()
     services: Services
     keys: Keys = Keys()
     filters: Filters = Filters()

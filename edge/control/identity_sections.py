@@ -100,3 +100,12 @@ class Revocations(Section):
     max_entries: Annotated[
         Count, Field(description="Revocations remembered by each worker; beyond, the oldest are forgotten.")
     ] = 1000000
+
+
+class Shadow(Section):
+    """What is told of legacy origins that name others than the edge would. docs/rollout.md."""
+
+    max_samples_per_s: Annotated[
+        int,
+        Field(strict=True, ge=0, le=1000, description="Differences logged in a second, by each worker; all count."),
+    ] = 5

@@ -11,6 +11,7 @@ from edge.control.values import (
     ConnectAddress,
     Count,
     DnsName,
+    Flag,
     ListOf,
     NameServer,
     Seconds,
@@ -156,6 +157,13 @@ class OriginRow(Section):
             "no more moves in one round trip. null: whatever it likes.",
         ),
     ] = 131_072  # fmt: skip
+    accepts_legacy: Annotated[
+        Flag,
+        Field(
+            description="Opens cookies itself, too, so that it may be sent them where terminate-cookie is off. false: "
+            "for this origin it is always on."
+        ),
+    ] = False
     tls: OriginTlsRow = OriginTlsRow()
     breaker: BreakerSection = BreakerSection()
     concurrency_limit: ConcurrencySection = ConcurrencySection()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from edge.control.dial_names import FileDials
 from edge.control.edge_file import Admin, Debug, Edge, Limits, Listener, Shedding, Timeouts
-from edge.control.identity_sections import Cookies, Passport, Renewal, Revocations
+from edge.control.identity_sections import Cookies, Passport, Renewal, Revocations, Shadow
 from edge.control.origins_file import DnsDiscovery, Ejection, FileDiscovery, HealthCheck
 from edge.control.routes import RouteTable
 from edge.control.service_sections import Keys, Services
@@ -62,6 +62,7 @@ class Origin:
     idle_timeout_s: float
     connect_timeout_s: float
     receive_buffer_bytes: int | None
+    accepts_legacy: bool
     tls: OriginTlsRow
     breaker: BreakerSettings
     concurrency_limit: ConcurrencySettings
@@ -99,6 +100,7 @@ class Snapshot:
     passport: Passport
     renewal: Renewal
     revocations: Revocations
+    shadow: Shadow
     services: Services
     keys: Keys
     filters: Mapping[str, FilterOverride]

@@ -115,6 +115,24 @@ METRICS: Final = (
         known=("stale", "unknown_key", "stale_keys", "renewal_refused", "no_keys"),
     ),
     Metric(
+        "edge_rollout_decisions_total",
+        Kind.COUNTER,
+        ("feature", "device_type", "on"),
+        "Decisions of dials, at origins that accept legacy traffic and while a dial is not fully on.",
+    ),
+    Metric(
+        "edge_shadow_comparisons_total",
+        Kind.COUNTER,
+        ("device_type", "token", "result"),
+        "Answers of legacy origins whose identity was compared with the edge's, by what came of it.",
+    ),
+    Metric(
+        "edge_shadow_samples_dropped_total",
+        Kind.COUNTER,
+        (),
+        "Differences that shadowing found and did not log, since enough were.",
+    ),
+    Metric(
         "edge_revocations",
         Kind.GAUGE,
         (),

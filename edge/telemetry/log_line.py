@@ -59,8 +59,8 @@ class LineWriter:
                 "result": result,
                 "where": where,
                 "level": "" if user is None else _LEVELS[user.level],
-                "user": "" if user is None else self._users.get(user.customer_id) or self._user(user.customer_id),
-                "device": "" if device is None else self._devices.get(device.esn) or self._device(device.esn),
+                "user": "" if user is None else self._users.get(user.customer_id) or self.user(user.customer_id),
+                "device": "" if device is None else self._devices.get(device.esn) or self.device(device.esn),
                 "device_type": 0 if device is None else device.device_type,
                 "rescheduled": exchange.rescheduled_count,
                 "actions": exchange.actions,
@@ -87,13 +87,15 @@ class LineWriter:
             option=orjson.OPT_APPEND_NEWLINE,
         )
 
-    def _user(self, customer_id: int) -> str:
+    def user(self, customer_id: int) -> str:
+        """Return the hash of a user."""
         if len(self._users) >= _MAX_CACHED:
             self._users.clear()
         hashed = self._users[customer_id] = self._hashed(f"user {customer_id}")
         return hashed
 
-    def _device(self, esn: str) -> str:
+    def device(self, esn: str) -> str:
+        """Return the hash of a device."""
         if len(self._devices) >= _MAX_CACHED:
             self._devices.clear()
         hashed = self._devices[esn] = self._hashed(f"device {esn}")

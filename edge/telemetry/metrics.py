@@ -121,6 +121,17 @@ class KeyMetrics:
         self.ring_source = source
 
 
+class RolloutMetrics:
+    """What the dials decided, and what came of comparing identities."""
+
+    __slots__ = ("comparisons", "decisions", "samples_dropped")
+
+    def __init__(self) -> None:
+        self.decisions: Series = {}  # feature, device type, on
+        self.comparisons: Series = {}  # device type, token, result
+        self.samples_dropped = 0
+
+
 class WorkerMetrics:
     """Everything one worker counts. Not for use by more than one thread."""
 
@@ -133,6 +144,7 @@ class WorkerMetrics:
         self.returned_passports: Series = {}  # result
         self.renewals: Series = {}  # outcome
         self.reauth_errors: Series = {}  # cause
+        self.rollout = RolloutMetrics()
         self.revocations = 0  # entries known
         self.revocations_forgotten = 0
         self.revocations_heard_at: float | None = None  # epoch seconds
@@ -222,6 +234,9 @@ class WorkerMetrics:
             "edge_returned_passports_total": _rows(self.returned_passports),
             "edge_renewals_total": _rows(self.renewals),
             "edge_user_reauth_errors_total": _rows(self.reauth_errors),
+            "edge_rollout_decisions_total": _rows(self.rollout.decisions),
+            "edge_shadow_comparisons_total": _rows(self.rollout.comparisons),
+            "edge_shadow_samples_dropped_total": [((), self.rollout.samples_dropped)],
             "edge_revocations": [((), self.revocations)],
             "edge_revocations_forgotten_total": [((), self.revocations_forgotten)],
             "edge_remote_calls_total": _rows(self.remote_calls),

@@ -40,7 +40,7 @@ class TokensFilter:
             return CONTINUE
         guarded = self._fields
         for field in response.headers.fields:
-            if field[0] in guarded:
+            if field[0] in guarded and not exchange.legacy:  # else they are the origin's to set
                 for adapter in self._guards:
                     adapter.guard(exchange, response.headers)
                 break

@@ -12,6 +12,7 @@ from pathlib import Path
 from edgepb.kms.v1 import kms_pb2
 
 from edge import wiring
+from edge.contract.dials import Dials
 from edge.contract.filters import InboundFilter, OutboundFilter
 from edge.contract.identity import DeviceIdentity, UserIdentity
 from edge.contract.ports import CookiePair, CookieService, RenewalOutcome, RenewedCookie, Revocation
@@ -20,7 +21,9 @@ from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
 from edge.net.listening import listen
 from edge.relay.engine import Engine
+from edge.telemetry.log_line import LineWriter
 from edge.telemetry.metrics import WorkerMetrics
+from edge.telemetry.rollout import RolloutRecorder
 from edge.telemetry.telemetry import Telemetry
 from passport.keys import PassportKeys
 from tokens.cookie import Claims, CookieNames, seal_pair
@@ -69,6 +72,7 @@ class Keys:
         issued_at: int | None = None,
         life_s: int = 14400,
         esn: str = "NFCDCH-02-TEST",
+        device_type: int = 0,
         session_id: str = "session",
     ) -> str:
         """Return a `Cookie` header value with a fresh pair."""
@@ -78,7 +82,7 @@ class Keys:
             account_owner_id=customer_id,
             profile_id="",
             esn=esn,
-            device_type=0,
+            device_type=device_type,
             session_id=session_id,
             issued_at=issued_at,
             renew_after=issued_at + life_s // 2,
@@ -127,6 +131,11 @@ class RunningEdge:
     keys: Keys
     metrics: WorkerMetrics
     service: CookieServiceDouble
+    dials: Dials
+
+    def filters(self, snapshot: Snapshot) -> "Filters":
+        """Return the filters of another configuration."""
+        return build_filters(snapshot, self.keys, self.service, self.metrics, self.dials)
 
     @property
     def url(self) -> str:
@@ -137,6 +146,15 @@ class RunningEdge:
 Filters = tuple[list[InboundFilter], list[OutboundFilter]]
 CookieServiceOf = Callable[[Snapshot, WorkerMetrics], CookieService]
 """Makes a worker's client of a cookie service."""
+
+
+def build_filters(
+    snapshot: Snapshot, keys: Keys, service: CookieService, metrics: WorkerMetrics, dials: Dials
+) -> Filters:
+    """Return what a worker would serve with."""
+    hashes, samples = LineWriter(b"k" * 32), snapshot.shadow.max_samples_per_s
+    rollout = RolloutRecorder(metrics, hashes, snapshot.device_types, samples, time.monotonic)
+    return wiring.build_filters(snapshot, keys, service, dials=dials, rollout=rollout, metrics=metrics)  # type: ignore[arg-type]
 
 
 @asynccontextmanager
@@ -155,9 +173,9 @@ async def running_edge(
     snapshot = load_config(CONFIG, settings)
     assert isinstance(snapshot, Snapshot), snapshot
     loop = asyncio.get_running_loop()
-    keys, service, metrics = keys or Keys(), CookieServiceDouble(), WorkerMetrics()
+    keys, service, metrics, dials = keys or Keys(), CookieServiceDouble(), WorkerMetrics(), Dials()
     called = service if cookies is None else cookies(snapshot, metrics)
-    filters = change(wiring.build_filters(snapshot, keys, called, metrics=metrics))  # type: ignore[arg-type]
+    filters = change(build_filters(snapshot, keys, called, metrics, dials))
     engine = wiring.build_engine(snapshot, filters, Telemetry(metrics, None), loop)
     certificates = wiring.listener_certificates(snapshot)
     watch = wiring.certificate_watch(snapshot, [certificates], engine, metrics)
@@ -166,7 +184,7 @@ async def running_edge(
     server = await listen(engine, listening, 100, certificates, snapshot.listener.proxy_protocol.peers())
     engine.start()
     try:
-        yield RunningEdge(listening.getsockname()[1], engine, keys, metrics, service)
+        yield RunningEdge(listening.getsockname()[1], engine, keys, metrics, service, dials)
     finally:
         watching.cancel()
         server.close()

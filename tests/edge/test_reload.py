@@ -19,7 +19,7 @@ def reload(edge: RunningEdge, origin: str, *overrides: str) -> None:
     settings = (f'origins.api.addresses=["{origin}"]', "access_log.path=off", *overrides)
     snapshot = load_config(CONFIG, settings)
     assert isinstance(snapshot, Snapshot), snapshot
-    filters = wiring.build_filters(snapshot, edge.keys, edge.service)  # type: ignore[arg-type]
+    filters = edge.filters(snapshot)
     edge.engine.adopt(edge.engine.prepare(snapshot, *wiring.chains(snapshot, filters, edge.metrics)))
 
 
@@ -182,7 +182,7 @@ async def test_w3_what_was_prepared_and_discarded_changes_nothing() -> None:
         serving = edge.engine._context
         snapshot = load_config(CONFIG, (f'origins.api.addresses=["{origin.address}"]', "limits.max_headers=50"))
         assert isinstance(snapshot, Snapshot)
-        filters = wiring.build_filters(snapshot, edge.keys, edge.service)  # type: ignore[arg-type]
+        filters = edge.filters(snapshot)
         edge.engine.discard(edge.engine.prepare(snapshot, *wiring.chains(snapshot, filters, edge.metrics)))
         assert edge.engine._context is serving
         assert (await client.ask(get())).status == 200

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from edge import wiring
+from edge.contract.dials import Dials
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, Verdict
 from edge.control.load import load_config
@@ -17,7 +18,7 @@ from edge.relay.watchdog import Watchdog
 from edge.telemetry.metrics import WorkerMetrics
 from edge.telemetry.telemetry import Telemetry
 from tests.edge.raw import answering, connected, get, ok, raw_origin, until
-from tests.edge.running import CONFIG, CookieServiceDouble, Keys, RunningEdge, running_edge
+from tests.edge.running import CONFIG, CookieServiceDouble, Keys, RunningEdge, build_filters, running_edge
 from tests.edge.test_filters_contract import Inbound, Outbound, with_inbound, with_outbound
 
 BLOCKED_S = 0.5
@@ -147,7 +148,7 @@ async def test_w5_a_loop_that_serves_nothing_yet_is_not_taken_for_blocked() -> N
     snapshot = load_config(CONFIG, ("access_log.path=off",))
     assert isinstance(snapshot, Snapshot), snapshot
     metrics = WorkerMetrics()
-    filters = wiring.build_filters(snapshot, Keys(), CookieServiceDouble())  # type: ignore[arg-type]
+    filters = build_filters(snapshot, Keys(), CookieServiceDouble(), metrics, Dials())
     engine = wiring.build_engine(snapshot, filters, Telemetry(metrics, None), asyncio.get_running_loop())
     assert engine.turn == 0
     engine.start()

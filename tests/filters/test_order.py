@@ -44,13 +44,14 @@ def sections() -> dict[str, str]:
 def test_the_chain_runs_in_this_order() -> None:
     assert [each.id for each in declared(INBOUND)] == [
         "hygiene",
+        "rollout",
         "cookie",
         "renew",
         "device",
         "authorise",
         "passport",
     ]
-    assert [each.id for each in declared(OUTBOUND)] == ["passport_actions", "tokens", "scrub"]
+    assert [each.id for each in declared(OUTBOUND)] == ["shadow", "passport_actions", "tokens", "scrub"]
 
 
 def test_f1_identity_headers_are_stripped_before_anything_can_fail_and_scrubbed_after_everything() -> None:

@@ -1,0 +1,87 @@
+"""rollout: whether this device's token ends here, or at an origin that still takes it. docs/rollout.md.
+
+Decided once for an exchange and kept on it: nothing else reads the dials (THREATS F8). The bucket is that of the
+device which an authentic token names, or else of the client's address: no header is asked (THREATS H17).
+"""
+
+from collections.abc import Callable, Collection, Coroutine
+from typing import ClassVar, Final
+
+from edge.contract.dials import Dials, DialTable, Feature
+from edge.contract.exchange import Exchange, Request
+from edge.contract.filters import CONTINUE, LEGACY, Continue, Legacy, OnError, Refuse, Verdict
+from edge.contract.identity import Peeked
+from edge.contract.rollout import Rollout
+
+_UNKNOWN_TYPE: Final = 0
+_LEGACY: Final[tuple[str, ...]] = ("none", "legacy", "none")  # a resolution that was not the edge's to make
+_UNAVAILABLE: Final = 503
+
+
+class RolloutFilter:
+    """Reads the dials of the cookie for origins that accept legacy traffic; for others the edge ends every token."""
+
+    id: ClassVar[str] = "rollout"
+    on_error: ClassVar[OnError] = OnError.CLOSED
+    deadline_s: ClassVar[float] = 1.0
+    concurrency: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        dials: Dials,
+        authenticate: Callable[[Exchange], Verdict | Coroutine[None, None, Verdict]],
+        device_types: Collection[int],
+        rollout: Rollout,
+    ) -> None:
+        """`authenticate` is what an authenticator does with an exchange; it is given one that nobody else sees.
+
+        A device of a type that is not among `device_types` is of an unknown one; `rollout` is told what was decided.
+        """
+        self._dials = dials
+        self._authenticate = authenticate
+        self._device_types = frozenset(device_types)
+        self._rollout = rollout
+
+    def inbound(self, exchange: Exchange) -> Continue | Legacy:
+        """Go on with the chain, or end it here for a device that is not rolled out yet."""
+        if not exchange.route.accepts_legacy:
+            return CONTINUE
+        table = self._dials.table
+        if table.fully_on(Feature.TERMINATE_COOKIE):
+            return CONTINUE
+        return self._decide(exchange, table)
+
+    def _decide(self, exchange: Exchange, table: DialTable) -> Continue | Legacy:
+        peeked = self._peek(exchange)
+        device_type, key = self._bucket(exchange, peeked)
+        if self._is_on(table, Feature.TERMINATE_COOKIE, exchange, device_type, key):
+            return CONTINUE
+        exchange.legacy = True
+        exchange.resolution = _LEGACY
+        if self._is_on(table, Feature.SHADOW_COOKIE, exchange, device_type, key):
+            exchange.shadow = peeked
+        return LEGACY
+
+    def _is_on(self, table: DialTable, feature: Feature, exchange: Exchange, device_type: int, key: bytes) -> bool:
+        on = table.is_on(feature, exchange.route.origin, device_type, key)
+        self._rollout.decided(feature, device_type, on=on)
+        return on
+
+    def _peek(self, exchange: Exchange) -> Peeked:
+        """Find out who is asking, on an exchange of its own: what that finds out or takes off stays there."""
+        asked = exchange.request
+        request = Request(asked.method, asked.target, asked.path, asked.host, asked.headers.copy())
+        aside = Exchange(exchange.id, exchange.now, request, exchange.route, secure=exchange.secure)
+        verdict = self._authenticate(aside)
+        unknowable = isinstance(verdict, Refuse) and verdict.status == _UNAVAILABLE
+        return Peeked(aside.user, aside.device, aside.token_kind.value, settled=not aside.expired and not unknowable)
+
+    def _bucket(self, exchange: Exchange, peeked: Peeked) -> tuple[int, bytes]:
+        """Return device type and key for the dials. Who has no serial number keeps its place for a session."""
+        device, user = peeked.device, peeked.user
+        if device is not None and device.esn:
+            known = device.device_type in self._device_types
+            return device.device_type if known else _UNKNOWN_TYPE, device.esn.encode("utf-8", "surrogatepass")
+        if user is not None and user.session_id:
+            return _UNKNOWN_TYPE, user.session_id.encode("utf-8", "surrogatepass")
+        return _UNKNOWN_TYPE, exchange.request.peer.encode()

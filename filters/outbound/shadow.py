@@ -1,0 +1,47 @@
+"""shadow: compares who a legacy origin says was asking with whom the edge would have named. docs/rollout.md.
+
+Only watches: what it finds is counted, and changes nothing.
+"""
+
+from typing import ClassVar
+
+from edge.contract.exchange import Exchange
+from edge.contract.filters import CONTINUE, Continue, OnError
+from edge.contract.headers import Headers
+from edge.contract.identity import Peeked
+from edge.contract.rollout import Comparison, Rollout
+from filters.origin_identity import HEADER, compare, read_origin_identity
+
+
+class ShadowFilter:
+    """Compares for the exchanges that `rollout` has chosen, if it was their origin that answered."""
+
+    id: ClassVar[str] = "shadow"
+    on_error: ClassVar[OnError] = OnError.CLOSED
+    deadline_s: ClassVar[float] = 1.0
+    concurrency: ClassVar[int] = 1
+
+    def __init__(self, rollout: Rollout) -> None:
+        """`rollout` is told what came of each comparison."""
+        self._rollout = rollout
+
+    def outbound(self, exchange: Exchange) -> Continue:
+        """Compare, once."""
+        peeked = exchange.shadow
+        if peeked is not None:
+            exchange.shadow = None
+            response = exchange.response
+            if response is not None and not response.local:
+                self._compare(exchange, peeked, response.headers)
+        return CONTINUE
+
+    def _compare(self, exchange: Exchange, peeked: Peeked, headers: Headers) -> None:
+        values = headers.get_all(HEADER)
+        reported = None
+        if not values:
+            result = Comparison.UNREPORTED
+        elif (reported := read_origin_identity(values)) is None:
+            result = Comparison.UNREADABLE
+        else:
+            result = compare(peeked, reported) if peeked.settled else Comparison.NOT_COMPARED
+        self._rollout.compared(exchange, peeked, reported, result)
