@@ -24,7 +24,7 @@ from tests.nursery import Born, bear
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 T = TypeVar("T")
-IDENTITIES = ("edge", "cookie", "auth", "api", "ui", "subscriber", "operator")
+IDENTITIES = ("edge", "cookie", "auth", "api", "legacy", "ui", "subscriber", "operator")
 _START_S = 30.0
 _STOP_S = 15.0
 

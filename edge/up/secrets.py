@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-IDENTITIES: Final = ("edge", "cookie", "auth", "api", "ui", "subscriber", "operator")
+IDENTITIES: Final = ("edge", "cookie", "auth", "api", "legacy", "ui", "subscriber", "operator")
 
 
 def make_secrets(directory: Path) -> list[str]:

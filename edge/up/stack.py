@@ -90,15 +90,30 @@ def _cookie(settings: Settings, at: Addresses) -> list[str]:
 
 def _auth(settings: Settings, at: Addresses) -> list[str]:
     line = [*_module("origins_stub.auth", "auth", settings, at), *_origin(settings, at, "auth")]
-    return [*line, "--subscriber", _url(at["subscriber"])]
+    checkers = [*_secrets(settings), "--checkers", "legacy"] if _is_legacy(settings) else []
+    return [*line, "--subscriber", _url(at["subscriber"]), *checkers]
 
 
 def _api(settings: Settings, at: Addresses) -> list[str]:
-    line = [*_module("origins_stub.api", "api", settings, at), *_origin(settings, at, "api")]
+    identity = "legacy" if _is_legacy(settings) else "api"
+    line = [*_module("origins_stub.api", "api", settings, at), *_origin(settings, at, identity)]
     # The API tells clients apart by address, and so has to know what the edge believes.
     proxies = ",".join(str(network) for network in settings.snapshot.listener.trusted_proxies)
     line += ["--trusted-proxies", proxies] if proxies else []
-    return [*line, "--auth", _url(at["auth"]), "--subscriber", _url(at["subscriber"])]
+    line += ["--auth", _url(at["auth"]), "--subscriber", _url(at["subscriber"])]
+    return [*line, *_legacy_mode(settings, at)] if _is_legacy(settings) else line
+
+
+def _is_legacy(settings: Settings) -> bool:
+    """Tell whether the API is to serve without a Passport, too: where the edge may send it cookies."""
+    api = settings.snapshot.origins.get("api")
+    return api is not None and api.accepts_legacy
+
+
+def _legacy_mode(settings: Settings, at: Addresses) -> list[str]:
+    cookies, environment = settings.snapshot.cookies, settings.snapshot.edge.environment
+    names = ["--cookie-names", cookies.insecure_name, cookies.secure_name]
+    return ["--legacy", "--cookie", _url(at["cookie"]), "--environment", environment, *names]
 
 
 def _ui(node: str, settings: Settings, at: Addresses) -> list[str]:

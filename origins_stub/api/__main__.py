@@ -7,6 +7,10 @@ from ipaddress import ip_network
 from aiohttp import web
 
 from origins_stub.api.client_address import Network
+from origins_stub.api.legacy.cookies import Names
+from origins_stub.api.legacy.keys import CookieKeySource
+from origins_stub.api.legacy.mode import LegacyMode
+from origins_stub.api.legacy.services import LegacyServices
 from origins_stub.api.server import ApiServer
 from origins_stub.kit.bearer import read_token
 from origins_stub.kit.keys import kept, key_source
@@ -28,6 +32,13 @@ def _parse() -> argparse.Namespace:
         metavar="LIST",
         help="networks of the edge's listener.trusted_proxies, by commas",
     )
+    legacy = parser.add_argument_group("without a Passport", "as identity `legacy`, which may open cookies")
+    legacy.add_argument("--legacy", action="store_true", help="serve requests without a Passport by their cookies")
+    legacy.add_argument("--cookie", default="http://127.0.0.1:8091", metavar="URL", help="where the cookie service is")
+    legacy.add_argument("--environment", default="local", metavar="NAME", help="of the cookies to open")
+    legacy.add_argument(
+        "--cookie-names", nargs=2, default=["EdgeId", "SecureEdgeId"], metavar="NAME", help="of the pair"
+    )
     return parser.parse_args()
 
 
@@ -35,15 +46,29 @@ def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(network) for network in filter(None, text.split(",")))
 
 
+def _legacy(options: argparse.Namespace, token: str) -> LegacyMode:
+    return LegacyMode(
+        CookieKeySource(options.kms, token, options.key_refresh_s),
+        Names(options.cookie_names[0], options.cookie_names[1], options.environment),
+        LegacyServices(options.cookie, options.auth, token),
+    )
+
+
 def main() -> int:
     """Run the origin; return the exit code."""
     options = _parse()
 
     def make_app() -> web.Application:
-        token = read_token(token_file(options, "api"))
+        token = read_token(token_file(options, "legacy" if options.legacy else "api"))
         keys = key_source(options, token, [USER_PURPOSE, DEVICE_PURPOSE])
+        legacy = _legacy(options, token) if options.legacy else None
         server = ApiServer(
-            options.auth, options.subscriber, keys, options.trust_domain, trusted_proxies=options.trusted_proxies
+            options.auth,
+            options.subscriber,
+            keys,
+            options.trust_domain,
+            trusted_proxies=options.trusted_proxies,
+            legacy=legacy,
         )
         app = server.app()
         app.cleanup_ctx.append(kept(keys))

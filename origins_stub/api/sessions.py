@@ -76,14 +76,14 @@ class Sessions:
         return _answer(await self._auth.ask("POST", "/v1/activation", orjson.dumps({"client_address": address})))
 
     async def _poll_activation(self, request: web.Request) -> web.Response:
-        return _answer(await self._auth.ask("POST", "/v1/activation/poll", await _body(request)))
+        return _answer(await self._auth.ask("POST", "/v1/activation/poll", await read_body(request)))
 
     async def _enter_code(self, request: web.Request) -> web.Response:
         require(passport_of(request), level=Level.HIGH)
-        return _answer(await self._auth.ask("POST", "/v1/activation/enter", await _body(request)))
+        return _answer(await self._auth.ask("POST", "/v1/activation/enter", await read_body(request)))
 
     async def _change(self, request: web.Request, path: str) -> Answer | None:
-        return await self._auth.change(path, await _body(request))
+        return await self._auth.change(path, await read_body(request))
 
     async def _signed_in(self, answer: Answer | None) -> web.Response:
         """Answer with whether the user of the newer Passport is a member."""
@@ -101,7 +101,7 @@ def _answer(answer: Answer | None, more: dict[str, object] | None = None) -> web
     return json_answer(200, said | (more or {}))
 
 
-async def _body(request: web.Request) -> bytes:
+async def read_body(request: web.Request) -> bytes:
     """Return the whole body; raise the 413 to answer with when it is longer than any that is asked for."""
     body = bytearray()
     async for piece in request.content.iter_any():

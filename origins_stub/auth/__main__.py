@@ -11,9 +11,9 @@ from origins_stub.auth.credentials import Credentials
 from origins_stub.auth.members import Members
 from origins_stub.auth.server import SIGNING_PURPOSE, AuthServer
 from origins_stub.auth.users import SEED, UserStore
-from origins_stub.kit.bearer import read_token
+from origins_stub.kit.bearer import Callers, read_token
 from origins_stub.kit.keys import kept, key_source
-from origins_stub.kit.process import arguments, identity_arguments, run, token_file
+from origins_stub.kit.process import arguments, identity_arguments, run, secrets_directory, token_file
 from passport import DEVICE_PURPOSE, USER_PURPOSE
 
 
@@ -22,6 +22,7 @@ def _parse() -> argparse.Namespace:
     identity_arguments(parser)
     parser.add_argument("--seed", type=Path, default=SEED, metavar="FILE", help="users that an empty store gets")
     parser.add_argument("--subscriber", default="http://127.0.0.1:8093", metavar="URL", help="told of new members")
+    parser.add_argument("--checkers", default="", metavar="LIST", help="identities that may check passwords, by commas")
     return parser.parse_args()
 
 
@@ -36,7 +37,10 @@ def main() -> int:
         purposes = [USER_PURPOSE, DEVICE_PURPOSE, SIGNING_PURPOSE]
         keys = key_source(options, token, purposes)
         members = Members(options.subscriber, token)
-        app = AuthServer(users, Credentials(users, hasher), members, keys, options.trust_domain).app()
+        names = [name for name in options.checkers.split(",") if name]
+        checkers = Callers.from_files(secrets_directory(options), names) if names else None
+        credentials = Credentials(users, hasher)
+        app = AuthServer(users, credentials, members, keys, options.trust_domain, checkers=checkers).app()
         app.cleanup_ctx.append(kept(keys))
         return app
 

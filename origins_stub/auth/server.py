@@ -16,6 +16,7 @@ from origins_stub.auth.signup_routes import SignupRoutes
 from origins_stub.auth.signups import SignupStore
 from origins_stub.auth.users import User, UserStore
 from origins_stub.kit.answers import StrictModel, health, json_answer, problem, read_json
+from origins_stub.kit.bearer import Callers
 from passport import (
     NO_USER,
     Level,
@@ -29,6 +30,7 @@ from passport import (
     require,
 )
 from passport.aiohttp import exchange_of, passport_middleware, passport_of
+from passport.receiving import PUBLIC_PATHS
 
 SIGNING_PURPOSE = "passport-auth"
 _log = structlog.get_logger("origins_stub.auth")
@@ -48,7 +50,10 @@ class ProfileBody(StrictModel):
 
 
 class AuthServer:
-    """Answers with Passports signed under the service's own key, `passport-auth`."""
+    """Answers with Passports signed under the service's own key, `passport-auth`.
+
+    `checkers` may have a password checked without a Passport, as origins did before there was one.
+    """
 
     def __init__(
         self,
@@ -57,21 +62,27 @@ class AuthServer:
         members: Members,
         keys: PassportKeySource,
         trust_domain: str,
+        *,
+        checkers: Callers | None = None,
     ) -> None:
         self._users = users
         self._credentials = credentials
         self._members = members
         self._keys = keys
         self._trust_domain = trust_domain
+        self._checkers = checkers
         self._mutator = PassportMutator(keys, SIGNING_PURPOSE)
         self._activations = Activations()
 
     def app(self) -> web.Application:
-        """Return the application; every path but /health needs a valid Passport."""
-        verify = passport_middleware(self._keys, self._trust_domain, on_refused=_refused)
+        """Return the application; every path but /health, and /v1/check for its callers, needs a valid Passport."""
+        public = PUBLIC_PATHS if self._checkers is None else PUBLIC_PATHS | {"/v1/check"}
+        verify = passport_middleware(self._keys, self._trust_domain, public_paths=public, on_refused=_refused)
         app = web.Application(middlewares=[verify, _without_signer])
         app.router.add_get("/health", health)
         app.router.add_post("/v1/login", self._login)
+        if self._checkers is not None:
+            app.router.add_post("/v1/check", self._check)
         app.router.add_post("/v1/logout", self._logout)
         app.router.add_post("/v1/logout-everywhere", self._logout_everywhere)
         app.router.add_get("/v1/profile", self._profiles)
@@ -87,6 +98,24 @@ class AuthServer:
         self._credentials.close()
 
     async def _login(self, request: web.Request) -> web.Response:
+        user = await self._user(request)
+        if isinstance(user, web.Response):
+            return user
+        # HIGHEST: the credentials were checked just now. What the device's next token is worth, the edge decides.
+        part = UserPart.of(Source.USER_CREDENTIALS, Level.HIGHEST, user.customer_id, user.account_owner_id)
+        self._mutator.replace_user(exchange_of(request), part, UserAction.USER_LOGIN)
+        return json_answer(200, {"action": UserAction.USER_LOGIN.name})
+
+    async def _check(self, request: web.Request) -> web.Response:
+        if self._checkers is None or self._checkers.identity(request) is None:
+            return problem(401, "unknown_caller", "A bearer token of a known caller is needed.")
+        user = await self._user(request)
+        if isinstance(user, web.Response):
+            return user
+        return json_answer(200, {"customer_id": user.customer_id, "account_owner_id": user.account_owner_id})
+
+    async def _user(self, request: web.Request) -> User | web.Response:
+        """Return whose credentials the body has, or the answer when they are nobody's."""
         body = await read_json(request, LoginBody)
         if isinstance(body, web.Response):
             return body
@@ -95,10 +124,7 @@ class AuthServer:
             return problem(503, "overloaded", "Too many logins are being checked.")
         if not isinstance(user, User):
             return problem(401, "wrong_credentials", "The e-mail address or the password is wrong.")
-        # HIGHEST: the credentials were checked just now. What the device's next token is worth, the edge decides.
-        part = UserPart.of(Source.USER_CREDENTIALS, Level.HIGHEST, user.customer_id, user.account_owner_id)
-        self._mutator.replace_user(exchange_of(request), part, UserAction.USER_LOGIN)
-        return json_answer(200, {"action": UserAction.USER_LOGIN.name})
+        return user
 
     async def _logout(self, request: web.Request) -> web.Response:
         customer_id = passport_of(request).customer_id

@@ -174,7 +174,7 @@ def test_a_kms_that_waits_less_for_a_silent_edge_than_the_edge_believes_is_refus
     assert refused.exit_code == 2
     assert "holder_live_s: is 300, but the edge's keys.stale_after_s is 301: that must not be more" in refused.output
     replace(directory / "kms.yaml", "holder_live_s: 300", "holder_live_s: 120")
-    assert "kms.yaml:53: holder_live_s: is 120, but" in runner.invoke(app, check).output
+    assert "kms.yaml:60: holder_live_s: is 120, but" in runner.invoke(app, check).output
 
 
 def test_up_says_that_its_var_cannot_be_made(tmp_path: Path) -> None:

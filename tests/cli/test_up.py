@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +37,17 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    home = tmp_path_factory.mktemp("up")
+    with running_stack(tmp_path_factory.mktemp("up")) as running:
+        yield running
+
+
+@contextmanager
+def running_stack(home: Path, *overrides: str) -> Iterator[Stack]:
+    """Run `edge up` until the block ends."""
     reading, writing = os.pipe()
     where = ["--config", str(REPOSITORY / "config"), "--var", str(home / "var"), "--set", "edge.workers=1"]
-    line = [sys.executable, "-m", "edge.cli", "up", "--ephemeral", *where, "--ready-fd", str(writing)]
+    sets = [word for override in overrides for word in ("--set", override)]
+    line = [sys.executable, "-m", "edge.cli", "up", "--ephemeral", *where, *sets, "--ready-fd", str(writing)]
     with (home / "printed").open("wb") as printed:
         process = subprocess.Popen(line, stdout=printed, stderr=printed, pass_fds=(writing,), cwd=home)
     os.close(writing)
@@ -57,7 +64,7 @@ def test_everything_runs_and_says_where(stack: Stack) -> None:
     pages = set() if isinstance(find_node(), NoNode) else {"ui"}
     assert set(stack.parts) == {"kms", "subscriber", "cookie", "auth", "api", "edge", "admin"} | pages
     printed = stack.printed.read_text()
-    assert "first run: made 8 secrets" in printed
+    assert "first run: made 9 secrets" in printed
     assert ("the pages of ui are not served" in printed) is (not pages)
     for address, _ in stack.parts.values():
         assert f"http://{address}" in printed
