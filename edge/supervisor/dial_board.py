@@ -44,6 +44,11 @@ class DialBoard:
         """Note that a process has said what it decides by."""
         self._heard.set()
 
+    @property
+    def behind(self) -> int:
+        """How many processes that serve do not decide by what is shown now."""
+        return sum(self._serving_before(self.table.revision))
+
     async def agreed(self, revision: int) -> None:
         """Wait until every process that serves decides by `revision` or a later one, for a second at most."""
         with suppress(TimeoutError):

@@ -110,6 +110,7 @@ class DialDesk:
                 ((dial.feature.value, dial.origin or _ANY, dial.device_type or _ANY), at / 100)
                 for dial, at in self._book.dials.positions.items()
             ],
+            "edge_dial_workers_behind": [((), self._board.behind)],
             "edge_dial_changes_total": [
                 ((how, result), self._results[how, result]) for how, results in _RESULTS.items() for result in results
             ],

@@ -433,6 +433,12 @@ METRICS: Final = (
         Merge.MIN,
     ),
     Metric(
+        "edge_dial_workers_behind",
+        Kind.GAUGE,
+        (),
+        "Workers that serve and do not decide by the newest revision of the dials.",
+    ),
+    Metric(
         "edge_dial_changes_total",
         Kind.COUNTER,
         ("how", "result"),

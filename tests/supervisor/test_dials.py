@@ -129,6 +129,22 @@ async def test_a_worker_that_is_killed_is_followed_by_one_that_knows_the_dials()
         assert await served(running) == 2
 
 
+async def test_a_worker_that_has_not_taken_the_newest_revision_is_told_from_the_others() -> None:
+    async with supervising(plan(workers=2)) as running:
+        await running.until(lambda: running.ready() == 2)
+        pid = running.supervisor.health().workers[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            outcome = await set_dial(running, "5")
+            assert outcome.text.endswith("1 of 2 workers serve revision 1")
+            _, metrics = await running.admin("/metrics")
+            assert "edge_dial_workers_behind 1.0" in metrics
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await running.until(lambda: not running.supervisor._board.behind)
+
+
 async def test_workers_that_were_replaced_or_stood_by_know_the_dials() -> None:
     async with supervising(plan("edge.standby=true", workers=2)) as running:
         await running.until(lambda: running.ready() == 2)
