@@ -11,7 +11,7 @@ JS_TOOLS := express@5 express4@npm:express@4 fastify@5 typescript
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated manifests wheel bench bench-origin chaos load load-ui simulate proto js-tools schema clean monitoring alerts help
+.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated manifests wheel bench bench-origin chaos experiments load load-ui simulate proto js-tools schema clean monitoring alerts help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -105,6 +105,9 @@ load: $(STAMP) ## Put load on the edge with Locust; S=login_storm for another sc
 
 load-ui: $(STAMP) ## The same, from Locust's page in a browser
 	$(BIN)/python -m loadtest.locust $(LOAD) --ui
+
+experiments: $(STAMP) ## Measure what the edge costs and how it grows, for docs/performance.md; E="latency memory" for some, A=--quick to be short
+	$(BIN)/python -m loadtest.experiments $(E) $(A)
 
 simulate: $(STAMP) ## Simulate outages for 100 million devices and draw the plots of docs/renewal.md: some minutes
 	$(BIN)/python -m loadtest.simulate $(A)

@@ -18,19 +18,19 @@ class CompileError(Exception):
     """The wheel could not be built; says what was printed."""
 
 
-def compiled_packages(directory: Path, say: Callable[[str], None]) -> Path:
-    """Return a directory under `directory` that holds the packages of this tree, the hot ones compiled.
+def compiled_packages(directory: Path, say: Callable[[str], None], root: Path = ROOT) -> Path:
+    """Return a directory under `directory` that holds the packages of the tree at `root`, the hot ones compiled.
 
     Built once for each state of the sources; older ones are removed.
     """
-    home = directory.resolve() / _digest()
+    home = directory.resolve() / digest(root)
     if home.exists():
         return home
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     say("Compiling the hot modules takes about two minutes")
     with TemporaryDirectory(dir=directory) as scratch:
-        _build(Path(scratch))
+        _build(root, Path(scratch))
         unpacked = Path(scratch, "unpacked")
         for wheel in Path(scratch).glob("*.whl"):
             ZipFile(wheel).extractall(unpacked)
@@ -38,9 +38,9 @@ def compiled_packages(directory: Path, say: Callable[[str], None]) -> Path:
     return home
 
 
-def _build(out: Path) -> None:
+def _build(root: Path, out: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(out), str(ROOT)],
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(out), str(root)],
         env={**os.environ, "HATCH_BUILD_HOOK_ENABLE_CUSTOM": "true"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -51,11 +51,12 @@ def _build(out: Path) -> None:
         raise CompileError(done.stdout)
 
 
-def _digest() -> str:
-    files = [ROOT / "pyproject.toml", ROOT / "hatch_build.py"]
+def digest(root: Path = ROOT) -> str:
+    """Return what names one state of the sources at `root`, and of the Python that compiles them."""
+    files = [root / "pyproject.toml", root / "hatch_build.py"]
     for package in SOURCES:
-        files += sorted((ROOT / package).rglob("*.py"))
+        files += sorted((root / package).rglob("*.py"))
     digest = hashlib.sha256(sys.version.encode())
     for file in files:
-        digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
+        digest.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""Become another program on one core, one that dies with its starter.
+"""Become another program on one core, or on some, one that dies with its starter.
 
-    python -m loadtest.bench.pinned CORE COMMAND [ARGUMENT…]
+    python -m loadtest.bench.pinned CORE[,CORE…] COMMAND [ARGUMENT…]
 
 The affinity is set before the program starts, so that all its threads and children have it.
 """
@@ -14,9 +14,9 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def main() -> None:
-    """Pin this process to the core named first, then execute the rest."""
-    core, *command = sys.argv[1:]
-    os.sched_setaffinity(0, {int(core)})
+    """Pin this process to the cores named first, then execute the rest."""
+    cores, *command = sys.argv[1:]
+    os.sched_setaffinity(0, set(map(int, cores.split(","))))
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     os.execvp(command[0], command)  # noqa: S606 - replaces this process, by design without a shell
 

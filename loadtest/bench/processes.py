@@ -80,9 +80,12 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def running(
-    name: str, core: int, command: Sequence[str], logs: Path, env: Mapping[str, str] | None = None
+    name: str, core: int | Sequence[int], command: Sequence[str], logs: Path, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[Program]:
-    """Run `command` pinned to `core`, its output in a file under `logs`; stop it and its children on leaving."""
+    """Run `command` pinned to `core`, its output in a file under `logs`; stop it and its children on leaving.
+
+    `core` may be several.
+    """
     log = logs / f"{name.replace(' ', '_')}.log"
     with _opened(log) as output:
         process = await spawn(core, command, output, env)
@@ -93,10 +96,11 @@ async def running(
 
 
 async def spawn(
-    core: int, command: Sequence[str], output: IO[bytes] | int, env: Mapping[str, str] | None = None
+    core: int | Sequence[int], command: Sequence[str], output: IO[bytes] | int, env: Mapping[str, str] | None = None
 ) -> Process:
-    """Start `command` pinned to `core`, in a session of its own, so that Ctrl-C reaches the bench alone."""
-    pinned = (sys.executable, "-m", "loadtest.bench.pinned", str(core), *command)
+    """Start `command` pinned to a core or some, in a session of its own, so that Ctrl-C reaches the bench alone."""
+    cores = str(core) if isinstance(core, int) else ",".join(map(str, core))
+    pinned = (sys.executable, "-m", "loadtest.bench.pinned", cores, *command)
     environment = {**os.environ, **(env or {})}
     return await asyncio.create_subprocess_exec(
         *pinned, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT,

@@ -1,13 +1,15 @@
 -- wrk's script: one request per line of a file, in order, over and over; then one line of figures.
--- A line is the header field that differs from request to request, or empty.
+-- A line is the header field that differs from request to request, or empty; before it may stand a path and a space.
 local requests, count, last = {}, 0, 0
 
 function init(args)
   for line in io.lines(args[1]) do
+    local path, rest = line:match("^(/%S*) (.*)$")
+    line = rest or line
     local field = line == "" and "" or line .. "\r\n"
     count = count + 1
     requests[count] = table.concat({
-      "GET ", wrk.path, " HTTP/1.1\r\n",
+      "GET ", path or wrk.path, " HTTP/1.1\r\n",
       "Host: ", wrk.host, ":", wrk.port, "\r\n",
       "User-Agent: bench-device/1.0 (television)\r\n",
       "Accept: application/json\r\n",

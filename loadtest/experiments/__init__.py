@@ -1,0 +1,1 @@
+"""What the edge costs and how it grows, measured on this machine: docs/performance.md."""
