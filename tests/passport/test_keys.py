@@ -145,6 +145,7 @@ def test_rule_24_only_holders_of_keys_pass_key_sets_on() -> None:
     assert importers == {
         "edge/clients/kms.py",
         "edge/wiring.py",
+        "origins_stub/api/legacy/keys.py",
         "passport/key_sets.py",
         "passport/key_source.py",
         "passport/kms.py",

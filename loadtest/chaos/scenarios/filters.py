@@ -16,7 +16,7 @@ from loadtest.chaos.setup import CALM, route
 from loadtest.chaos.stage import Stage
 from loadtest.chaos.trial import nothing, observe
 
-FILTERS = ("hygiene", "cookie", "renew", "device", "authorise", "passport")
+FILTERS = ("hygiene", "rollout", "cookie", "renew", "device", "authorise", "passport")
 AT_ONCE_BUGS = ("raise", "raise_later", "cancel", "cancel_later")
 NEVER, HOLD = "never", "hold"
 DEADLINE_S = 0.5
