@@ -11,7 +11,7 @@ JS_TOOLS := express@5 express4@npm:express@4 fastify@5 typescript
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run demo test all-tests test-quick test-compiled fuzz check lint types rules generated manifests wheel bench bench-origin chaos experiments load load-ui simulate proto js-tools schema clean monitoring alerts help
+.PHONY: run demo test all-tests test-quick test-long test-compiled fuzz check lint types rules generated manifests wheel bench bench-origin chaos experiments load load-ui simulate proto js-tools schema clean monitoring alerts help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -35,18 +35,21 @@ demo: $(STAMP) ## Drive the login story through a stack of its own and show each
 	$(BIN)/edge demo
 
 # What is checked and the tests run beside each other, all to their ends, so that the cores have work at any time.
-test: $(STAMP) ## Lint, types, import rules, and all tests
+test: $(STAMP) ## Lint, types, import rules, and the tests
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target all-tests check
 
 # The +: what it says is shown as it comes, not held back by --output-sync.
 all-tests: $(STAMP)
-	+$(BIN)/python -m pytest $(SPREAD)
+	+$(BIN)/python -m pytest -m "not long" $(SPREAD)
 
 test-quick: $(STAMP) ## The tests without the slow ones
 	$(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
+test-long: $(STAMP) ## Those that keep a whole stack under load for a while, which `make test` leaves out
+	$(BIN)/python -m pytest -m long
+
 test-compiled: $(STAMP) ## All tests against the compiled packages; needs a C compiler
-	$(BIN)/python -m tests.compiled $(SPREAD)
+	$(BIN)/python -m tests.compiled -m "not long" $(SPREAD)
 
 fuzz: $(STAMP) ## Fuzz the framing for longer than `make test` does: half an hour
 	$(BIN)/python -m pytest tests/http1 tests/edge/test_foreign.py --hypothesis-profile=deep --timeout=7200

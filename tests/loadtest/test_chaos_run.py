@@ -186,6 +186,7 @@ def quick_row(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_quick_scenario_runs_with_every_process_and_writes_its_figures(quick_row: dict[str, Any]) -> None:
     row = quick_row
@@ -195,6 +196,7 @@ def test_a_quick_scenario_runs_with_every_process_and_writes_its_figures(quick_r
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(find("nginx") is None, reason="nginx is not installed")
 def test_a_quick_scenario_runs_on_nginx_too(quick_row: dict[str, Any]) -> None:
@@ -206,6 +208,7 @@ def test_a_quick_scenario_runs_on_nginx_too(quick_row: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "loadtest.chaos", "--quick", "--rate", "50", "--var", str(tmp_path), "flapping"]

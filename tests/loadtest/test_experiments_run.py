@@ -15,6 +15,7 @@ from loadtest.bench import tools
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(400),
     pytest.mark.skipif(
         tools.find("wrk") is None or tools.find("nginx") is None,

@@ -70,6 +70,7 @@ def load(tmp_path: Path) -> Iterator[Callable[..., Load]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_a_run_with_a_master_and_two_workers_meets_its_checks_and_leaves_reports(
     load: Callable[..., Load],
@@ -89,6 +90,7 @@ async def test_a_run_with_a_master_and_two_workers_meets_its_checks_and_leaves_r
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_an_origin_that_is_killed_fails_the_check_of_that_name(load: Callable[..., Load]) -> None:
     run = load("profile_switches", "-u", "12", "-t", "10", "--warm-up", "0")

@@ -15,7 +15,7 @@ from tests.observability.prometheus import CONFIG, DASHBOARDS, Prometheus, needs
 from tests.observability.stack import Stack, device, running_stack, signed_in
 from tests.processes import eventually
 
-pytestmark = [needs_prometheus, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [needs_prometheus, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(120)]
 RATE_INTERVAL = "4s"
 
 
