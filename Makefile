@@ -99,7 +99,7 @@ chaos: $(STAMP) ## Harm the edge under load and see what is lost; S=name for one
 	$(BIN)/python -m loadtest.chaos $(S) $(A)
 
 alerts: $(STAMP) ## Cause each alert with real processes and see it fire: some minutes; needs prometheus
-	$(BIN)/python -m pytest tests/observability/alert_scenarios.py
+	$(BIN)/python -m pytest tests/observability/alert_scenarios.py tests/observability/alert_scenarios_inside.py
 
 LOAD = $(S) $(if $(U),--users=$(U)) $(if $(T),--time=$(T)) $(A)
 

@@ -1,4 +1,4 @@
-"""Each alert in a scenario with real processes that causes it: `make alerts`, two minutes, no part of `make test`.
+"""Each alert in a scenario with real processes that causes it: `make alerts`, some minutes, no part of `make test`.
 
 Prometheus evaluates the repository's rules, in which every duration is divided by FASTER and nothing else is changed,
 on a whole stack under a trickle of traffic. The first test is the control: that traffic makes nothing fire. The last
@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import psutil
@@ -185,8 +185,14 @@ class Caused:
         return self.alerts
 
 
+class Watched(Protocol):
+    """What `causes` needs of a world."""
+
+    prometheus: Prometheus
+
+
 @asynccontextmanager
-async def causes(world: World, *names: str) -> AsyncIterator[Caused]:
+async def causes(world: Watched, *names: str) -> AsyncIterator[Caused]:
     """Do the harm in the block; all of these alerts fire, none of which did before."""
 
     async def none_fires() -> bool:

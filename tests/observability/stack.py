@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +43,15 @@ class Stack:
 
 @asynccontextmanager
 async def running_stack(
-    home: Path, *settings: str, change: Callable[[Path], None] | None = None
+    home: Path,
+    *settings: str,
+    change: Callable[[Path], None] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Stack]:
-    """Run `edge up --ephemeral` until the block ends; `change` may alter the configuration before."""
+    """Run `edge up --ephemeral` until the block ends; `change` may alter the configuration before.
+
+    `environment` is added to that of its processes.
+    """
     config, var, log = home / "config", home / "var", home / "up.log"
     shutil.copytree(REPOSITORY / "config", config)
     if change is not None:
@@ -53,7 +59,7 @@ async def running_stack(
     readable, writable = os.pipe()
     line = [sys.executable, "-m", "edge.cli", "up", "--ephemeral", "--config", str(config), "--var", str(var)]
     line += [word for setting in settings for word in ("--set", setting)]
-    process = _start(line, log, writable)
+    process = _start(line, log, writable, {**os.environ, **(environment or {})})
     os.close(writable)
     try:
         with os.fdopen(readable) as ready:
@@ -65,9 +71,10 @@ async def running_stack(
         await asyncio.to_thread(process.wait, _STOP_S)
 
 
-def _start(line: list[str], log: Path, ready: int) -> subprocess.Popen[bytes]:
+def _start(line: list[str], log: Path, ready: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    line = [*line, "--ready-fd", str(ready)]
     with log.open("wb") as to:
-        return subprocess.Popen([*line, "--ready-fd", str(ready)], stdout=to, stderr=to, pass_fds=[ready])
+        return subprocess.Popen(line, stdout=to, stderr=to, pass_fds=[ready], env=environment)
 
 
 async def signed_in(stack: Stack, session: aiohttp.ClientSession) -> None:
