@@ -16,6 +16,66 @@ _MAX_CACHED: Final = 20_000
 _LEVELS: Final = tuple(level.name.lower() for level in sorted(Level))  # by number
 
 
+class Ended:
+    """What a line says of an exchange that ended. No header, token or body is kept with it."""
+
+    __slots__ = (
+        "actions",
+        "bytes_in",
+        "bytes_out",
+        "detail",
+        "device",
+        "edge_s",
+        "host",
+        "id",
+        "method",
+        "origin_s",
+        "outcome",
+        "path",
+        "peer",
+        "reason",
+        "rescheduled",
+        "resolution",
+        "route",
+        "status",
+        "time",
+        "user",
+    )
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        status: int,
+        outcome: str,
+        edge_s: float,
+        origin_s: float,
+        bytes_in: int,
+        bytes_out: int,
+    ) -> None:
+        request = exchange.request
+        self.time = exchange.now
+        self.id = exchange.id
+        self.peer = request.peer
+        self.method = request.method
+        self.host = request.host
+        self.path = request.path
+        self.route = exchange.route.id
+        self.status = status
+        self.outcome = outcome
+        self.reason = exchange.reason
+        self.detail = exchange.reason_detail
+        self.resolution = exchange.resolution
+        self.user = exchange.user
+        self.device = exchange.device
+        self.rescheduled = exchange.rescheduled_count
+        self.actions = exchange.actions
+        self.bytes_in = bytes_in
+        self.bytes_out = bytes_out
+        self.edge_s = edge_s
+        self.origin_s = origin_s
+
+
 class LineWriter:
     """Formats one exchange as a JSON line. `key`: 32 secret bytes, the same in all workers, so that hashes agree."""
 
@@ -27,34 +87,23 @@ class LineWriter:
     def __repr__(self) -> str:
         return "LineWriter()"
 
-    def line(
-        self,
-        exchange: Exchange,
-        *,
-        status: int,
-        outcome: str,
-        edge_s: float,
-        origin_s: float,
-        bytes_in: int,
-        bytes_out: int,
-    ) -> bytes:
+    def line(self, ended: Ended) -> bytes:
         """Return the line of one finished exchange, with its line end. docs/operating.md lists its keys."""
-        request = exchange.request
-        user, device = exchange.user, exchange.device
-        source, result, where = exchange.resolution
+        user, device = ended.user, ended.device
+        source, result, where = ended.resolution
         return orjson.dumps(
             {
-                "time": exchange.now,
-                "id": exchange.id.decode(),
-                "peer": request.peer,
-                "method": request.method.decode(),
-                "host": request.host.decode("ascii", "backslashreplace"),
-                "path": request.path[:MAX_PATH_BYTES].decode("ascii", "backslashreplace"),
-                "route": exchange.route.id,
-                "status": status,
-                "outcome": outcome,
-                "reason": exchange.reason,
-                "detail": exchange.reason_detail,
+                "time": ended.time,
+                "id": ended.id.decode(),
+                "peer": ended.peer,
+                "method": ended.method.decode(),
+                "host": ended.host.decode("ascii", "backslashreplace"),
+                "path": ended.path[:MAX_PATH_BYTES].decode("ascii", "backslashreplace"),
+                "route": ended.route,
+                "status": ended.status,
+                "outcome": ended.outcome,
+                "reason": ended.reason,
+                "detail": ended.detail,
                 "source": source,
                 "result": result,
                 "where": where,
@@ -62,12 +111,12 @@ class LineWriter:
                 "user": "" if user is None else self._users.get(user.customer_id) or self.user(user.customer_id),
                 "device": "" if device is None else self._devices.get(device.esn) or self.device(device.esn),
                 "device_type": 0 if device is None else device.device_type,
-                "rescheduled": exchange.rescheduled_count,
-                "actions": exchange.actions,
-                "bytes_in": bytes_in,
-                "bytes_out": bytes_out,
-                "edge_us": int(edge_s * 1e6),
-                "origin_us": int(origin_s * 1e6),
+                "rescheduled": ended.rescheduled,
+                "actions": ended.actions,
+                "bytes_in": ended.bytes_in,
+                "bytes_out": ended.bytes_out,
+                "edge_us": int(ended.edge_s * 1e6),
+                "origin_us": int(ended.origin_s * 1e6),
             },
             option=orjson.OPT_APPEND_NEWLINE,
         )

@@ -52,7 +52,7 @@ class TestTheEdgeThatCountsNothing:
         body = less.partition("def finished(")[2].partition("\n    def ")[0]
         assert "edge_seconds.observe" not in body
         assert "requests[key]" not in body
-        assert "self._log.line(" in body
+        assert "self._ended.append(" in body
 
     def test_a_function_that_is_not_there_or_has_nothing_to_cut_is_no_measurement(self) -> None:
         with pytest.raises(BenchError, match=r"There is no A\.b in f\.py"):

@@ -6,7 +6,7 @@ from typing import Final
 import orjson
 
 from edge.telemetry.catalogue import METRICS
-from edge.telemetry.log_line import LineWriter
+from edge.telemetry.log_line import Ended, LineWriter
 from tests.processes import REPOSITORY
 from tests.telemetry.exchanges import exchange
 
@@ -22,7 +22,7 @@ def test_every_metric_is_explained_under_a_heading() -> None:
 
 def test_the_access_log_table_lists_every_key_in_order() -> None:
     line = LineWriter(b"k" * 32).line(
-        exchange(), status=200, outcome="ok", edge_s=0.0, origin_s=0.0, bytes_in=0, bytes_out=0
+        Ended(exchange(), status=200, outcome="ok", edge_s=0.0, origin_s=0.0, bytes_in=0, bytes_out=0)
     )
     rows = re.findall(r"^\| (`.*?`) \| ", OPERATING_PAGE.partition("## Access log")[2], re.MULTILINE)
     listed = [key for row in rows for key in re.findall(r"`(\w+)`", row)]

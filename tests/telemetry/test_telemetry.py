@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from edge.contract.identity import DeviceIdentity, Level, Source
 from edge.contract.reasons import Reason
 from edge.telemetry.access_log import AccessLog
 from edge.telemetry.catalogue import BUCKET_BOUNDS_S
-from edge.telemetry.log_line import LineWriter
+from edge.telemetry.log_line import MAX_PATH_BYTES, Ended, LineWriter
 from edge.telemetry.metrics import MAX_SERIES, Histograms, WorkerMetrics, count
-from edge.telemetry.telemetry import Telemetry
+from edge.telemetry.telemetry import LINES_AT_ONCE, Telemetry
 from tests.telemetry.exchanges import exchange
 
 CANARIES = ("sealed-canary", "query-canary", "passport-canary", "session-canary", "ESN-CANARY", "70707070", "70707071")
@@ -147,6 +150,62 @@ def test_a4_control_and_escape_characters_never_reach_the_log_raw(metrics: Worke
     written = path.read_bytes()
     assert written.count(b"\n") == 1
     assert not set(written[:-1]) & {*range(0x20), *range(0x7F, 0x100)}
+
+
+@given(path=st.binary(max_size=1100), host=st.binary(), method=st.text().map(str.encode), peer=st.text(), esn=st.text())
+def test_a4_a_line_is_one_json_object_whatever_a_client_sends(
+    path: bytes, host: bytes, method: bytes, peer: str, esn: str
+) -> None:
+    hostile = exchange(path=path)
+    hostile.request.host, hostile.request.method, hostile.request.peer = host, method, peer
+    hostile.device = DeviceIdentity(Source.COOKIE, Level.HIGH, esn, 3)
+    hostile.reason_detail = peer
+    hostile.actions = [esn]
+    line = LineWriter(b"k" * 32).line(
+        Ended(hostile, status=200, outcome="ok", edge_s=0.00007, origin_s=0.004, bytes_in=5, bytes_out=11)
+    )
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"}\n")
+    read = json.loads(line, object_pairs_hook=list)
+    assert len(read) == len(dict(read)) == 24
+    told = dict(read)
+    assert told["path"] == path[:MAX_PATH_BYTES].decode("ascii", "backslashreplace")
+    assert (told["method"].encode(), told["peer"], told["detail"], told["actions"]) == (method, peer, peer, [esn])
+    assert (told["status"], told["edge_us"], told["origin_us"]) == (200, 70, 4000)
+
+
+def test_lines_are_written_in_the_order_in_which_requests_ended(metrics: WorkerMetrics, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    telemetry = Telemetry(metrics, AccessLog(path), LineWriter(b"k" * 32))
+    for _ in range(LINES_AT_ONCE + 1):
+        finish(telemetry)
+    telemetry.refused_early(Reason.AMBIGUOUS_FRAMING, status=400, now=1.5)
+    finish(telemetry)
+    lines = logged(telemetry, path)
+    assert [line["status"] for line in lines] == [200] * (LINES_AT_ONCE + 1) + [400, 200]
+    assert metrics.log_lines == len(lines)
+
+
+def test_a_line_is_written_with_the_sweep_after_its_request(metrics: WorkerMetrics, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    log = AccessLog(path)
+    telemetry = Telemetry(metrics, log, LineWriter(b"k" * 32))
+    finish(telemetry)
+    telemetry.sweep()
+    log.close()
+    assert path.read_bytes().count(b"\n") == 1
+
+
+def test_a_request_that_ended_before_another_key_is_hashed_with_the_old_one(
+    metrics: WorkerMetrics, tmp_path: Path
+) -> None:
+    path = tmp_path / "access.log"
+    telemetry = Telemetry(metrics, AccessLog(path), LineWriter(b"k" * 32))
+    finish(telemetry)
+    telemetry.write_with(LineWriter(b"l" * 32))
+    finish(telemetry)
+    users = [line["user"] for line in logged(telemetry, path)]
+    assert users == [LineWriter(b"k" * 32).user(70707070), LineWriter(b"l" * 32).user(70707070)]
 
 
 def test_the_repr_of_the_line_writer_shows_no_key() -> None:
