@@ -25,6 +25,7 @@ class Telemetry:
         self._log = log
         self._lines = lines
         self._ended: list[Ended] = []
+        self._unformatted = 0
         metrics.sources.append(self._count_log)
 
     def write_with(self, lines: LineWriter) -> None:
@@ -143,11 +144,16 @@ class Telemetry:
         if self._log is not None and self._lines is not None:
             written, self._ended = self._ended, []  # before anything can fail: a line is tried once
             for ended in written:
-                self._log.line(self._lines.line(ended))
+                try:
+                    line = self._lines.line(ended)
+                except Exception:  # noqa: BLE001 - what cannot be written of one request costs no other's line
+                    self._unformatted += 1
+                else:
+                    self._log.line(line)
 
     def _count_log(self, metrics: WorkerMetrics) -> None:
         if self._log is not None:
-            metrics.log_dropped = self._log.dropped
+            metrics.log_dropped = self._log.dropped + self._unformatted
 
 
 def _reauth_cause(exchange: Exchange) -> str:

@@ -186,6 +186,19 @@ def test_lines_are_written_in_the_order_in_which_requests_ended(metrics: WorkerM
     assert metrics.log_lines == len(lines)
 
 
+def test_a_line_that_cannot_be_formatted_is_counted_as_dropped_and_costs_no_other(
+    metrics: WorkerMetrics, tmp_path: Path
+) -> None:
+    path = tmp_path / "access.log"
+    telemetry = Telemetry(metrics, AccessLog(path), LineWriter(b"k" * 32))
+    for _ in range(3):
+        finish(telemetry)
+    finish(telemetry, reason_detail="\ud800")
+    finish(telemetry)
+    assert len(logged(telemetry, path)) == 4
+    assert metrics.snapshot(0.0).values["edge_access_log_dropped_total"] == [((), 1)]
+
+
 def test_a_line_is_written_with_the_sweep_after_its_request(metrics: WorkerMetrics, tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log = AccessLog(path)
