@@ -112,7 +112,7 @@ class DialApi:
         named, limit = request.query.get("feature"), request.query.get("limit", str(_HISTORY))
         if named is not None and named not in set(Feature):
             raise _Problem(404, Refusal.UNKNOWN_FEATURE, f"there is no such feature: known are {', '.join(Feature)}")
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MAX_HISTORY):
+        if not (limit.isascii() and limit.isdigit() and len(limit) <= 9 and 1 <= int(limit) <= MAX_HISTORY):
             raise _Problem(400, "bad_limit", f"limit must be 1 to {MAX_HISTORY}")
         changes = self._desk.history(None if named is None else Feature(named), int(limit))
         return _response({"changes": [change.record() for change in changes]}, self._desk.standing().revision)

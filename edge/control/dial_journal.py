@@ -42,6 +42,14 @@ class DialJournal:
         self.close()
         self.cut_bytes = 0
         try:
+            return self._opened()
+        except BadJournal as bad:  # nobody may add to it, now or when it is asked again
+            self.problem = str(bad)
+            self._let_go()
+            raise
+
+    def _opened(self) -> DialBook:
+        try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.problem = ""

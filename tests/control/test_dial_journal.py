@@ -90,6 +90,20 @@ def test_a_torn_last_line_is_cut_off_wherever_it_was_torn_and_the_change_was_not
         assert (tmp_path / "dials.jsonl").read_bytes() == whole + change(2, 300).line()
 
 
+def test_a_journal_that_was_found_bad_takes_no_change_the_next_time_either(tmp_path: Path) -> None:
+    (tmp_path / "dials.jsonl").write_bytes(b"what is this\n")
+    journal = DialJournal(tmp_path)
+    for _ in range(2):
+        with pytest.raises(BadJournal):
+            journal.open()
+        assert "dials.jsonl:1" in journal.append([change(1)])
+    assert (tmp_path / "dials.jsonl").read_bytes() == b"what is this\n"
+    other = DialJournal(tmp_path)
+    with pytest.raises(BadJournal):  # and not: another edge holds it
+        other.open()
+
+
+
 @pytest.mark.parametrize(
     ("spoilt", "says"),
     [
