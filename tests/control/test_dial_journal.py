@@ -103,7 +103,6 @@ def test_a_journal_that_was_found_bad_takes_no_change_the_next_time_either(tmp_p
         other.open()
 
 
-
 @pytest.mark.parametrize(
     ("spoilt", "says"),
     [
