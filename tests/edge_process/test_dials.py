@@ -5,19 +5,31 @@ import json
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
+import pytest_asyncio
 
 from edge.supervisor.config import Result
 from edge.supervisor.control_socket import ask
-from tests.edge_process.edge import Edge, Load
+from tests.edge_process.edge import Edge, Load, running_edge
+from tests.edge_process.origin import Origin
 from tests.processes import beside, eventually, ran
+from tests.services.kms_calls import Kms
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHANGES = 1_000
 CHANGERS = 4
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def edge(kms: Kms, origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
+    """An edge whose requests go by the dials: their origin takes them either way."""
+    home = tmp_path_factory.mktemp("edge")
+    async with running_edge(kms, home, origin.address, "origins.api.accepts_legacy=true") as running:
+        yield running
 
 
 async def test_the_command_moves_a_dial_lists_it_and_tells_who_moved_it(edge: Edge) -> None:
@@ -49,7 +61,7 @@ async def test_a_thousand_changes_under_load_fail_no_request_and_each_is_in_the_
 
     def turn(number: int) -> tuple[Result, float]:
         percent = f"{number * 7 % 10_001 / 100:.2f}"
-        asked = {"do": "dial-set", "feature": "shadow-cookie", "device_type": "phone", "percent": percent}
+        asked = {"do": "dial-set", "feature": "terminate-cookie", "percent": percent}
         began = time.monotonic()
         outcome = ask(edge.var, json.dumps({**asked, "why": f"turn {number}"}))
         took_s = time.monotonic() - began
@@ -77,6 +89,9 @@ async def test_a_thousand_changes_under_load_fail_no_request_and_each_is_in_the_
     assert [line["revision"] for line in lines] == list(range(before + 1, before + 1 + CHANGES))
     assert all(one["to"] == other["from"] for one, other in pairwise(lines))
     assert await edge.metric("edge_dial_revision") == before + CHANGES
+    decided = 'edge_rollout_decisions_total{device_type="unknown",feature="terminate-cookie",on="%s"}'
+    assert (await edge.metric(decided % "true") or 0) > 0
+    assert (await edge.metric(decided % "false") or 0) > 0
 
 
 async def test_a_worker_that_is_killed_between_changes_is_followed_by_one_that_knows_them(edge: Edge) -> None:
