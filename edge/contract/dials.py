@@ -40,7 +40,7 @@ class DialTable:
     `positions` are in hundredths of a percent; the salt of a feature is its name, unless `salts` says otherwise.
     """
 
-    __slots__ = ("_by_origin", "_by_type", "_defaults", "_everywhere", "_nowhere", "_salted", "positions", "revision")
+    __slots__ = ("_by_origin", "_by_type", "_defaults", "_everywhere", "_salted", "positions", "revision")
 
     def __init__(
         self, revision: int = 0, positions: Mapping[Dial, int] | None = None, salts: Mapping[Feature, str] | None = None
@@ -69,7 +69,6 @@ class DialTable:
         for dial, at in self.positions.items():
             standing.setdefault(dial.feature, set()).add(at)
         self._everywhere: Final = frozenset(feature for feature, found in standing.items() if found == {BUCKETS})
-        self._nowhere: Final = frozenset(feature for feature, found in standing.items() if found == {0})
 
     def is_on(self, feature: Feature, origin: str, device_type: int, key: bytes) -> bool:
         """Say whether `feature` is on for the device with this key: its ESN, or what is stable of it where it has none.
@@ -98,10 +97,6 @@ class DialTable:
     def fully_on(self, feature: Feature) -> bool:
         """Say whether every dial of `feature` stands at 100 %, so that nobody needs to be asked who they are."""
         return feature in self._everywhere
-
-    def fully_off(self, feature: Feature) -> bool:
-        """Say whether every dial of `feature` stands at 0 %."""
-        return feature in self._nowhere
 
 
 class Dials:
