@@ -47,7 +47,8 @@ class DialBoard:
     @property
     def behind(self) -> int:
         """How many processes that serve do not decide by what is shown now."""
-        return sum(self._serving_before(self.table.revision))
+        serving = (process for process in self._processes if process.ready.is_set() and not process.killed)
+        return sum(process.dials_served != self.table.revision for process in serving)
 
     async def agreed(self, revision: int) -> None:
         """Wait until every process that serves decides by `revision` or a later one, for a second at most."""

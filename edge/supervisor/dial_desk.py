@@ -67,6 +67,8 @@ class DialDesk:
     async def adopt(self, snapshot: Snapshot) -> Sequence[str]:
         """Take the file's own changes, and the names of origins and device types; return what changed, in words."""
         async with self._changing:
+            if not self._open:  # the edge stops: another may hold the journal
+                return []
             self._snapshot = snapshot
             lines = await self._take_file(await self._hold())
             self._show()

@@ -12,8 +12,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from edge.control.dial_answer import Agreement
+from edge.control.dial_journal import DialJournal
+from edge.control.load import load_config
+from edge.control.snapshot import Snapshot
 from edge.supervisor.config import Outcome, Result
 from edge.supervisor.control_socket import ask
+from edge.supervisor.dial_board import DialBoard
+from edge.supervisor.dial_desk import DialDesk
 from edge.supervisor.supervisor import EXIT_BAD_STATE, Supervisor
 from tests.processes import write_secret
 from tests.supervisor.conftest import CONFIG, Running, plan, supervising
@@ -221,3 +227,16 @@ async def test_a_spoilt_journal_stops_the_start_and_says_what_to_do() -> None:
     assert await Supervisor(what, said.append).run() == EXIT_BAD_STATE
     assert "dials.jsonl:1: " in said[0]
     assert "mend it from a backup" in said[0]
+
+
+async def test_a_reload_that_ends_after_the_edge_leaves_the_journal_to_the_next_one(tmp_path: Path) -> None:
+    snapshot = load_config(CONFIG, (), var=tmp_path)
+    assert isinstance(snapshot, Snapshot)
+    desk = DialDesk(snapshot, DialBoard(), lambda revision: Agreement(revision, 0, 0), lambda _: None)
+    assert await desk.open() == ""
+    desk.close()
+    assert await desk.adopt(snapshot) == []
+    journal = DialJournal(tmp_path)
+    journal.open()
+    assert journal.problem == ""
+    journal.close()
