@@ -16,6 +16,13 @@ _Percent: TypeAlias = Annotated[
     PlainSerializer(lambda at: at / 100, return_type=float),
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": 100}),
 ]
+# In words of its own: the docstring of a compiled enum is not what stands in the source.
+_Feature: TypeAlias = Annotated[
+    Feature,
+    WithJsonSchema(
+        {"type": "string", "enum": [each.value for each in Feature], "description": "What a dial turns on."}
+    ),
+]
 _DeviceType: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -53,7 +60,7 @@ class FeatureDials(Section):
 class DialsFile(Section):
     """config/dials.yaml."""
 
-    dials: Mapping[Feature, FeatureDials] = {}
+    dials: Mapping[_Feature, FeatureDials] = {}
 
     def named(self) -> FileDials:
         """Return the positions and salts, with what is shipped where the file is silent."""
