@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.prepare:
             return 0
         cores = assign_cores()
+        machine = facts(settings, cores, programs)  # before this process keeps to a core
         results, failed = asyncio.run(_until_terminated(measure(settings, names, programs, cores, console)))
     except (BenchError, CompileError) as failure:
         console.print(f"The experiments could not be made. {failure}", style="red", markup=False, highlight=False)
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     for result in results:
         show(result, console)
-    context = {**facts(settings, cores, programs), "left_out": {**out, **failed}}
+    context = {**machine, "left_out": {**out, **failed}}
     report(results, context, options, console)
     for name, why in failed.items():
         console.print(f"Failed: {name}. {why}", style="red", markup=False, highlight=False)
