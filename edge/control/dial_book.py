@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
@@ -51,6 +52,13 @@ class DialBook:
         _put(self._positions, change.dial, change.after)
         if change.how == "file":
             _put(self._file_said, change.dial, change.after)
+
+    def with_(self, changes: Iterable[Change]) -> "DialBook":
+        """Return another book, with `changes` entered."""
+        book = deepcopy(self)
+        for change in changes:
+            book.enter(change)
+        return book
 
     def by_file(self, file: FileDials, now: datetime) -> list[Change]:
         """Return the changes that the file makes: where it says something else than it did last time."""

@@ -6,7 +6,7 @@ One JSON line for each change, on the disk before the change takes effect. One e
 import contextlib
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -32,23 +32,34 @@ class DialJournal:
         self.cut_bytes = 0
         self._fd = -1
         self._length = 0
+        self._left: tuple[int, ...] = ()
 
-    def open(self) -> DialBook:
+    def open(self, unfit: Callable[[DialBook], str] = lambda _: "") -> DialBook:
         """Take hold of the journal and return what it adds up to; a torn last line is cut off (`cut_bytes`).
 
-        Where another edge holds it, or the directory takes no file, what there is is returned, and `problem` is set.
-        Raises BadJournal.
+        Where another edge holds it, or the directory takes no file, what there is is returned, and `problem` is set; so
+        where it adds up to something that is `unfit`, which says why. Raises BadJournal.
         """
         self.close()
         self.cut_bytes = 0
         try:
-            return self._opened()
+            return self._opened(unfit)
         except BadJournal as bad:  # nobody may add to it, now or when it is asked again
             self.problem = str(bad)
             self._let_go()
             raise
 
-    def _opened(self) -> DialBook:
+    def open_again(self, unfit: Callable[[DialBook], str]) -> DialBook | None:
+        """Open the journal, if it is not held, or not as it was left: moved away, put back from a backup, written to.
+
+        Return what it adds up to, None if it is still held, or cannot be: see `problem`. Raises BadJournal.
+        """
+        if not self.problem and self._left == _mark(self.path):
+            return None
+        book = self.open(unfit)
+        return None if self.problem else book
+
+    def _opened(self, unfit: Callable[[DialBook], str]) -> DialBook:
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,12 +75,14 @@ class DialJournal:
         except OSError as error:
             raise BadJournal(f"{self.path} cannot be read: {error.strerror}; let the edge's user read it") from None
         book, self._length = self._book(written)
+        self.problem = self.problem or unfit(book)
         if not self.problem and self._length < len(written):
             self.cut_bytes = len(written) - self._length
             os.ftruncate(self._fd, self._length)
         if not self.problem:
             os.fsync(self._fd)
             _sync_directory(self.path.parent)
+            self._left = _mark(self._fd)
         else:
             self._let_go()
         return book
@@ -86,15 +99,17 @@ class DialJournal:
         except OSError as error:
             try:
                 os.ftruncate(self._fd, self._length)
+                self._left = _mark(self._fd)
             except OSError:  # what is there now is not known: the next start will tell
                 self.problem = f"{self.path} could not be written to, nor mended: start the edge again"
             return f"{self.path} cannot be written to: {error.strerror}"
         self._length += len(lines)
+        self._left = _mark(self._fd)
         return ""
 
-    def close(self) -> None:
+    def close(self, problem: str = "the journal is closed: the edge stops") -> None:
         """Let go of the journal: another edge may hold it."""
-        self.problem = "the journal is closed: the edge stops"
+        self.problem = problem
         self._let_go()
 
     def _let_go(self) -> None:
@@ -115,6 +130,15 @@ class DialJournal:
             except ValueError as error:
                 raise BadJournal(f"{self.path}:{number}: {error}; {_MENDING}") from None
         return book, end
+
+
+def _mark(file: int | Path) -> tuple[int, ...]:
+    """Return what tells whether a file is the same, and as it was left; nothing if there is none."""
+    try:
+        found = os.stat(file)  # noqa: PTH116 - of a descriptor, too
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _read(fd: int) -> bytes:

@@ -55,9 +55,7 @@ class DialDesk:
         except BadJournal as problem:
             return str(problem)
         self._open = True
-        if self._journal.cut_bytes:
-            cut = f"{self._journal.cut_bytes} bytes of a change that was being written when the edge or machine stopped"
-            self._say(f"dials: {self._journal.path} ended in {cut}: cut off, that change was not made")
+        self._say_what_was_cut()
         if self._journal.problem:
             self._say(f"dials cannot be changed: {self._journal.problem}")
         for line in await self.adopt(self._snapshot):
@@ -131,11 +129,7 @@ class DialDesk:
     async def _entered(self, wish: Wish) -> Change | Refused:
         if not self._open:
             return Refused(Refusal.STOPPING, "the edge stops")
-        before, problem = self._book, await self._hold()
-        if self._book is not before:
-            for line in await self._take_file(""):
-                self._say(line)
-            self._show()
+        problem = await self._hold()
         snapshot = self._snapshot
         judged = self._book.judge(wish, datetime.now(UTC), snapshot.origins, snapshot.device_types)
         if isinstance(judged, Refused):
@@ -144,16 +138,47 @@ class DialDesk:
         return Refused(Refusal.NOT_KEPT, problem) if problem else judged
 
     async def _hold(self) -> str:
-        """Take hold of the journal if another edge had it, or it could not be opened; return why not, or nothing."""
-        if not self._journal.problem:
-            return ""
+        """Take hold of the journal if another edge had it, or it is not as it was left; return why not, or nothing."""
         try:
-            book = await asyncio.to_thread(self._journal.open)
+            found = await asyncio.to_thread(self._journal.open_again, self._unfit)
         except BadJournal as bad:
             return str(bad)
-        if not self._journal.problem:
-            self._book = book  # whoever held it may have changed dials
+        if found is not None:
+            await self._take_over(found)
         return self._journal.problem
+
+    def _unfit(self, found: DialBook) -> str:
+        """Say why a journal cannot be gone on with: a revision that was told stands for what it stood for, for good."""
+        changes = found.by_file(self._snapshot.dials, datetime.now(UTC))
+        revision, told = found.revision + len(changes), self._book.revision
+        if revision > told or (revision == told and found.with_(changes).dials == self._book.dials):
+            return ""
+        what = f"is at revision {revision}" if revision < told else f"has another revision {told}"
+        return (
+            f"{self._journal.path} {what}, and this edge is at {told}, which it cannot take back while it runs: "
+            "put the newer journal in its place, or stop the edge and start it"
+        )
+
+    async def _take_over(self, found: DialBook) -> None:
+        """Go on with what another edge has left, and with what the file says on top of it."""
+        changes = found.by_file(self._snapshot.dials, datetime.now(UTC))
+        problem = await asyncio.to_thread(self._journal.append, changes) if changes else ""
+        self._results["file", Refusal.NOT_KEPT if problem else _APPLIED] += len(changes)
+        if problem:
+            self._journal.close(problem)
+            return
+        self._say_what_was_cut()
+        self._say(f"dials: {self._journal.path} is taken up again, at revision {found.revision}")
+        for change in changes:
+            found.enter(change)
+            self._say(_by_file(change))
+        self._book = found
+        self._show()
+
+    def _say_what_was_cut(self) -> None:
+        if self._journal.cut_bytes:
+            cut = f"{self._journal.cut_bytes} bytes of a change that was being written when the edge or machine stopped"
+            self._say(f"dials: {self._journal.path} ended in {cut}: cut off, that change was not made")
 
     async def _take_file(self, no_journal: str) -> Sequence[str]:
         """Take what the file says otherwise than last time; return it in words.
@@ -169,7 +194,7 @@ class DialDesk:
             for change in changes:
                 self._book.enter(change)
         not_kept = "; it is not in the journal" if no_journal else ""
-        return [f"dials: {change}, by the file, revision {change.revision}{not_kept}" for change in changes]
+        return [_by_file(change) + not_kept for change in changes]
 
     async def _keep(self, changes: Sequence[Change]) -> str:
         """Put changes on the disk, then enter them; return why they cannot be kept, or nothing."""
@@ -182,3 +207,7 @@ class DialDesk:
     def _show(self) -> None:
         dials = self._book.dials
         self._board.show(dial_table(self._book.revision, dials, self._snapshot.device_types), dials.salts)
+
+
+def _by_file(change: Change) -> str:
+    return f"dials: {change}, by the file, revision {change.revision}"

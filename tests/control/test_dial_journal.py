@@ -181,6 +181,48 @@ def test_one_edge_holds_the_journal_at_a_time(tmp_path: Path) -> None:
     second.close()
 
 
+@pytest.mark.parametrize("hand", ["moved away", "replaced", "written to", "written over", "cut"])
+def test_a_journal_that_is_not_as_it_was_left_is_opened_again(tmp_path: Path, hand: str) -> None:
+    path, journal = tmp_path / "dials.jsonl", DialJournal(tmp_path)
+    journal.open()
+    journal.append([change(1)])
+    assert journal.open_again(lambda _: "") is None
+    expected, other = 1, change(1, 700).line()
+    if hand == "moved away":
+        path.rename(tmp_path / "away")
+        expected = 0
+    elif hand == "replaced":
+        (tmp_path / "copy").write_bytes(path.read_bytes())
+        (tmp_path / "copy").replace(path)
+    elif hand == "written to":
+        path.write_bytes(path.read_bytes() + change(2).line())
+        expected = 2
+    elif hand == "written over":
+        assert len(other) == path.stat().st_size
+        path.write_bytes(other)
+    else:
+        os.truncate(path, 0)
+        expected = 0
+    found = journal.open_again(lambda _: "")
+    assert found is not None
+    assert (found.revision, journal.append([change(expected + 1)])) == (expected, "")
+    assert DialJournal(tmp_path).open().revision == expected + 1
+    assert journal.open_again(lambda _: "") is None
+    journal.close()
+
+
+def test_a_journal_that_is_unfit_is_left_to_others_as_it_is(tmp_path: Path) -> None:
+    torn = kept(tmp_path, [change(1)]) + b"torn"
+    (tmp_path / "dials.jsonl").write_bytes(torn)
+    journal, other = DialJournal(tmp_path), DialJournal(tmp_path)
+    assert journal.open_again(lambda book: f"not {book.revision}") is None
+    assert (journal.problem, journal.append([change(2)])) == ("not 1", "not 1")
+    assert (tmp_path / "dials.jsonl").read_bytes() == torn
+    other.open()
+    assert other.problem == ""
+    other.close()
+
+
 def test_a_directory_that_takes_no_file_leaves_the_dials_where_they_are(tmp_path: Path) -> None:
     journal = DialJournal(tmp_path / "missing")
     assert journal.open().revision == 0

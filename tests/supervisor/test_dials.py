@@ -12,7 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from edge.control.dial_answer import Agreement
+from edge.control.dial_answer import Agreement, Made
+from edge.control.dial_change import Refusal, Refused, Wish
 from edge.control.dial_journal import DialJournal
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
@@ -51,6 +52,29 @@ async def served(running: Running) -> float:
 def journal(running: Running) -> list[dict[str, object]]:
     lines = (running.supervisor._plan.snapshot.var / "dials.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
+
+
+def desk_of(snapshot: Snapshot) -> DialDesk:
+    return DialDesk(snapshot, DialBoard(), lambda revision: Agreement(revision, 0, 0), lambda _: None)
+
+
+def snapshot_of(var: Path, *overrides: str) -> Snapshot:
+    snapshot = load_config(CONFIG, overrides, var=var)
+    assert isinstance(snapshot, Snapshot)
+    return snapshot
+
+
+def wish(percent: str, revision: int | None = None) -> Wish:
+    return Wish("shadow-cookie", percent, "a test", "ann", "api", revision=revision)
+
+
+async def moved_by_another(var: Path) -> Made | Refused:
+    """Move a dial with another edge on the same state."""
+    desk = desk_of(snapshot_of(var))
+    await desk.open()
+    made = await desk.change(wish("1"))
+    desk.close()
+    return made
 
 
 async def test_a_change_by_command_is_in_all_workers_within_a_second_and_in_the_journal() -> None:
@@ -230,9 +254,8 @@ async def test_a_spoilt_journal_stops_the_start_and_says_what_to_do() -> None:
 
 
 async def test_a_reload_that_ends_after_the_edge_leaves_the_journal_to_the_next_one(tmp_path: Path) -> None:
-    snapshot = load_config(CONFIG, (), var=tmp_path)
-    assert isinstance(snapshot, Snapshot)
-    desk = DialDesk(snapshot, DialBoard(), lambda revision: Agreement(revision, 0, 0), lambda _: None)
+    snapshot = snapshot_of(tmp_path)
+    desk = desk_of(snapshot)
     assert await desk.open() == ""
     desk.close()
     assert await desk.adopt(snapshot) == []
@@ -240,3 +263,72 @@ async def test_a_reload_that_ends_after_the_edge_leaves_the_journal_to_the_next_
     journal.open()
     assert journal.problem == ""
     journal.close()
+
+
+async def test_an_edge_that_takes_the_journal_over_late_never_goes_back_to_a_revision_that_it_told(
+    tmp_path: Path,
+) -> None:
+    first, second = desk_of(snapshot_of(tmp_path)), desk_of(snapshot_of(tmp_path))
+    assert (await first.open(), await second.open()) == ("", "")
+    for percent in (5, 100):  # kept nowhere: the first edge has the journal, in which the file says what it said
+        lines = await second.adopt(snapshot_of(tmp_path, f"dials.terminate-cookie.default={percent}"))
+        assert "it is not in the journal" in lines[0]
+    assert second.standing().revision == 2
+    assert isinstance(await first.change(wish("1")), Made)
+    first.close()
+    refused = await second.change(wish("2", revision=2))
+    assert isinstance(refused, Refused)
+    assert refused.refusal is Refusal.NOT_KEPT
+    assert "is at revision 1, and this edge is at 2, which it cannot take back" in refused.text
+    assert second.standing().revision == 2
+    assert isinstance(
+        await moved_by_another(tmp_path), Made
+    )  # nobody holds what was not taken up; now it is at revision 2
+    refused = await second.change(wish("2", revision=2))
+    assert isinstance(refused, Refused)
+    assert "has another revision 2" in refused.text
+    assert isinstance(await moved_by_another(tmp_path), Made)
+    moved_on = await second.change(wish("2", revision=2))
+    assert isinstance(moved_on, Refused)
+    assert moved_on.refusal is Refusal.MOVED_ON
+    made = await second.change(wish("2", revision=3))
+    assert isinstance(made, Made)
+    assert made.change.revision == 4
+    second.close()
+
+
+async def test_what_the_file_said_while_another_edge_held_the_journal_is_kept_when_it_is_taken_over(
+    tmp_path: Path,
+) -> None:
+    first = desk_of(snapshot_of(tmp_path))
+    second = desk_of(snapshot_of(tmp_path, "dials.terminate-cookie.default=5"))
+    assert (await first.open(), await second.open()) == ("", "")
+    assert second.standing().revision == 1
+    first.close()
+    made = await second.change(wish("1", revision=1))
+    assert isinstance(made, Made)
+    second.close()
+    lines = [json.loads(line) for line in (tmp_path / "dials.jsonl").read_bytes().splitlines()]
+    assert [(line["revision"], line["how"]) for line in lines] == [(1, "file"), (2, "api")]
+
+
+async def test_a_journal_put_back_from_a_backup_under_a_running_edge_takes_no_revision_back() -> None:
+    what = plan(workers=2)
+    path = what.snapshot.var / "dials.jsonl"
+    async with supervising(what) as running:
+        await running.until(lambda: running.ready() == 2)
+        await set_dial(running, "1")
+        backup = path.read_bytes()
+        await set_dial(running, "2")
+        newest = path.read_bytes()
+        path.write_bytes(backup)
+        refused = await set_dial(running, "3")
+        assert (refused.result, refused.data) == (Result.REFUSED, {"reason": "not_kept"})
+        assert "is at revision 1, and this edge is at 2" in refused.text
+        assert (await served(running), path.read_bytes()) == (2, backup)
+        path.unlink()
+        path.write_bytes(newest)
+        assert (await set_dial(running, "3", revision=2)).result is Result.APPLIED
+        assert await served(running) == 3
+        assert [line["revision"] for line in journal(running)] == [1, 2, 3]
+        assert any("dials.jsonl is taken up again, at revision 2" in line for line in running.said)
