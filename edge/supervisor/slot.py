@@ -116,10 +116,13 @@ class Slot:
 
     async def move_to(self, config: Config) -> str:
         """Serve `config` with a new process; return why the one that serves could not be replaced, or nothing."""
+        while not self._drain.is_set() and self.state is SlotState.READY:
+            before = self.process
+            problem = await self._replace(config)
+            if not problem or self.process is before:
+                return problem  # else it has ended meanwhile, and who follows it serves what it did
         if self._drain.is_set():
             return f"worker {self.index}: {_STOPPING}"
-        if self.state is SlotState.READY:
-            return await self._replace(config)
         self.start_anew(config)
         return ""
 

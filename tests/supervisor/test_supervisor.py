@@ -404,6 +404,27 @@ async def test_w3_a_worker_that_is_being_started_at_a_reload_serves_the_new_conf
         assert "edge_config_revision 2.0" in text
 
 
+@pytest.mark.parametrize("kind", ["reload", "restart"])
+async def test_w3_a_worker_that_ends_while_it_is_being_replaced_is_followed_by_one_that_serves_the_new_configuration(
+    kind: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "held"
+    async with supervising(plan(arguments=("--forget-in", "0", "--hold-while", str(gate)))) as edge:
+        await edge.until(lambda: edge.ready() == 1)
+        gate.touch()
+        changing = asyncio.create_task(edge.supervisor.change(kind))
+        await edge.until(lambda: len(edge.supervisor._board._processes) == 2)
+        pid = edge.supervisor.health().workers[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await edge.until(lambda: edge.supervisor.health().workers[0].pid not in {None, pid})
+        gate.unlink()
+        assert (await changing).result is Result.APPLIED
+        await edge.until(lambda: edge.ready() == 1)
+        _, text = await edge.admin("/metrics")
+        assert "edge_config_revision 2.0" in text
+
+
 async def test_a_worker_that_cannot_start_is_started_anew_with_a_reload(tmp_path: Path) -> None:
     gate = tmp_path / "fail"
     gate.touch()

@@ -18,16 +18,19 @@ from edge.telemetry.metrics import WorkerMetrics, count
 
 
 class TinyReloading:
-    """Takes every configuration, or none."""
+    """Takes every configuration, or none, or forgets what it has prepared."""
 
-    def __init__(self, metrics: WorkerMetrics, refuse: bool) -> None:
+    def __init__(self, metrics: WorkerMetrics, *, refuse: bool, forget: bool) -> None:
         self.metrics = metrics
         self.refuse = refuse
+        self.forget = forget
 
     async def prepare(self, revision: int, texts: Mapping[str, str]) -> str:
         return "it was told to refuse" if self.refuse else ""
 
     def commit(self, revision: int) -> str:
+        if self.forget:
+            return "it was not prepared"
         self.metrics.config = (revision, "hash")
         return ""
 
@@ -52,10 +55,13 @@ class TinyWorker:
             os._exit(4)
         if options.hang_if and os.path.exists(options.hang_if):  # noqa: ASYNC240, PTH110
             await self.draining.wait()
+        while options.hold_while and os.path.exists(options.hold_while):  # noqa: ASYNC110, ASYNC240, PTH110
+            await asyncio.sleep(0.01)
         self.channel.loaded()
         slot = await self.channel.slot
         self.metrics.config = ((await self.channel.files).revision, "hash")
-        self.channel.reloading = TinyReloading(self.metrics, slot == options.refuse_in)
+        refuse, forget = slot == options.refuse_in, slot == options.forget_in
+        self.channel.reloading = TinyReloading(self.metrics, refuse=refuse, forget=forget)
         server = await asyncio.start_server(self.serve, sock=socket.socket(fileno=options.listen_fd[slot]))
         self.channel.ready()
         if options.beats_only:  # as if its loop were too busy to come round to its timers
@@ -110,7 +116,9 @@ def main() -> None:
     parser.add_argument("--fail", action="store_true")
     parser.add_argument("--fail-if", default="")
     parser.add_argument("--hang-if", default="")
+    parser.add_argument("--hold-while", default="")
     parser.add_argument("--refuse-in", type=int)
+    parser.add_argument("--forget-in", type=int)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(parser.parse_args()))
 
