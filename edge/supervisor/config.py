@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from edge.control.errors import ConfigErrors
 from edge.control.snapshot import Snapshot
 from edge.telemetry.control_channel import Message
+
+STAYS: Final = "The configuration that was served goes on being served, and no dial or operator has changed."
 
 
 @dataclass(slots=True, frozen=True)
@@ -46,4 +49,4 @@ class Outcome:
 
 def invalid(errors: ConfigErrors) -> Outcome:
     """Return the outcome of a configuration with errors."""
-    return Outcome(Result.INVALID, f"{errors}\nThe configuration that was served goes on being served.")
+    return Outcome(Result.INVALID, f"{errors}\n{STAYS}")

@@ -1,7 +1,7 @@
 """Where all worker processes look for the dials: told at their start and at every change, until they have it."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -22,10 +22,13 @@ class DialBoard:
         self._processes: set[WorkerProcess] = set()
         self._heard = asyncio.Event()
 
-    def show(self, table: DialTable, salts: Mapping[Feature, str]) -> None:
-        """Tell every process, at once."""
+    def show(
+        self, table: DialTable, salts: Mapping[Feature, str], before_all: Callable[[], None] = lambda: None
+    ) -> None:
+        """Tell every process, at once; but first `before_all`, which may have told some of them with something else."""
         self.table = table
         self.message = dials_message(table, salts)
+        before_all()
         for process in self._processes:
             process.send(self.message)
 

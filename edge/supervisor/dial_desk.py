@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from edge.contract.dials import Feature
 from edge.control.dial_answer import Agreement, Made, Standing
@@ -25,6 +26,17 @@ _RESULTS: Final[Mapping[How, Sequence[str]]] = {
     "api": (_APPLIED, _REFUSED, *(refusal.value for refusal in Refusal)),
     "cli": (_APPLIED, *(refusal.value for refusal in Refusal)),
 }
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+class Adopted(NamedTuple):
+    """What came of the dials of a configuration, in words: why they are not as the file says, and what has changed."""
+
+    problem: str = ""
+    lines: Sequence[str] = ()
 
 
 class DialDesk:
@@ -58,19 +70,28 @@ class DialDesk:
         self._say_what_was_cut()
         if self._journal.problem:
             self._say(f"dials cannot be changed: {self._journal.problem}")
-        for line in await self.adopt(self._snapshot):
+        for line in (await self.adopt(self._snapshot)).lines:
             self._say(line)
         return ""
 
-    async def adopt(self, snapshot: Snapshot) -> Sequence[str]:
-        """Take the file's own changes, and the names of origins and device types; return what changed, in words."""
+    async def adopt(self, snapshot: Snapshot, commit: Callable[[], None] | None = None) -> Adopted:
+        """Take the file's own changes, the operators, and the names of origins and device types.
+
+        `commit` has the workers serve `snapshot`, at the same moment; nothing is taken, and it is not called, if the
+        file's changes cannot be written down. Without it, all but these changes is taken then.
+        """
         async with self._changing:
             if not self._open:  # the edge stops: another may hold the journal
-                return []
-            self._snapshot = snapshot
-            lines = await self._take_file(await self._hold())
-            self._show()
-        return lines
+                return Adopted("the edge stops")
+            took = await self._take_file(snapshot, await self._hold())
+            if commit is None or not took.problem:
+                self._snapshot = snapshot
+                self._show(commit or _nothing)
+        return took
+
+    def operators(self) -> Mapping[str, Path]:
+        """Return who may change dials by the admin API: by name, the file with the token."""
+        return self._snapshot.admin.operators
 
     async def change(self, wish: Wish) -> Made | Refused:
         """Carry out a wish, or say why not. Returns once all workers decide by it, or after a second."""
@@ -180,21 +201,22 @@ class DialDesk:
             cut = f"{self._journal.cut_bytes} bytes of a change that was being written when the edge or machine stopped"
             self._say(f"dials: {self._journal.path} ended in {cut}: cut off, that change was not made")
 
-    async def _take_file(self, no_journal: str) -> Sequence[str]:
-        """Take what the file says otherwise than last time; return it in words.
+    async def _take_file(self, snapshot: Snapshot, no_journal: str) -> Adopted:
+        """Take what the file says otherwise than last time.
 
         Without a journal, for a reason that is given, it holds for as long as this edge runs: the file is there still.
         """
-        changes = self._book.by_file(self._snapshot.dials, datetime.now(UTC))
+        changes = self._book.by_file(snapshot.dials, datetime.now(UTC))
         problem = no_journal or (await self._keep(changes) if changes else "")
         self._results["file", Refusal.NOT_KEPT if problem else _APPLIED] += len(changes)
         if problem and not no_journal:
-            return [f"dials: not changed as dials.yaml says: {problem}"]
+            not_changed = f"the dials cannot be changed as dials.yaml says: {problem}"
+            return Adopted(not_changed, [not_changed])
         if no_journal:
             for change in changes:
                 self._book.enter(change)
         not_kept = "; it is not in the journal" if no_journal else ""
-        return [_by_file(change) + not_kept for change in changes]
+        return Adopted("", [_by_file(change) + not_kept for change in changes])
 
     async def _keep(self, changes: Sequence[Change]) -> str:
         """Put changes on the disk, then enter them; return why they cannot be kept, or nothing."""
@@ -204,9 +226,10 @@ class DialDesk:
                 self._book.enter(change)
         return problem
 
-    def _show(self) -> None:
+    def _show(self, before_all: Callable[[], None] = _nothing) -> None:
         dials = self._book.dials
-        self._board.show(dial_table(self._book.revision, dials, self._snapshot.device_types), dials.salts)
+        table = dial_table(self._book.revision, dials, self._snapshot.device_types)
+        self._board.show(table, dials.salts, before_all)
 
 
 def _by_file(change: Change) -> str:

@@ -7,7 +7,7 @@ import itertools
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -122,18 +122,13 @@ class WorkerProcess:
         self._on_ready = on_ready
         self._channel.send({"type": "serve", "slot": slot})
 
-    async def ask(self, message: Message, timeout_s: float) -> Message | None:
-        """Send a question and return the answer; None when there is none in time."""
+    def ask(self, message: Message, timeout_s: float) -> Awaitable[Message | None]:
+        """Send a question, at once, and return what waits for the answer: None when there is none in time."""
         number = next(self._ids)
-        if not self._channel.send({**message, "id": number}):
-            return None
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
-        try:
-            return await asyncio.wait_for(answer, timeout_s)
-        except TimeoutError:
-            return None
-        finally:
-            del self._asked[number]
+        if not self._channel.send({**message, "id": number}):
+            answer.set_result(None)
+        return self._answer(number, timeout_s)
 
     def send(self, message: Message) -> None:
         """Send what needs no answer."""
@@ -148,6 +143,14 @@ class WorkerProcess:
         self.killed = True
         if self._process.returncode is None:
             self._process.kill()
+
+    async def _answer(self, number: int, timeout_s: float) -> Message | None:
+        try:
+            return await asyncio.wait_for(self._asked[number], timeout_s)
+        except TimeoutError:
+            return None
+        finally:
+            del self._asked[number]
 
     def _beat(self) -> None:
         """Take beats: a loop that is too busy to send messages turns all the same, as a thread beside it has seen."""

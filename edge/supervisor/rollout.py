@@ -5,28 +5,29 @@ configuration and says so (`prepare`); only when all have, each puts it in its p
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from edge.control.reloadable import unreloadable
 from edge.control.snapshot import Snapshot
-from edge.supervisor.config import Config, Outcome, Result
+from edge.supervisor.config import STAYS, Config, Outcome, Result
+from edge.supervisor.dial_desk import Adopted, DialDesk
 from edge.supervisor.fleet import Fleet
 from edge.supervisor.process import WorkerProcess
 from edge.supervisor.slot import SlotState
 from edge.telemetry.control_channel import Message
 
 ANSWER_S: Final = 15.0
-_STAYS: Final = "The configuration that was served goes on being served."
 
 
-async def reload(fleet: Fleet, snapshot: Snapshot) -> Outcome:
-    """Let every worker swap to `snapshot`, or none."""
+async def reload(fleet: Fleet, snapshot: Snapshot, dials: DialDesk) -> Outcome:
+    """Let every worker swap to `snapshot`, with its dials and operators, or none."""
     needs = unreloadable(fleet.config.snapshot, snapshot)
     if needs.edge or needs.workers:
         lines = [f"{', '.join(needs.edge)}: stop the edge and start it"] if needs.edge else []
         lines += [f"{', '.join(needs.workers)}: `edge restart`"] if needs.workers else []
-        return Outcome(Result.NEEDS_RESTART, "\n".join(["A reload cannot change", *lines, _STAYS]))
+        return Outcome(Result.NEEDS_RESTART, "\n".join(["A reload cannot change", *lines, STAYS]))
     config = fleet.next_config(snapshot)
     serving = {slot.process: slot for slot in fleet.slots if slot.process and slot.state is SlotState.READY}
     answers = await _ask_all(list(serving), config.message("prepare"))
@@ -35,27 +36,47 @@ async def reload(fleet: Fleet, snapshot: Snapshot) -> Outcome:
         for slot, answer in zip(serving.values(), answers, strict=True)
         if (problem := _problem(answer))
     ]
-    if problems:
+    asked: list[Awaitable[Message | None]] = []
+
+    def commit() -> None:
+        fleet.config = config
+        message = {"type": "commit", "revision": config.revision, "dials": fleet.crew.dials.message}
+        asked.extend(process.ask(message, ANSWER_S) for process in serving)
+
+    adopted = Adopted(problem="\n".join(problems)) if problems else await dials.adopt(snapshot, commit)
+    if adopted.problem:
         for process in serving:
             process.send({"type": "discard", "revision": config.revision})
-        return Outcome(Result.WORKER_REFUSED, "\n".join([*problems, _STAYS]))
-    fleet.config = config
-    answers = await _ask_all(list(serving), {"type": "commit", "revision": config.revision})
-    for (process, slot), answer in zip(serving.items(), answers, strict=True):
+        return Outcome(Result.REFUSED, f"{adopted.problem}\n{STAYS}")
+    for (process, slot), answer in zip(serving.items(), await asyncio.gather(*asked), strict=True):
         if not _problem(answer):
             process.config = slot.config = config
-    problems = [problem for slot in fleet.slots if slot.config is not config if (problem := await slot.move_to(config))]
-    if problems:
-        return Outcome(Result.WORKER_REFUSED, "\n".join(problems))
+    return _with(adopted, await _move_the_others(fleet, config))
+
+
+async def _move_the_others(fleet: Fleet, config: Config) -> Outcome:
+    """Replace workers that have not come along: from the commit on there is no way back for the others."""
+    left = []
+    for slot in fleet.slots:
+        if slot.config is not config and (problem := await slot.move_to(config)):
+            slot.config = config  # whoever follows this one serves it
+            left.append(problem)
+    if left:
+        served = f"served by {len(fleet.slots) - len(left)} of {len(fleet.slots)} workers"
+        text = f"configuration {_name(config)} is accepted, with its dials and operators, and {served}: reload again"
+        return Outcome(Result.WORKER_REFUSED, "\n".join([*left, text]))
     return _applied(fleet, config, f"configuration {_name(config)} is served by all workers")
 
 
-async def restart(fleet: Fleet, snapshot: Snapshot) -> Outcome:
-    """Replace one worker process after the other; the next one only once the new one serves."""
+async def restart(fleet: Fleet, snapshot: Snapshot, dials: DialDesk) -> Outcome:
+    """Replace one worker process after the other, the next one only once the new one serves; then turn the dials.
+
+    All workers decide by the same dials, so those of `snapshot` count when nobody can go back any more.
+    """
     needs = unreloadable(fleet.config.snapshot, snapshot).edge
     if needs:
         text = f"A restart of the workers cannot change {', '.join(needs)}: stop the edge and start it"
-        return Outcome(Result.NEEDS_RESTART, f"{text}\n{_STAYS}")
+        return Outcome(Result.NEEDS_RESTART, f"{text}\n{STAYS}")
     before, config = fleet.config, fleet.next_config(snapshot)
     fleet.config = config  # for the process that stands by
     for done, slot in enumerate(fleet.slots):
@@ -63,8 +84,14 @@ async def restart(fleet: Fleet, snapshot: Snapshot) -> Outcome:
         if problem:
             fleet.config = before
             left = f"{done} of {len(fleet.slots)} workers were replaced; the others go on as they were"
+            left += ", and so do the dials and operators"
             return Outcome(Result.WORKER_REFUSED, f"{problem}\n{left}")
-    return _applied(fleet, config, f"all workers were replaced; they serve configuration {_name(config)}")
+    text = f"all workers were replaced; they serve configuration {_name(config)}"
+    return _with(await dials.adopt(snapshot), _applied(fleet, config, text))
+
+
+def _with(adopted: Adopted, outcome: Outcome) -> Outcome:
+    return replace(outcome, text="\n".join([outcome.text, *adopted.lines]))
 
 
 def _applied(fleet: Fleet, config: Config, text: str) -> Outcome:

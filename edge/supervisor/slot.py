@@ -71,6 +71,11 @@ class Slot:
         return None if self.process is None else self.process.pid
 
     @property
+    def revision(self) -> int:
+        """Return the revision of the configuration that it serves, or is about to."""
+        return (self.config if self.process is None else self.process.config).revision
+
+    @property
     def processes(self) -> tuple[WorkerProcess, ...]:
         """Return every process of this slot: the one that serves, and those that leave."""
         return (*self._leaving, *(() if self.process is None else (self.process,)))

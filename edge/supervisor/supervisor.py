@@ -6,10 +6,9 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
 from edge.admin.dials import DialApi
@@ -70,10 +69,9 @@ class Supervisor:
         self._notify = notify or notifier({})
         self._fleet: Fleet | None = None
         self._values = WorkerValues()
-        self._snapshot = plan.snapshot
         self._board = DialBoard()
         self._dials = DialDesk(plan.snapshot, self._board, self._agreement, self._say)
-        self._admin = AdminServer(self.merged, self.health, DialApi(self._dials, self._operators).routes())
+        self._admin = AdminServer(self.merged, self.health, DialApi(self._dials, self._dials.operators).routes())
         self._control = ControlSocket(plan.snapshot.var, self._command)
         self._changing = asyncio.Lock()
         self._changes: Counter[tuple[str, Result]] = Counter()
@@ -138,11 +136,10 @@ class Supervisor:
                 loaded = await asyncio.to_thread(self._plan.load)
                 if self._stopping.is_set():  # meanwhile: workers that finish what they have are left alone
                     return _NOT_NOW
-                outcome = invalid(loaded) if isinstance(loaded, ConfigErrors) else await roll_out(fleet, loaded)
-                if not isinstance(loaded, ConfigErrors) and outcome.result is Result.APPLIED:
-                    self._snapshot = loaded
-                    lines = await self._dials.adopt(loaded)
-                    outcome = replace(outcome, text="\n".join([outcome.text, *lines]))
+                if isinstance(loaded, ConfigErrors):
+                    outcome = invalid(loaded)
+                else:
+                    outcome = await roll_out(fleet, loaded, self._dials)
         self._changes[kind, outcome.result] += 1
         self._last_change = (float(outcome.result is Result.APPLIED), time.time())
         for line in outcome.text.splitlines():
@@ -152,9 +149,7 @@ class Supervisor:
     def health(self) -> Health:
         """Return the state of every slot and of the whole."""
         slots = () if self._fleet is None else self._fleet.slots
-        workers = tuple(
-            WorkerHealth(slot.index, slot.state, slot.pid, slot.restarts, slot.config.revision) for slot in slots
-        )
+        workers = tuple(WorkerHealth(slot.index, slot.state, slot.pid, slot.restarts, slot.revision) for slot in slots)
         if self._stopping.is_set():
             status = Status.DRAINING
         else:
@@ -221,9 +216,6 @@ class Supervisor:
         if command.startswith("{"):
             return await dial_command(self._dials, command, who)
         return await self.change(command)
-
-    def _operators(self) -> Mapping[str, Path]:
-        return self._snapshot.admin.operators
 
     def _agreement(self, revision: int) -> Agreement:
         """Count the slots whose worker decides by `revision` of the dials, or a later one."""

@@ -7,7 +7,8 @@ Supervisor to worker:
 - `{"type": "serve", "slot": N}`: take this slot, once they are loaded;
 - `{"type": "report", "id": N}`: send metrics now;
 - `{"type": "prepare", "revision": N, "texts": {…}, "id": N}`: build what would serve these files beside what serves;
-- `{"type": "commit", "revision": N, "id": N}`, `{"type": "discard", "revision": N}`: put it in its place, or drop it;
+- `{"type": "commit", "revision": N, "dials": {…}, "id": N}`: put it in its place, and with it the dials of a message
+  like the one below; `{"type": "discard", "revision": N}`: drop it;
 - `{"type": "dials", "revision": N, "salts": {…}, "positions": […]}`: decide by these positions from the next request
   on; comes right after `load`, and with every change;
 - `{"type": "drain", "handover": false}`: finish what is in flight and leave; with `handover`, another process has taken
@@ -239,12 +240,17 @@ class WorkerChannel:
         elif message["type"] == "prepare":
             self._task = asyncio.create_task(self._prepare(message), name="prepare")
         elif message["type"] == "commit" and self.reloading is not None:
-            self._answer(message, self.reloading.commit(_int(message, "revision")))
+            self._commit(message, self.reloading)
         elif message["type"] == "discard" and self.reloading is not None:
             self.reloading.discard(_int(message, "revision"))
-
         elif message["type"] == "dials":
             self._take_dials(message)
+
+    def _commit(self, message: Message, reloading: Reloadable) -> None:
+        problem, dials = reloading.commit(_int(message, "revision")), message.get("dials")
+        if not problem and isinstance(dials, dict):
+            self._take_dials(dials)
+        self._answer(message, problem)
 
     def _take_dials(self, message: Message) -> None:
         table = read_dials(message)

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 
 import aiohttp
@@ -17,11 +18,13 @@ from edge.control.dial_change import Refusal, Refused, Wish
 from edge.control.dial_journal import DialJournal
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
-from edge.supervisor.config import Outcome, Result
+from edge.supervisor.config import STAYS, Outcome, Result
 from edge.supervisor.control_socket import ask
 from edge.supervisor.dial_board import DialBoard
 from edge.supervisor.dial_desk import DialDesk
-from edge.supervisor.supervisor import EXIT_BAD_STATE, Supervisor
+from edge.supervisor.process import WorkerProcess
+from edge.supervisor.supervisor import EXIT_BAD_STATE, Plan, Supervisor
+from edge.telemetry.control_channel import Message
 from tests.processes import write_secret
 from tests.supervisor.conftest import CONFIG, Running, plan, supervising
 
@@ -212,7 +215,7 @@ async def test_the_file_has_the_last_word_when_it_changes_and_only_then(tmp_path
         assert len(journal(running)) == 3
 
 
-async def test_an_operator_named_by_a_reload_may_change_dials_and_all_workers_agree(tmp_path: Path) -> None:
+async def test_an_operator_may_change_dials_by_the_api_and_all_workers_agree() -> None:
     what = plan(OPERATOR, workers=2)
     write_secret(what.snapshot.var / "ann.token", TOKEN)
     async with supervising(what) as running:
@@ -258,7 +261,7 @@ async def test_a_reload_that_ends_after_the_edge_leaves_the_journal_to_the_next_
     desk = desk_of(snapshot)
     assert await desk.open() == ""
     desk.close()
-    assert await desk.adopt(snapshot) == []
+    assert (await desk.adopt(snapshot, lambda: pytest.fail("it committed"))).problem == "the edge stops"
     journal = DialJournal(tmp_path)
     journal.open()
     assert journal.problem == ""
@@ -271,8 +274,8 @@ async def test_an_edge_that_takes_the_journal_over_late_never_goes_back_to_a_rev
     first, second = desk_of(snapshot_of(tmp_path)), desk_of(snapshot_of(tmp_path))
     assert (await first.open(), await second.open()) == ("", "")
     for percent in (5, 100):  # kept nowhere: the first edge has the journal, in which the file says what it said
-        lines = await second.adopt(snapshot_of(tmp_path, f"dials.terminate-cookie.default={percent}"))
-        assert "it is not in the journal" in lines[0]
+        adopted = await second.adopt(snapshot_of(tmp_path, f"dials.terminate-cookie.default={percent}"))
+        assert "it is not in the journal" in adopted.lines[0]
     assert second.standing().revision == 2
     assert isinstance(await first.change(wish("1")), Made)
     first.close()
@@ -332,3 +335,179 @@ async def test_a_journal_put_back_from_a_backup_under_a_running_edge_takes_no_re
         assert await served(running) == 3
         assert [line["revision"] for line in journal(running)] == [1, 2, 3]
         assert any("dials.jsonl is taken up again, at revision 2" in line for line in running.said)
+
+
+class Configured:
+    """A directory of configuration whose dials and operators a test changes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "config"
+        shutil.copytree(CONFIG, self.path)
+        self.edge = self.path / "edge.yaml"
+        self.shipped = self.edge.read_text()
+        self.operators("ann")
+
+    def dials(self, percent: float) -> None:
+        (self.path / "dials.yaml").write_text(f"dials: {{terminate-cookie: {{default: {percent}}}}}")
+
+    def operators(self, *names: str) -> None:
+        """Let those change dials by the API who are named; each token is that of `token_of`."""
+        files = ", ".join(f"{name}: {name}.token" for name in names)
+        assert "\nadmin:\n" in self.shipped
+        self.edge.write_text(self.shipped.replace("\nadmin:\n", f"\nadmin:\n  operators: {{{files}}}\n"))
+
+
+def token_of(name: str) -> str:
+    return f"{name}-0123456789abcdef"
+
+
+async def let_in(running: Running, *names: str) -> list[str]:
+    """Return whose token the API takes."""
+    host, port = running.supervisor.admin_listening
+    found = []
+    for name in names:
+        headers = {"Authorization": f"Bearer {token_of(name)}"}
+        async with running.session.get(f"http://{host}:{port}/dials", headers=headers) as response:
+            found += [name] if response.status == 200 else []
+    return found
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Configured:
+    return Configured(tmp_path)
+
+
+def plan_of(configured: Configured, *arguments: str) -> Plan:
+    what = plan(workers=2, config=configured.path, arguments=arguments)
+    for name in ("ann", "bob"):
+        write_secret(what.snapshot.var / f"{name}.token", token_of(name))
+    return what
+
+
+@pytest.mark.parametrize("kind", ["reload", "restart"])
+async def test_a_change_that_is_carried_out_brings_its_dials_and_operators(configured: Configured, kind: str) -> None:
+    async with supervising(plan_of(configured)) as running:
+        await running.until(lambda: running.ready() == 2)
+        assert await let_in(running, "ann", "bob") == ["ann"]
+        configured.dials(5)
+        configured.operators("bob")
+        outcome = await running.supervisor.change(kind)
+        assert outcome.result is Result.APPLIED
+        assert outcome.text.endswith("dials: terminate-cookie: 100 % → 5 %, by the file, revision 1")
+        await running.until(lambda: running.supervisor._agreement(1).served == 2)
+        assert await let_in(running, "ann", "bob") == ["bob"]
+
+
+@pytest.mark.parametrize("kind", ["reload", "restart"])
+async def test_a_change_that_a_worker_refuses_changes_no_dial_and_no_operator(
+    configured: Configured, kind: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "fail"
+    async with supervising(plan_of(configured, "--refuse-in", "1", "--fail-if", str(gate))) as running:
+        await running.until(lambda: running.ready() == 2)
+        gate.touch()
+        configured.dials(5)
+        configured.operators("bob")
+        outcome = await running.supervisor.change(kind)
+        assert outcome.result is Result.WORKER_REFUSED
+        assert "dial" in outcome.text.splitlines()[-1]
+        assert "operator" in outcome.text.splitlines()[-1]
+        assert (await served(running), journal(running)) == (0, [])
+        assert await let_in(running, "ann", "bob") == ["ann"]
+
+
+async def test_a_reload_whose_dials_cannot_be_kept_changes_nothing_at_all(
+    configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with supervising(plan_of(configured)) as running:
+        await running.until(lambda: running.ready() == 2)
+        configured.dials(5)
+        configured.operators("bob")
+        with monkeypatch.context() as patched:
+            patched.setattr(DialJournal, "append", lambda *_: "the disk is full")
+            outcome = await running.supervisor.change("reload")
+        assert (outcome.result, outcome.text) == (
+            Result.REFUSED,
+            f"the dials cannot be changed as dials.yaml says: the disk is full\n{STAYS}",
+        )
+        assert [worker.config for worker in running.supervisor.health().workers] == [1, 1]
+        _, metrics = await running.admin("/metrics")
+        assert "edge_config_revision 1.0" in metrics
+        assert (await served(running), await let_in(running, "ann", "bob")) == (0, ["ann"])
+        assert (await running.supervisor.change("reload")).result is Result.APPLIED
+        assert (await served(running), await let_in(running, "ann", "bob")) == (1, ["bob"])
+
+
+async def test_workers_hear_of_the_dials_of_a_reload_with_its_commit_and_not_before(
+    configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: dict[WorkerProcess, list[str]] = {}
+
+    def noting(process: WorkerProcess, message: Message, timeout_s: float) -> Awaitable[Message | None]:
+        note(process, message)
+        return ask_as_ever(process, message, timeout_s)
+
+    def note(process: WorkerProcess, message: Message) -> None:
+        dials = message.get("dials") if message["type"] == "commit" else message
+        if isinstance(dials, dict) and dials["type"] == "dials" and dials["revision"] == 1:
+            sent.setdefault(process, []).append(str(message["type"]))
+
+    def noting_what_needs_no_answer(process: WorkerProcess, message: Message) -> None:
+        note(process, message)
+        send_as_ever(process, message)
+
+    ask_as_ever, send_as_ever = WorkerProcess.ask, WorkerProcess.send
+    monkeypatch.setattr(WorkerProcess, "ask", noting)
+    monkeypatch.setattr(WorkerProcess, "send", noting_what_needs_no_answer)
+    async with supervising(plan_of(configured)) as running:
+        await running.until(lambda: running.ready() == 2)
+        configured.dials(5)
+        assert (await running.supervisor.change("reload")).result is Result.APPLIED
+        assert [types[0] for types in sent.values()] == ["commit", "commit"]
+
+
+async def test_operators_and_dials_do_not_wait_for_a_worker_that_is_replaced_since_it_did_not_come_along(
+    configured: Configured, tmp_path: Path
+) -> None:
+    gate = tmp_path / "held"
+    async with supervising(plan_of(configured, "--forget-in", "1", "--hold-while", str(gate))) as running:
+        await running.until(lambda: running.ready() == 2)
+        gate.touch()
+        configured.dials(5)
+        configured.operators("bob")
+        changing = asyncio.create_task(running.supervisor.change("reload"))
+        await running.until(lambda: running.supervisor.health().workers[0].config == 2)
+        assert await let_in(running, "ann", "bob") == ["bob"]
+        await running.until(lambda: running.supervisor._agreement(1).served == 2)
+        assert not changing.done()
+        gate.unlink()
+        assert (await changing).result is Result.APPLIED
+        assert [worker.config for worker in running.supervisor.health().workers] == [2, 2]
+
+
+async def test_a_reload_that_a_worker_does_not_come_along_with_says_so_and_its_dials_and_operators_count(
+    configured: Configured, tmp_path: Path
+) -> None:
+    gate = tmp_path / "fail"
+    async with supervising(plan_of(configured, "--forget-in", "1", "--fail-if", str(gate))) as running:
+        await running.until(lambda: running.ready() == 2)
+        gate.touch()
+        configured.dials(5)
+        configured.operators("bob")
+        outcome = await running.supervisor.change("reload")
+        assert outcome.result is Result.WORKER_REFUSED
+        refused, accepted, dials = outcome.text.splitlines()
+        assert refused.startswith("worker 1: the new one ended with exit code 4")
+        assert accepted.endswith(
+            "is accepted, with its dials and operators, and served by 1 of 2 workers: reload again"
+        )
+        assert dials == "dials: terminate-cookie: 100 % → 5 %, by the file, revision 1"
+        assert [worker.config for worker in running.supervisor.health().workers] == [2, 1]
+        await running.until(lambda: running.supervisor._agreement(1).served == 2)
+        assert await let_in(running, "ann", "bob") == ["bob"]
+        gate.unlink()
+        pid = running.supervisor.health().workers[1].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await running.until(lambda: running.ready() == 2 and running.supervisor.health().workers[1].pid != pid)
+        assert [worker.config for worker in running.supervisor.health().workers] == [2, 2]

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Mapping
 
 import orjson
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contract.dials import BUCKETS, Dial, DialTable, Feature
-from edge.telemetry.control_channel import Deframer, WorkerChannel, frame
+from edge.telemetry.control_channel import Deframer, Message, WorkerChannel, frame
 from edge.telemetry.dials_message import dials_message, read_dials
 from edge.telemetry.metrics import WorkerMetrics
 
@@ -54,6 +55,38 @@ def test_a_feature_that_this_worker_does_not_know_is_left_out() -> None:
 )
 def test_what_is_no_table_is_not_taken(message: dict[str, object]) -> None:
     assert read_dials(message) is None
+
+
+@pytest.mark.parametrize("problem", ["", "it was not prepared"])
+async def test_the_dials_of_a_configuration_are_taken_with_it_and_only_with_it(problem: str) -> None:
+    class Swapping:
+        """Says at the commit what it was told to say."""
+
+        async def prepare(self, revision: int, texts: Mapping[str, str]) -> str:
+            return ""
+
+        def commit(self, revision: int) -> str:
+            return problem
+
+        def discard(self, revision: int) -> None:
+            pass
+
+    here, there = socket.socketpair()
+    with here:
+        worker = WorkerChannel(WorkerMetrics(), lambda: None, interval_s=60.0)
+        await worker.open(there.detach())
+        worker.reloading = Swapping()
+        dials = dials_message(DialTable(7, {Dial(SHADOW): 5}), {})
+        here.sendall(frame({"type": "commit", "revision": 2, "dials": dials, "id": 1}))
+        answers = Deframer()
+        here.setblocking(False)
+        heard: list[Message] = []
+        while not heard or heard[-1]["type"] != "done":
+            heard += answers.feed(await asyncio.get_running_loop().sock_recv(here, 65_536))
+        assert worker.dials.table.revision == (0 if problem else 7)
+        assert heard[:-1] == ([] if problem else [{"type": "dials", "revision": 7}])
+        assert heard[-1] == {"type": "done", "problem": problem, "id": 1}
+        worker.close()
 
 
 def test_dials_that_come_while_the_channel_opens_are_taken_and_answered() -> None:
