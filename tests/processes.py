@@ -29,6 +29,11 @@ _START_S = 30.0
 _STOP_S = 15.0
 
 
+def all_api_at(origin: str) -> tuple[str, str]:
+    """Return overrides of the shipped config that put the API, which is two origins, at `origin` (HOST:PORT)."""
+    return f'origins.api.addresses=["{origin}"]', f'origins.sign_in.addresses=["{origin}"]'
+
+
 class Process:
     """A running service. `address` is `HOST:PORT` as the process reported it."""
 

@@ -4,7 +4,6 @@ Exits with 0 when every check was met, 3 when one was not, 1 when it could not b
 """
 
 import argparse
-import json
 import re
 import shutil
 import signal
@@ -28,7 +27,6 @@ from loadtest.locust.device_table import DeviceTable, read_table
 from loadtest.locust.scenarios import SCENARIOS, Scenario
 
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
-SIGN_IN_ORIGIN: Final = "sign_in"
 BROKEN, NOT_MET, INTERRUPTED = 1, 3, 130
 MAX_USERS: Final = 5000  # a process of Locust has one core, and each device an open connection
 SPAWN_PER_S: Final = 100  # Locust's own limit of what it does reliably
@@ -115,22 +113,7 @@ def write_config(shipped: Path, home: Path, table: DeviceTable) -> Path:
     cookie = yaml.safe_load(file.read_text(encoding="utf-8"))
     lives = {"life_s": table.life_s, "renew_after_share": table.token.renew_after_share}
     file.write_text(yaml.safe_dump({**cookie, **lives}), encoding="utf-8")
-    _give_sign_ins_an_origin(config)
     return config
-
-
-def _give_sign_ins_an_origin(config: Path) -> None:
-    """Send sign-ins to an origin of their own, at the same address: its breaker is not that of everybody else."""
-    origins = yaml.safe_load((config / "origins.yaml").read_text(encoding="utf-8"))
-    origins["origins"][SIGN_IN_ORIGIN] = dict(origins["origins"]["api"])
-    routes = yaml.safe_load((config / "routes.yaml").read_text(encoding="utf-8"))
-    for route in routes["routes"]:
-        if route["path"] == "/login":
-            route["origin"] = SIGN_IN_ORIGIN
-    for name, document in (("origins", origins), ("routes", routes)):
-        # By way of JSON, so that a value used twice becomes two: the edge reads no YAML aliases.
-        text = yaml.safe_dump(json.loads(json.dumps(document)), sort_keys=False)
-        (config / f"{name}.yaml").write_text(text, encoding="utf-8")
 
 
 def overrides(table: DeviceTable) -> list[str]:

@@ -59,7 +59,7 @@ def test_check_config_says_that_the_shipped_config_is_valid(tmp_path: Path) -> N
     make_secrets(tmp_path / "secrets")
     result = runner.invoke(app, ["check-config", "--config", CONFIG, "--var", str(tmp_path)])
     assert result.exit_code == 0
-    assert result.output == f"{CONFIG} is valid: 18 routes to 2 origins.\n"
+    assert result.output == f"{CONFIG} is valid: 18 routes to 3 origins.\n"
 
 
 def test_check_config_says_every_error_with_its_place(alone: str) -> None:

@@ -10,7 +10,9 @@ from tests.cli.test_up import running_stack
 
 async def test_an_origin_in_legacy_mode_and_the_edge_find_the_same_user(tmp_path: Path) -> None:
     dials = ("dials.terminate-cookie.default=0", "dials.shadow-cookie.default=100")
-    with running_stack(tmp_path, "origins.api.accepts_legacy=true", *dials) as stack:
+    with running_stack(
+        tmp_path, *(f"origins.{name}.accepts_legacy=true" for name in ("api", "sign_in")), *dials
+    ) as stack:
         base, headers = f"http://{stack.parts['edge'][0]}", {"Content-Type": "application/json"}
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as device:
             async with device.get(f"{base}/echo") as nobody:

@@ -26,6 +26,7 @@ from edge.telemetry.metrics import WorkerMetrics
 from edge.telemetry.rollout import RolloutRecorder
 from edge.telemetry.telemetry import Telemetry
 from passport.keys import PassportKeys
+from tests.processes import all_api_at
 from tokens.cookie import Claims, CookieNames, seal_pair
 from tokens.keys.ring import KeyRing
 
@@ -169,7 +170,7 @@ async def running_edge(
 
     Without `cookies` the cookie service is the double. `keys` are those that it shares with others, if any.
     """
-    settings = (f'origins.api.addresses=["{origin}"]', "access_log.path=off", *overrides)
+    settings = (*all_api_at(origin), "access_log.path=off", *overrides)
     snapshot = load_config(CONFIG, settings)
     assert isinstance(snapshot, Snapshot), snapshot
     loop = asyncio.get_running_loop()

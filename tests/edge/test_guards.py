@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from edge.contract.reasons import Reason
+from edge.control.load import load_config
+from edge.control.snapshot import Snapshot
 from edge.telemetry.catalogue import METRICS
 from resilience.breaker import State
 from tests.edge.raw import (
@@ -28,7 +30,7 @@ from tests.edge.raw import (
     response,
     until,
 )
-from tests.edge.running import RunningEdge, running_edge
+from tests.edge.running import CONFIG, RunningEdge, running_edge
 from tests.edge.test_relay import problem
 from tests.edge.test_reload import reload
 from tests.edge.test_retries import free_address, held
@@ -263,6 +265,33 @@ async def test_devices_that_are_slow_to_read_never_open_it_when_the_origin_loses
                     await client.rest()
             await until(lambda: len(edge.engine.connections) == 1)
         assert state(edge) is State.CLOSED
+
+
+async def failing_at_sign_in(connection: OriginConnection) -> None:
+    while (asked := await connection.request()) is not None:
+        await connection.send(ok() if asked.target == b"/" else response(b"503 Busy", b"Content-Length: 0"))
+
+
+async def test_a_storm_of_sign_ins_that_fail_closes_sign_ins_and_nobodys_browsing() -> None:
+    login = request(b"POST", b"/login", b"Content-Length: 2", body=b"{}")
+    sign_in = [setting.replace("origins.api.", "origins.sign_in.") for setting in TOUCHY]
+    async with served(failing_at_sign_in, *TOUCHY, *sign_in) as (origin, edge, client):
+        assert [(await client.ask(login)).status for _ in range(4)] == [503] * 4
+        assert edge.engine.guards["sign_in"].breaker.state is State.OPEN
+        reached = len(origin.requests)
+        assert problem(await client.ask(login))["reason"] == "origin_unavailable"
+        assert len(origin.requests) == reached
+        async with connected(edge.port) as other:
+            assert [(await other.ask(get())).status for _ in range(20)] == [200] * 20
+        assert state(edge) is State.CLOSED
+
+
+def test_whatever_may_be_asked_without_a_session_and_begins_one_has_an_origin_of_its_own() -> None:
+    snapshot = load_config(CONFIG)
+    assert isinstance(snapshot, Snapshot)
+    apart = {route.id for route in snapshot.routes.all if route.origin == "sign_in"}
+    assert apart == {"login", "signup", "signup_plan", "signup_complete", "activation"}
+    assert snapshot.origins["sign_in"].addresses == snapshot.origins["api"].addresses
 
 
 async def test_a_reload_keeps_the_breaker_of_an_origin_that_did_not_change() -> None:

@@ -12,11 +12,12 @@ from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
 from tests.edge.raw import OriginConnection, answering, connected, get, ok, raw_origin, until
 from tests.edge.running import CONFIG, RunningEdge, running_edge
+from tests.processes import all_api_at
 
 
 def reload(edge: RunningEdge, origin: str, *overrides: str) -> None:
     """Let the worker serve the repository's config with these overrides from now on."""
-    settings = (f'origins.api.addresses=["{origin}"]', "access_log.path=off", *overrides)
+    settings = (*all_api_at(origin), "access_log.path=off", *overrides)
     snapshot = load_config(CONFIG, settings)
     assert isinstance(snapshot, Snapshot), snapshot
     filters = edge.filters(snapshot)
@@ -180,7 +181,7 @@ async def test_w3_what_was_prepared_and_discarded_changes_nothing() -> None:
     ):
         await client.ask(get())
         serving = edge.engine._context
-        snapshot = load_config(CONFIG, (f'origins.api.addresses=["{origin.address}"]', "limits.max_headers=50"))
+        snapshot = load_config(CONFIG, (*all_api_at(origin.address), "limits.max_headers=50"))
         assert isinstance(snapshot, Snapshot)
         filters = edge.filters(snapshot)
         edge.engine.discard(edge.engine.prepare(snapshot, *wiring.chains(snapshot, filters, edge.metrics)))

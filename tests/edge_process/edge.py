@@ -24,7 +24,7 @@ import psutil
 from edge.supervisor.config import Outcome
 from edge.supervisor.control_socket import ask
 from tests.nursery import bear
-from tests.processes import REPOSITORY, Process, dialled, eventually, free_port, ran
+from tests.processes import REPOSITORY, Process, all_api_at, dialled, eventually, free_port, ran
 from tests.services.kms_calls import Kms
 
 _START_S = 40.0
@@ -114,7 +114,7 @@ async def running_edge(
     settings = (
         f"services.kms.url={kms.process.url}",
         f"services.cookie.url=http://127.0.0.1:{free_port()}",
-        f'origins.api.addresses=["{origin}"]',
+        *all_api_at(origin),
         "listener.address=127.0.0.1:0",
         "admin.address=127.0.0.1:0",
         "access_log.path=off",

@@ -25,7 +25,7 @@ from edge.telemetry.control_channel import ControlChannel, Message, open_channel
 from edge.telemetry.snapshot import Merged
 from edge.telemetry.snapshot_message import read_snapshot
 from tests.nursery import Born, bear
-from tests.processes import REPOSITORY, Process, eventually, free_port
+from tests.processes import REPOSITORY, Process, all_api_at, eventually, free_port
 from tests.services.kms_calls import Kms
 
 CONFIG = REPOSITORY / "config"
@@ -174,7 +174,7 @@ async def running_worker(
     The cookie service is an address where nobody listens, unless an override says otherwise.
     """
     settings = (
-        f'origins.api.addresses=["{origin}"]',
+        *all_api_at(origin),
         f"services.cookie.url=http://127.0.0.1:{free_port()}",
         *overrides,
     )

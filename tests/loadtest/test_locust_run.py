@@ -14,7 +14,7 @@ import yaml
 from edge.control.errors import ConfigErrors
 from edge.control.load import load_config
 from edge.up.agreement import disagreements
-from loadtest.locust.__main__ import SIGN_IN_ORIGIN, Settings, locust_command, overrides, settings_from, write_config
+from loadtest.locust.__main__ import Settings, locust_command, overrides, settings_from, write_config
 from loadtest.locust.checks import TOLERANCE
 from loadtest.locust.device_table import read_table
 from loadtest.locust.scenarios import SCENARIOS
@@ -167,13 +167,11 @@ def test_workers_and_the_page_stay_on_loopback() -> None:
     assert "--headless" not in line
 
 
-def test_the_stack_is_the_shipped_one_with_cookies_on_the_runs_clock_and_sign_ins_apart(tmp_path: Path) -> None:
+def test_the_stack_is_the_shipped_one_with_cookies_on_the_runs_clock(tmp_path: Path) -> None:
     table = read_table()
     config = write_config(REPOSITORY / "config", tmp_path, table)
     assert yaml.safe_load((config / "cookie.yaml").read_text())["life_s"] == table.life_s == 12
     assert overrides(table) == ["renewal.reschedule_life_s=12"]
-    routes = yaml.safe_load((config / "routes.yaml").read_text())["routes"]
-    assert [one["id"] for one in routes if one["origin"] == SIGN_IN_ORIGIN] == ["login"]
     loaded = load_config(config, overrides(table), var=tmp_path)
     assert not isinstance(loaded, ConfigErrors), loaded
     assert disagreements(config, loaded) == []
