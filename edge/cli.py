@@ -60,6 +60,9 @@ def up(
     overrides: SetOption = None,
     *,
     ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Take free ports instead of the configured.")] = False,
+    wrong_identities: Annotated[
+        str, typer.Option("--wrong-identities", metavar="SHARE[:SEED]", help="For shadow to find (docs/rollout.md).")
+    ] = "",
     ready_fd: ReadyOption = None,
 ) -> None:
     """Start the edge and everything behind it on this machine."""
@@ -80,7 +83,9 @@ def up(
         raise typer.Exit(EXIT_BAD_CONFIG) from None
     if made:
         screen.line("", f"first run: made {len(made)} secrets in {var / 'secrets'}")
-    settings = Settings(config.absolute(), var.absolute(), tuple(overrides or ()), snapshot, ephemeral)
+    settings = Settings(
+        config.absolute(), var.absolute(), tuple(overrides or ()), snapshot, ephemeral, wrong_identities
+    )
 
     def ready(started: Up) -> None:
         screen.ready(started)

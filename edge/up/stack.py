@@ -21,13 +21,17 @@ Addresses = Mapping[str, Address]
 
 @dataclass(slots=True, frozen=True)
 class Settings:
-    """What every child is told. `overrides` are the KEY=VALUE texts of --set."""
+    """What every child is told. `overrides` are the KEY=VALUE texts of --set.
+
+    `wrong_identities`: SHARE[:SEED] of the answers in which the API, in legacy mode, reports somebody else.
+    """
 
     config: Path
     var: Path
     overrides: tuple[str, ...]
     snapshot: Snapshot
     ephemeral: bool = False
+    wrong_identities: str = ""
 
 
 @dataclass(slots=True, frozen=True)
@@ -113,7 +117,8 @@ def _is_legacy(settings: Settings) -> bool:
 def _legacy_mode(settings: Settings, at: Addresses) -> list[str]:
     cookies, environment = settings.snapshot.cookies, settings.snapshot.edge.environment
     names = ["--cookie-names", cookies.insecure_name, cookies.secure_name]
-    return ["--legacy", "--cookie", _url(at["cookie"]), "--environment", environment, *names]
+    wrong = ["--wrong-identities", settings.wrong_identities] if settings.wrong_identities else []
+    return ["--legacy", "--cookie", _url(at["cookie"]), "--environment", environment, *names, *wrong]
 
 
 def _ui(node: str, settings: Settings, at: Addresses) -> list[str]:

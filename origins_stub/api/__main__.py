@@ -11,6 +11,7 @@ from origins_stub.api.legacy.cookies import Names
 from origins_stub.api.legacy.keys import CookieKeySource
 from origins_stub.api.legacy.mode import LegacyMode
 from origins_stub.api.legacy.services import LegacyServices
+from origins_stub.api.legacy.wrong import WrongIdentities
 from origins_stub.api.server import ApiServer
 from origins_stub.kit.bearer import read_token
 from origins_stub.kit.keys import kept, key_source
@@ -39,7 +40,18 @@ def _parse() -> argparse.Namespace:
     legacy.add_argument(
         "--cookie-names", nargs=2, default=["EdgeId", "SecureEdgeId"], metavar="NAME", help="of the pair"
     )
+    legacy.add_argument(
+        "--wrong-identities", type=_wrong, metavar="SHARE[:SEED]", help="report somebody else in this share of answers"
+    )
     return parser.parse_args()
+
+
+def _wrong(text: str) -> WrongIdentities:
+    share, _, seed = text.partition(":")
+    chosen = float(share)
+    if not 0 <= chosen <= 1:
+        raise argparse.ArgumentTypeError(f"{share!r} is not a share from 0 to 1")
+    return WrongIdentities(chosen, int(seed or 1))
 
 
 def _networks(text: str) -> tuple[Network, ...]:
@@ -51,6 +63,7 @@ def _legacy(options: argparse.Namespace, token: str) -> LegacyMode:
         CookieKeySource(options.kms, token, options.key_refresh_s),
         Names(options.cookie_names[0], options.cookie_names[1], options.environment),
         LegacyServices(options.cookie, options.auth, token),
+        options.wrong_identities,
     )
 
 

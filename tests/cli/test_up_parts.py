@@ -209,3 +209,15 @@ def test_every_origin_at_the_apis_address_follows_it_to_its_free_port(tmp_path: 
     at = {name: Address("127.0.0.1", 4000 + number) for number, name in enumerate(("kms", "cookie", "api", "edge"))}
     line = edge.command(asked, at)
     assert {'origins.api.addresses=["127.0.0.1:4002"]', 'origins.apart.addresses=["127.0.0.1:4002"]'} <= set(line)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_only_an_api_in_legacy_mode_is_told_to_report_wrong_identities(tmp_path: Path, legacy: bool) -> None:
+    sets = [f"origins.api.accepts_legacy={str(legacy).lower()}"]
+    snapshot = load_config(REPOSITORY / "config", sets, var=tmp_path)
+    assert not isinstance(snapshot, ConfigErrors)
+    asked = Settings(REPOSITORY / "config", tmp_path, (), snapshot, ephemeral=True, wrong_identities="0.02:7")
+    (api,) = [part for part in stack(asked, None) if part.name == "api"]
+    names = ("kms", "subscriber", "cookie", "auth", "api")
+    line = api.command(asked, {name: Address("127.0.0.1", 4000 + number) for number, name in enumerate(names)})
+    assert (line[-2:] == ["--wrong-identities", "0.02:7"]) is legacy

@@ -14,6 +14,7 @@ from origins_stub.api.asker import LEGACY_ASKER, NOBODY, Asker
 from origins_stub.api.legacy.cookies import Names, Opened, open_cookies
 from origins_stub.api.legacy.keys import CookieKeySource
 from origins_stub.api.legacy.services import LegacyServices
+from origins_stub.api.legacy.wrong import REPORT_HEADER, WrongIdentities
 from origins_stub.api.sessions import read_body
 from origins_stub.kit.answers import json_answer, problem
 from passport import Level
@@ -27,16 +28,20 @@ _UNQUOTABLE: Final = re.compile(r"[^ !#-\[\]-~]")
 _MAX_ESN: Final = 256
 _LIFE_S: Final = 400 * 86_400
 _COOKIES: Final = web.RequestKey("legacy_cookies", list)
+_REPORT: Final = web.RequestKey("legacy_report", tuple)
 _ENDED: Final = frozenset({pb.NOT_A_MEMBER, pb.REVOKED})
 
 
 class LegacyMode:
-    """Serves requests that came without a Passport."""
+    """Serves requests that came without a Passport; `wrong` has it report somebody else now and then."""
 
-    def __init__(self, keys: CookieKeySource, names: Names, services: LegacyServices) -> None:
+    def __init__(
+        self, keys: CookieKeySource, names: Names, services: LegacyServices, wrong: WrongIdentities | None = None
+    ) -> None:
         self._keys = keys
         self._names = names
         self._services = services
+        self._wrong = wrong
         self._sessions: dict[str, Callable[[web.Request, Opened | None], Awaitable[web.Response]]] = {
             "/login": self._login,
             "/logout": self._logout,
@@ -52,9 +57,12 @@ class LegacyMode:
         """Answer a request by what its cookies say."""
         opened = open_cookies(self._keys.keys, self._names, request.cookies, time.time())
         request[_COOKIES] = []
+        fresh = opened is None or not opened.expired
         if opened is not None and opened.expired:
             opened = await self._renewed(request, opened)
-        request[LEGACY_ASKER] = _asker(opened)
+        request[LEGACY_ASKER] = asker = _asker(opened)
+        if self._wrong is not None:
+            request[_REPORT] = self._wrong.choose(asker, comparable=fresh)
         change = self._sessions.get(request.path) if request.method == "POST" else None
         if change is not None:
             return await change(request, opened)
@@ -149,7 +157,10 @@ async def _complete(request: web.Request, response: web.StreamResponse) -> None:
     asker = request.get(LEGACY_ASKER)
     if asker is None:
         return
-    response.headers[IDENTITY_HEADER] = report(asker)
+    difference, reported = request.get(_REPORT, (None, asker))
+    response.headers[IDENTITY_HEADER] = report(reported)
+    if difference is not None:
+        response.headers[REPORT_HEADER] = difference
     for line in request[_COOKIES]:
         response.headers.add("Set-Cookie", line)
         response.headers["Cache-Control"] = "no-store"
