@@ -33,9 +33,10 @@ class Place:
 
 @dataclass(slots=True, frozen=True)
 class RunningStack:
-    """The processes by name, as `edge up --ready-fd` reports them."""
+    """The processes by name, as `edge up --ready-fd` reports them, and where their state is."""
 
     places: dict[str, Place]
+    var: Path
 
     @property
     def edge_url(self) -> str:
@@ -57,15 +58,15 @@ class RunningStack:
 
 
 @contextmanager
-def own_stack(config: Path, overrides: Sequence[str] = ()) -> Iterator[RunningStack]:
+def own_stack(config: Path, overrides: Sequence[str] = (), options: Sequence[str] = ()) -> Iterator[RunningStack]:
     """Start `edge up --ephemeral` and stop it when the block ends; raise StackFailedError when it does not start.
 
-    `overrides` are KEY=VALUE texts for --set.
+    `overrides` are KEY=VALUE texts for --set, `options` more words of the command.
     """
     with tempfile.TemporaryDirectory(prefix="edge-demo-") as var, (Path(var) / "up.log").open("w+b") as log:
         reading, writing = os.pipe()
         command = [sys.executable, "-m", "edge.cli", "up", "--ephemeral", "--config", str(config), "--var", var]
-        command += [word for text in overrides for word in ("--set", text)]
+        command += [*options, *(word for text in overrides for word in ("--set", text))]
         try:
             process = subprocess.Popen(
                 [*command, "--ready-fd", str(writing)], stdout=log, stderr=subprocess.STDOUT, pass_fds=(writing,)
@@ -73,7 +74,7 @@ def own_stack(config: Path, overrides: Sequence[str] = ()) -> Iterator[RunningSt
         finally:
             os.close(writing)
         try:
-            yield RunningStack(_places(reading, log))
+            yield RunningStack(_places(reading, log), Path(var))
         finally:
             os.close(reading)
             _stop(process)

@@ -4,6 +4,7 @@ Exits with 0 when every check was met, 3 when one was not, 1 when it could not b
 """
 
 import argparse
+import json
 import re
 import shutil
 import signal
@@ -24,6 +25,7 @@ from loadtest.chaos.ports import free_port
 from loadtest.demo_stack import RunningStack, StackFailedError, own_stack
 from loadtest.locust.checks import TOLERANCE
 from loadtest.locust.device_table import DeviceTable, read_table
+from loadtest.locust.report import html_section
 from loadtest.locust.scenarios import SCENARIOS, Scenario
 
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="edge-load-") as home:
             config = write_config(settings.config, Path(home), table)
             print("Starting keys, services, origins and the edge on free ports …", flush=True)
-            with own_stack(config, overrides(table)) as stack:
+            with own_stack(config, overrides(table, settings.scenario), options(settings)) as stack:
                 return _run(settings, stack, table)
     except (StackFailedError, OSError, yaml.YAMLError) as problem:
         print(f"The load test could not be run: {problem}", file=sys.stderr)
@@ -116,13 +118,24 @@ def write_config(shipped: Path, home: Path, table: DeviceTable) -> Path:
     return config
 
 
-def overrides(table: DeviceTable) -> list[str]:
+def overrides(table: DeviceTable, scenario: Scenario) -> list[str]:
     """Return what else differs from the shipped configuration: the cookie for one not renewed is on this clock, too."""
-    return [f"renewal.reschedule_life_s={table.life_s}"]
+    found = [f"renewal.reschedule_life_s={table.life_s}"]
+    if scenario.rollout is not None:
+        found += [f"origins.{name}.accepts_legacy=true" for name in ("api", "sign_in")]
+        found += ["dials.terminate-cookie.default=0", "dials.shadow-cookie.default=100"]
+    return found
 
 
-def locust_command(settings: Settings, edge: str, admin: str) -> list[str]:
+def options(settings: Settings) -> list[str]:
+    """Return what `edge up` is told besides."""
+    rollout = settings.scenario.rollout
+    return [] if rollout is None else ["--wrong-identities", f"{rollout.wrong_share}:{settings.seed}"]
+
+
+def locust_command(settings: Settings, stack: RunningStack) -> list[str]:
     """Return the command line of Locust for a stack that runs."""
+    edge, admin = stack.edge_url, stack.admin_url
     var, name = settings.var.absolute(), settings.scenario.name
     line = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--host", edge, "--admin", admin]
     line += ["--scenario", name, "--users", str(settings.users), "--spawn-rate", str(min(settings.users, SPAWN_PER_S))]
@@ -131,6 +144,9 @@ def locust_command(settings: Settings, edge: str, admin: str) -> list[str]:
     # With its own statistics in a file, Locust does not print them all below the checks.
     line += ["--json-file", str(var / f"{name}.locust")]
     line += ["--html", str(var / f"{name}.html"), "--figures", str(var / f"{name}.json")]
+    if settings.scenario.rollout is not None:
+        line += ["--edge-var", str(stack.var), "--cookie-service", stack.places["cookie"].url]
+        line += ["--cookie-token", str(stack.var / "secrets" / "legacy.token"), "--stop-timeout", f"{_STOP_S:g}"]
     if settings.processes:
         port = str(free_port())
         line += ["--processes", str(settings.processes), "--master-bind-host", "127.0.0.1"]
@@ -149,9 +165,7 @@ def _run(settings: Settings, stack: RunningStack, table: DeviceTable) -> int:
         shape = f"{settings.users} devices sign in, then {settings.time_s} s are measured"
         print(f"{settings.scenario.name}: {settings.scenario.says}. {shape}", flush=True)
     # Its own session: Ctrl-C reaches this process alone, which stops Locust first and then the stack.
-    locust = subprocess.Popen(
-        locust_command(settings, stack.edge_url, stack.admin_url), stdin=subprocess.DEVNULL, start_new_session=True
-    )
+    locust = subprocess.Popen(locust_command(settings, stack), stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         code = locust.wait()
     except KeyboardInterrupt:
@@ -160,8 +174,17 @@ def _run(settings: Settings, stack: RunningStack, table: DeviceTable) -> int:
             raise
         code = locust.returncode  # that is how the page is ended
     if settings.ui_port is None and code in {0, NOT_MET}:
+        complete_html(settings.var / f"{settings.scenario.name}.html", settings.var / f"{settings.scenario.name}.json")
         print(f"Written: {settings.var / settings.scenario.name}.html and .json")
     return code if code in {0, NOT_MET} else BROKEN
+
+
+def complete_html(page: Path, figures: Path) -> None:
+    """Add the checks to Locust's page, which knows nothing of them."""
+    if page.exists() and figures.exists():
+        section = html_section(json.loads(figures.read_text(encoding="utf-8")))
+        before, end, after = page.read_text(encoding="utf-8").rpartition("</body>")
+        page.write_text(f"{before}{section}{end}{after}", encoding="utf-8")
 
 
 def _stop(locust: "subprocess.Popen[bytes]") -> None:

@@ -1,25 +1,17 @@
 """What must have come out of a run. Pure: figures in, checks out."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from loadtest.locust.check import Check
 from loadtest.locust.edge_counters import RESOLUTIONS, EdgeCounters
 from loadtest.locust.expectations import Sign
 from loadtest.locust.figures import Figures
+from loadtest.locust.rollout_checks import rollout_checks
 from loadtest.locust.scenarios import Scenario
 
 LOCAL_PERCENT = 95.0
 TOLERANCE = 1.0
 _SHOWN = 5
-
-
-@dataclass(slots=True, frozen=True)
-class Check:
-    """One expectation: its name, what was found, whether it was met."""
-
-    name: str
-    says: str
-    met: bool
 
 
 def check(figures: Figures, scenario: Scenario, types: Iterable[str], tolerance: float = TOLERANCE) -> list[Check]:
@@ -48,6 +40,8 @@ def _checks(figures: Figures, scenario: Scenario, types: Iterable[str], toleranc
         yield _local_share(figures.window, tolerance)
     if scenario.beats:
         yield _storm(figures)
+    if scenario.rollout is not None:
+        yield from rollout_checks(figures, scenario.rollout)
 
 
 def _no_unexpected_answers(figures: Figures) -> Check:

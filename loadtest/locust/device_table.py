@@ -35,6 +35,7 @@ class DeviceType(_Row):
     """One row of the table; devices.yaml says what its columns mean."""
 
     share: Annotated[float, Field(gt=0, le=100)]
+    device_type: str | None
     user_agent: str
     cookies: Annotated[tuple[Literal["EdgeId", "SecureEdgeId"], ...], Field(min_length=1)]
     connection: Literal["keep", "close"]
@@ -64,6 +65,7 @@ class DeviceTable(_Row):
 
     token: Token
     speed_up: Annotated[float, Field(gt=0)]
+    device_types: dict[str, Annotated[int, Field(gt=0)]]
     devices: Annotated[dict[str, DeviceType], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -71,6 +73,13 @@ class DeviceTable(_Row):
         total = sum(device.share for device in self.devices.values())
         if abs(total - 100) > 1e-6:
             raise ValueError(f"the shares of all devices are {total:g}, not 100")
+        return self
+
+    @model_validator(mode="after")
+    def _types_are_known(self) -> Self:
+        unknown = {device.device_type for device in self.devices.values()} - {None, *self.device_types}
+        if unknown:
+            raise ValueError(f"device_types has no {', '.join(map(str, unknown))}")
         return self
 
     @property

@@ -15,6 +15,8 @@ COUNTED = frozenset(
         "edge_actions_total",
         "edge_user_reauth_errors_total",
         "edge_requests_total",
+        "edge_rollout_decisions_total",
+        "edge_shadow_comparisons_total",
     }
 )
 

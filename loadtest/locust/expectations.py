@@ -32,7 +32,9 @@ class Answer:
     customer_id: int | None = None
 
 
-def judge(step: Step, answer: Answer, taken: Taken, *, customer_id: int, high: bool, full: bool) -> Sign:
+def judge(
+    step: Step, answer: Answer, taken: Taken, *, customer_id: int, high: bool, full: bool, legacy: bool = False
+) -> Sign:
     """Return what to think of an answer.
 
     Args:
@@ -42,6 +44,7 @@ def judge(step: Step, answer: Answer, taken: Taken, *, customer_id: int, high: b
         customer_id: whom it signed in as.
         high: whether it keeps the whole pair.
         full: whether it holds all the cookies it keeps, after the answer.
+        legacy: whether an origin in legacy mode answered, which tells nobody to sign in, but that more is needed.
     """
     if answer.customer_id is not None and answer.customer_id != customer_id:
         return Sign.SOMEBODY_ELSE
@@ -52,8 +55,8 @@ def judge(step: Step, answer: Answer, taken: Taken, *, customer_id: int, high: b
     if step is Step.SIGN_OUT:
         return Sign.EXPECTED if answer.status == 200 and taken.cleared else Sign.UNEXPECTED
     if step is Step.SIGNED_OUT:
-        wanted = (answer.status, answer.reason) == (401, "authentication_required")
-        return Sign.EXPECTED if wanted and not taken.given else Sign.UNEXPECTED
+        wanted = (403, "level_too_low") if legacy else (401, "authentication_required")
+        return Sign.EXPECTED if (answer.status, answer.reason) == wanted and not taken.given else Sign.UNEXPECTED
     if taken.cleared or answer.status == 401:
         return Sign.SIGNED_OUT
     if step is Step.ACCOUNT and not high:

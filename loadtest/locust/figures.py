@@ -1,10 +1,11 @@
 """What a run came to, as it is kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loadtest.locust.edge_counters import EdgeCounters
 from loadtest.locust.tally import Tally
+from loadtest.locust.turning import Turn
 
 
 @dataclass(slots=True, frozen=True)
@@ -31,6 +32,9 @@ class Figures:
         run: what it counted from the first device on; likewise.
         tally: what the devices counted.
         speeds: by type of device, and `all`.
+        turns: how dials were turned.
+        settled: what the edge counted from the first device on until the last answer was given and all of it was told;
+            None unless dials were turned.
     """
 
     scenario: str
@@ -40,3 +44,5 @@ class Figures:
     run: EdgeCounters | None
     tally: Tally
     speeds: Mapping[str, Speed] = field(default_factory=dict)
+    turns: Sequence[Turn] = ()
+    settled: EdgeCounters | None = None

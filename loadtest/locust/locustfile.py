@@ -14,12 +14,12 @@ from typing import Any, Final
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
-from locust.runners import WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.locust.checks import TOLERANCE
-from loadtest.locust.measuring import Measuring
+from loadtest.locust.measuring import DIAL, Measuring
 from loadtest.locust.scenarios import SCENARIOS
-from loadtest.locust.users import TALLY, AndroidPhone, IosPhone, LegacyDevice, Television, WebBrowser
+from loadtest.locust.users import BOARD, TALLY, AndroidPhone, IosPhone, LegacyDevice, Television, WebBrowser
 
 __all__ = ["AndroidPhone", "IosPhone", "LegacyDevice", "Television", "WebBrowser"]
 
@@ -38,11 +38,22 @@ def _options(parser: LocustArgumentParser) -> None:
         "--measure", type=float, default=0.0, help="seconds of measuring, then it ends; 0: until stopped"
     )
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="points the local share may be off")
+    parser.add_argument(
+        "--edge-var", default="", include_in_web_ui=False, help="rollout: the edge's --var, for `edge dial`"
+    )
+    parser.add_argument(
+        "--cookie-service", default="", include_in_web_ui=False, help="rollout: URL, for pairs of devices"
+    )
+    parser.add_argument(
+        "--cookie-token", default="", include_in_web_ui=False, help="rollout: file of who may create them"
+    )
     parser.add_argument("--figures", default="", include_in_web_ui=False, help="file for the figures as JSON")
 
 
 @events.init.add_listener
 def _begin(environment: Environment, **_: Any) -> None:
+    if environment.runner is not None and not isinstance(environment.runner, MasterRunner):
+        environment.runner.register_message(DIAL, _told)
     if isinstance(environment.runner, WorkerRunner):
         return
     measuring = Measuring(environment)
@@ -52,6 +63,10 @@ def _begin(environment: Environment, **_: Any) -> None:
     events.test_stopping.add_listener(lambda **_: measuring.close())
     if environment.web_ui is not None:
         events.test_stop.add_listener(lambda **_: measuring.judge_soon())
+
+
+def _told(environment: Environment, msg: Any, **_: Any) -> None:  # noqa: ARG001
+    BOARD.told(*msg.data)
 
 
 @events.quitting.add_listener

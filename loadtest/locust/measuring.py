@@ -7,20 +7,27 @@ from typing import Final
 
 import gevent
 from locust.env import Environment
+from locust.runners import MasterRunner
 from locust.stats import RequestStats, StatsEntry
 
-from loadtest.locust.checks import Check, check
+from loadtest.locust.check import Check
+from loadtest.locust.checks import check
 from loadtest.locust.edge_counters import EdgeCounters
 from loadtest.locust.figures import Figures, Speed
 from loadtest.locust.report import as_json, progress_line, result_lines
 from loadtest.locust.scenarios import SCENARIOS, Scenario
-from loadtest.locust.users import TABLE, TALLY
+from loadtest.locust.turning import Turning
+from loadtest.locust.users import BOARD, TABLE, TALLY
 
 PROGRESS_S: Final = 5.0
 PATIENCE_S: Final = 60.0  # for all to be signed in, and so long for each besides:
 PATIENCE_EACH_S: Final = 3.0
 LAST_REPORTS_S: Final = 1.0  # workers are asked for their last figures once the run has ended
+DIAL: Final = "dial"  # the message that says where one stands
+TOLD_S: Final = 1.5  # a worker of the edge tells its counters every second
 _TIMEOUT_S: Final = 10.0
+_LOOKS: Final = 8
+_ROLLOUT_S: Final = 70.0  # of a course on Locust's page, where nobody says how long is measured
 
 
 class Measuring:
@@ -54,12 +61,17 @@ class Measuring:
         self._users = 0
         self._counted = (time.monotonic(), 0)
         self._said: set[str] = set()
+        self._settled: EdgeCounters | None = None
+        self._turning: Turning | None = None
+        BOARD.clear()
 
     def start(self) -> None:
         """Begin a run."""
         self._forget()
         TALLY.hand_over()
         self._first = self._counters()
+        if (rollout := self._scenario.rollout) is not None:
+            self._turning = Turning(rollout, self._options.edge_var, self._tell, gevent.sleep)
         self._greenlets = [gevent.spawn(self._show), gevent.spawn(self._course)]
 
     def everybody_is_here(self) -> None:
@@ -79,6 +91,8 @@ class Measuring:
 
     def judge(self) -> None:
         """Say what came out."""
+        if self._turning is not None:
+            self._settled = self._settle()
         figures = self._figures()
         self.judged = check(figures, self._scenario, TABLE.devices, self._options.tolerance)
         self.as_json = as_json(figures, self.judged, seed=self._options.seed, table=TABLE)
@@ -87,16 +101,41 @@ class Measuring:
 
     def _course(self) -> None:
         """Open what is measured when everybody is signed in, and end the run when it was long enough."""
+        if self._turning is not None:
+            self._turning.begin()
         if not self._scenario.from_start:
             self._wait_for_sign_ins()
             gevent.sleep(self._options.warm_up)
         self._open()
-        if self._options.measure:
+        if self._turning is not None:
+            self._turning.go(self._options.measure or _ROLLOUT_S)
+        else:
             gevent.sleep(self._options.measure)
+        if self._options.measure:
             if self._scenario.from_start:
                 self._wait_for_sign_ins()
             self.close()
+            if self._turning is not None:
+                self._runner.stop()  # as --stop-timeout says: what was asked is answered, and so counted on both sides
+                gevent.sleep(LAST_REPORTS_S)
             self._runner.quit()
+
+    def _tell(self, device_type: str, lowest: int, highest: int) -> None:
+        """Tell the devices in every process where a dial stands."""
+        if isinstance(self._runner, MasterRunner):
+            BOARD.told(device_type, lowest, highest)
+        self._runner.send_message(DIAL, [device_type, lowest, highest])
+
+    def _settle(self) -> EdgeCounters | None:
+        """Return what the edge has counted once nobody asks any more, and all its workers have told it."""
+        known = None
+        for _ in range(_LOOKS):
+            gevent.sleep(TOLD_S)
+            now = self._counters()
+            if now is not None and known is not None and now.values == known.values:
+                break
+            known = now
+        return None if known is None or self._first is None else known.since(self._first)
 
     def _wait_for_sign_ins(self) -> None:
         began = time.monotonic()
@@ -133,6 +172,8 @@ class Measuring:
             run=run,
             tally=TALLY,
             speeds=self._speeds(),
+            turns=() if self._turning is None else tuple(self._turning.turns),
+            settled=self._settled,
         )
 
     def _window(self, now: EdgeCounters | None) -> EdgeCounters | None:

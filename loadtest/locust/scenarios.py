@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from loadtest.locust.dialled import Rollout
 from loadtest.locust.visits import USUAL, Habits, Step
 
 BEAT_LIVES = 1.5  # between two renewal storms: every cookie has expired by the next
@@ -22,6 +23,7 @@ class Scenario:
         beats: whether all visits begin together, each time after all cookies have expired.
         reference: whether the share of local resolutions is that of the reference mix.
         shows: steps that must have been taken, or the run has not shown what it is for.
+        rollout: what is done with dials, in front of origins that accept legacy traffic, with shadow; None: nothing.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Scenario:
     beats: bool = False
     reference: bool = False
     shows: tuple[Step, ...] = (Step.SIGN_IN, Step.BROWSE)
+    rollout: Rollout | None = None
 
 
 SCENARIOS: Final = {
@@ -65,6 +68,14 @@ SCENARIOS: Final = {
             24,
             habits=Habits(sign_out=1.0),
             shows=(Step.SIGN_IN, Step.SIGN_OUT, Step.SIGNED_OUT),
+        ),
+        Scenario(
+            "rollout",
+            "the dial of televisions is turned up and back, that of phones stands at half; shadow is on",
+            60,
+            # Everybody is there often enough to be seen at each position. A legacy origin knows no profiles.
+            habits=Habits(switch=0.0, away_h=(1.0, 4.0)),
+            rollout=Rollout("television", (0, 5, 50, 100, 50, 5, 0), {"phone": 50}),
         ),
     )
 }

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from loadtest.locust.expectations import Answer, Sign
 from loadtest.locust.visits import Step
 
+_NAMES = ("answers", "unexpected", "events", "modes")
+
 
 @dataclass(slots=True)
 class Tally:
@@ -17,11 +19,15 @@ class Tally:
         unexpected: by "TYPE STEP: STATUS REASON".
         events: by `Sign` other than EXPECTED, and `devices`, `devices TYPE`, `signed_in` (those of them that were,
             once or more), `sign_outs_asked`.
+        modes: where dials are turned, by device type as the edge names it: answers by "TYPE MODE", "TYPE reported
+            DIFFERENCE" where the origin says that it reported that wrongly, "TYPE against_dial" where the dial says
+            otherwise for this device, and "TYPE at PERCENT MODE" counts devices, each once, that were served so there.
     """
 
     answers: Counter[str] = field(default_factory=Counter)
     unexpected: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
 
     def count(self, device: str, step: Step, answer: Answer, sign: Sign) -> None:
         """Count one answer."""
@@ -41,14 +47,14 @@ class Tally:
 
     def add(self, counts: Mapping[str, Mapping[str, int]]) -> None:
         """Add what another process has handed over."""
-        for name in ("answers", "unexpected", "events"):
+        for name in _NAMES:
             getattr(self, name).update(counts.get(name, {}))
 
     def hand_over(self) -> dict[str, dict[str, int]]:
         """Return all counts, and begin anew."""
-        counts = {"answers": dict(self.answers), "unexpected": dict(self.unexpected), "events": dict(self.events)}
-        for counter in (self.answers, self.unexpected, self.events):
-            counter.clear()
+        counts = {name: dict(getattr(self, name)) for name in _NAMES}
+        for name in _NAMES:
+            getattr(self, name).clear()
         return counts
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import count
@@ -16,7 +17,9 @@ from locust.env import Environment
 
 from loadtest.locust.accounts import ACCOUNTS
 from loadtest.locust.device_table import DeviceType, read_table
+from loadtest.locust.dialled import LEGACY, PASSPORT, UNKNOWN, Board, Standing, bucket_of, serial
 from loadtest.locust.expectations import NO_ANSWER, Answer, Sign, judge
+from loadtest.locust.factory import Factory
 from loadtest.locust.jar import Jar, Taken
 from loadtest.locust.scenarios import SCENARIOS, Scenario, to_next_beat
 from loadtest.locust.tally import Tally
@@ -24,6 +27,7 @@ from loadtest.locust.visits import Step, plan_visit
 
 TABLE: Final = read_table()
 TALLY: Final = Tally()
+BOARD: Final = Board()
 _PATHS: Final = {
     Step.SIGN_IN: ("POST", "/login"),
     Step.BROWSE: ("GET", "/browse"),
@@ -38,7 +42,9 @@ _TIMEOUT_S: Final = 15.0
 # who check passwords busy for ever. On the clock on the wall: checking one takes as long as ever.
 _FIRST_WAIT_S: Final = 2.0
 _LONGEST_WAIT_S: Final = 16.0
+_REPORT: Final = "x-stub-report"  # of the origin in legacy mode: which difference it reported, or "true"
 _numbers: Final[Iterator[int]] = count()
+_serials: Final[dict[str, Iterator[int]]] = defaultdict(count)
 # Checking a password takes a quarter of a second of a processor: who signs in when they can leaves some for the rest.
 _gates: Final = {one.name: BoundedSemaphore(one.sign_ins) for one in SCENARIOS.values() if one.sign_ins}
 
@@ -65,6 +71,17 @@ class Device(FastHttpUser):
         self._profile = ""
         self._away_s = 0.0
         self._was_in = False
+        self._named = UNKNOWN  # the device type of its cookies, as long as they name it
+        self._bucket = 0
+        self._seen: set[str] = set()
+        self._factory: Factory | None = None
+        device_type = self._type.device_type
+        if self._scenario.rollout is not None and device_type is not None and options is not None:
+            self._factory = Factory(options.cookie_service, options.cookie_token)
+            self._named = device_type
+            prefix = f"LOAD-{device_type.upper()}-{options.seed}"
+            self._esn = serial(prefix, next(_serials[device_type]), worker)
+            self._bucket = bucket_of(self._esn)
 
     def on_start(self) -> None:
         """Be counted: who comes must be seen to sign in."""
@@ -78,7 +95,8 @@ class Device(FastHttpUser):
     @task
     def visit(self) -> None:
         """Come, ask for this and that, and go."""
-        visit = plan_visit(self._type, self._chance, signed_in=bool(self._jar), habits=self._scenario.habits)
+        signed_in = self._was_in and bool(self._jar)
+        visit = plan_visit(self._type, self._chance, signed_in=signed_in, habits=self._scenario.habits)
         self._away_s = TABLE.seconds(visit.away_s)
         for step, think_s in visit.steps:
             if step is Step.SIGN_IN:
@@ -96,6 +114,9 @@ class Device(FastHttpUser):
         gate = _gates.get(self._scenario.name)
         while True:
             with gate or nullcontext():
+                if self._factory is not None and not self._was_in:
+                    number = TABLE.device_types[self._named]
+                    self._jar.take(self._factory.make(self._account.customer_id, self._esn, number))
                 sign = self._take(Step.SIGN_IN)
             if sign is not Sign.BUSY:
                 return
@@ -105,6 +126,7 @@ class Device(FastHttpUser):
     def _take(self, step: Step) -> Sign:
         """Ask for one thing, take the cookies of the answer, and judge it."""
         method, path = _PATHS[step]
+        stood = BOARD.of(self._named)
         if step is Step.SIGN_OUT:
             TALLY.events["sign_outs_asked"] += 1
         with self.client.request(
@@ -117,6 +139,7 @@ class Device(FastHttpUser):
         ) as response:
             taken = self._jar.take(response.headers.getlist("set-cookie") if response.headers else ())
             answer, document = _read(response)
+            report = response.headers.get(_REPORT) if response.headers else None
             sign = judge(
                 step,
                 answer,
@@ -124,7 +147,10 @@ class Device(FastHttpUser):
                 customer_id=self._account.customer_id,
                 high=self._type.high,
                 full=self._jar.full,
+                legacy=report is not None,
             )
+            if self._scenario.rollout is not None and answer.status != NO_ANSWER:
+                self._count_mode(report, stood.or_at(BOARD.of(self._named)))
             TALLY.count(self.kind, step, answer, sign)
             if sign in {Sign.EXPECTED, Sign.BUSY}:
                 response.success()
@@ -132,6 +158,19 @@ class Device(FastHttpUser):
                 response.failure(f"{sign.value}: {answer.status} {answer.reason}")
         self._learn(step, sign, taken, document)
         return sign
+
+    def _count_mode(self, report: str | None, stood: Standing) -> None:
+        """Count how an answer came, and whether the dial of this device's type allows that."""
+        mode = PASSPORT if report is None else LEGACY
+        TALLY.modes[f"{self._named} {mode}"] += 1
+        if report not in {None, "true"}:
+            TALLY.modes[f"{self._named} reported {report}"] += 1
+        if not stood.allows(mode, self._bucket):
+            TALLY.modes[f"{self._named} against_dial"] += 1
+        place = f"{self._named} at {stood.lowest} {mode}"
+        if stood.settled and place not in self._seen:
+            self._seen.add(place)
+            TALLY.modes[place] += 1
 
     def _learn(self, step: Step, sign: Sign, taken: Taken, document: dict[str, object]) -> None:
         """Remember what an answer says of the profiles, and whether there is a session."""
@@ -144,6 +183,7 @@ class Device(FastHttpUser):
             self._profile = str(document.get("profile_id", self._profile))
         if taken.cleared:
             self._jar.empty()
+            self._named, self._factory = UNKNOWN, None  # whatever named it has gone with the cookies
 
     def _headers(self) -> dict[str, str]:
         headers = {"User-Agent": self._type.user_agent, "Accept": "application/json"}

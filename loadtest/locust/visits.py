@@ -28,6 +28,7 @@ class Habits:
     switch: float | None = None
     switch_each: float = 0.0
     sign_out: float | None = None
+    away_h: tuple[float, float] | None = None
 
 
 USUAL = Habits()
@@ -45,7 +46,8 @@ def plan_visit(device: DeviceType, chance: Random, *, signed_in: bool, habits: H
     """Return the next visit of a device that has, or has not, cookies."""
     steps = list(_steps(device, chance, habits, signed_in=signed_in))
     return Visit(
-        tuple((step, chance.uniform(*device.think_s)) for step in steps), chance.uniform(*device.away_h) * HOUR_S
+        tuple((step, chance.uniform(*device.think_s)) for step in steps),
+        chance.uniform(*(habits.away_h or device.away_h)) * HOUR_S,
     )
 
 

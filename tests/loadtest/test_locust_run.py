@@ -14,7 +14,8 @@ import yaml
 from edge.control.errors import ConfigErrors
 from edge.control.load import load_config
 from edge.up.agreement import disagreements
-from loadtest.locust.__main__ import Settings, locust_command, overrides, settings_from, write_config
+from loadtest.demo_stack import Place, RunningStack
+from loadtest.locust.__main__ import Settings, locust_command, options, overrides, settings_from, write_config
 from loadtest.locust.checks import TOLERANCE
 from loadtest.locust.device_table import read_table
 from loadtest.locust.scenarios import SCENARIOS
@@ -92,6 +93,23 @@ async def test_a_run_with_a_master_and_two_workers_meets_its_checks_and_leaves_r
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(300)
+async def test_dials_are_turned_under_load_and_every_wrong_identity_is_found(load: Callable[..., Load]) -> None:
+    run = load("rollout", "-u", "16", "-t", "28", "--warm-up", "0", "--processes", "2")
+    await eventually(run.ended, "the run ends", RUN_S)
+    figures = run.figures("rollout")
+    not_met = [one["name"] for one in figures["checks"] if not one["met"]]  # type: ignore[attr-defined]
+    # Where all cores are busy, five televisions may not come by at each of the positions.
+    assert set(not_met) <= {"share_in_legacy"}, run.said
+    rollout: dict[str, dict[str, int]] = figures["rollout"]  # type: ignore[assignment]
+    assert rollout["seeded"] == rollout["found"] != {}
+    page = (run.var / "rollout.html").read_text()
+    assert "wrong_identities_found" in page
+    assert "2 of 2 workers serve revision" in page
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(300)
 async def test_an_origin_that_is_killed_fails_the_check_of_that_name(load: Callable[..., Load]) -> None:
     run = load("profile_switches", "-u", "12", "-t", "10", "--warm-up", "0")
     await eventually(run.measures, "it is measured", RUN_S)
@@ -116,7 +134,8 @@ async def test_an_origin_that_is_killed_fails_the_check_of_that_name(load: Calla
 
 
 def test_nothing_but_what_locust_loads_imports_locust() -> None:
-    plain = "__main__ accounts checks device_table edge_counters expectations figures jar report scenarios tally visits"
+    plain = "__main__ accounts checks device_table dialled edge_counters expectations factory figures jar report"
+    plain += " rollout_checks scenarios tally turning visits"
     lines = [f"import loadtest.locust.{name}" for name in plain.split()]
     lines.append("import sys; assert not {'locust', 'gevent'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd=REPOSITORY)
@@ -146,7 +165,8 @@ def test_options_that_make_no_sense_are_refused(
 
 
 def _command(settings: Settings) -> str:
-    return " ".join(locust_command(settings, "http://edge", "http://admin"))
+    places = {name: Place(f"http://{name}", 1) for name in ("edge", "admin", "cookie")}
+    return " ".join(locust_command(settings, RunningStack(places, Path("/var"))))
 
 
 def test_a_run_is_asked_of_locust_as_it_was_asked_for() -> None:
@@ -160,6 +180,17 @@ def test_a_run_is_asked_of_locust_as_it_was_asked_for() -> None:
     assert settings_from([]).users == SCENARIOS["reference"].users
 
 
+def test_a_rollout_turns_the_dials_of_the_stack_with_shadow_on_and_lets_devices_finish() -> None:
+    settings = settings_from(["rollout", "--seed", "5"])
+    line = _command(settings)
+    assert "--edge-var /var --cookie-service http://cookie --cookie-token /var/secrets/legacy.token" in line
+    assert "--stop-timeout 30" in line
+    assert options(settings) == ["--wrong-identities", "0.02:5"]
+    assert "dials.shadow-cookie.default=100" in overrides(read_table(), settings.scenario)
+    assert options(settings_from([])) == []
+    assert "--edge-var" not in _command(settings_from([]))
+
+
 def test_workers_and_the_page_stay_on_loopback() -> None:
     line = _command(settings_from(["--processes", "2", "--ui"]))
     assert "--processes 2 --master-bind-host 127.0.0.1" in line
@@ -171,7 +202,8 @@ def test_the_stack_is_the_shipped_one_with_cookies_on_the_runs_clock(tmp_path: P
     table = read_table()
     config = write_config(REPOSITORY / "config", tmp_path, table)
     assert yaml.safe_load((config / "cookie.yaml").read_text())["life_s"] == table.life_s == 12
-    assert overrides(table) == ["renewal.reschedule_life_s=12"]
-    loaded = load_config(config, overrides(table), var=tmp_path)
-    assert not isinstance(loaded, ConfigErrors), loaded
-    assert disagreements(config, loaded) == []
+    assert overrides(table, SCENARIOS["reference"]) == ["renewal.reschedule_life_s=12"]
+    for scenario in SCENARIOS.values():
+        loaded = load_config(config, overrides(table, scenario), var=tmp_path)
+        assert not isinstance(loaded, ConfigErrors), loaded
+        assert disagreements(config, loaded) == []
