@@ -4,14 +4,16 @@ import asyncio
 import json
 import os
 import signal
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
 import pytest_asyncio
 
-from edge.supervisor.config import Result
+from edge.supervisor.config import Outcome, Result
 from edge.supervisor.control_socket import ask
 from tests.edge_process.edge import Edge, Load, running_edge
 from tests.edge_process.origin import Origin
@@ -22,6 +24,44 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHANGES = 1_000
 CHANGERS = 4
+TICK_S = 0.01
+
+
+class Clock:
+    """Ticks beside an edge and has no part in it: late where the machine stood still, or had no processor free."""
+
+    def __init__(self) -> None:
+        self.ticks = [time.monotonic()]
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(TICK_S):
+            self.ticks.append(time.monotonic())
+
+    def held_up_s(self, since: float) -> float:
+        """Return by how many seconds the latest tick since then was late."""
+        ticks = [*self.ticks, time.monotonic()]
+        return max(after - max(before, since) - TICK_S for before, after in pairwise(ticks) if after > since)
+
+
+@contextmanager
+def ticking() -> Iterator[Clock]:
+    clock = Clock()
+    thread = threading.Thread(target=clock.run)
+    thread.start()
+    try:
+        yield clock
+    finally:
+        clock.over.set()
+        thread.join()
+
+
+def all_agree(told: Outcome) -> bool:
+    """Say whether both workers decide by the revision that was told."""
+    assert told.data is not None
+    agreement = told.data["workers"]
+    assert isinstance(agreement, dict)
+    return bool(agreement["served"] == agreement["all"] == 2)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -56,20 +96,21 @@ async def test_the_command_moves_a_dial_lists_it_and_tells_who_moved_it(edge: Ed
 async def test_a_thousand_changes_under_load_fail_no_request_and_each_is_in_the_journal(edge: Edge) -> None:
     await edge.pids()
     before = len((edge.var / "dials.jsonl").read_bytes().splitlines())
-
-    agreed: list[bool] = []
+    late: list[str] = []
 
     def turn(number: int) -> tuple[Result, float]:
         percent = f"{number * 7 % 10_001 / 100:.2f}"
-        asked = {"do": "dial-set", "feature": "terminate-cookie", "percent": percent}
+        asked = {"do": "dial-set", "feature": "terminate-cookie", "percent": percent, "why": f"turn {number}"}
         began = time.monotonic()
-        outcome = ask(edge.var, json.dumps({**asked, "why": f"turn {number}"}))
+        outcome = told = ask(edge.var, json.dumps(asked))
         took_s = time.monotonic() - began
         assert outcome is not None
-        assert outcome.data is not None
-        agreement = outcome.data["workers"]
-        assert isinstance(agreement, dict)
-        agreed.append(agreement["served"] == agreement["all"] == 2)
+        if not all_agree(outcome):  # a second after the change was on the disk, by the edge's own clock
+            while told is None or not all_agree(told):
+                told = ask(edge.var, '{"do": "dial-list"}')
+            agreed_s, held_up_s = time.monotonic() - began, clock.held_up_s(began)
+            if agreed_s - held_up_s >= 1.0:
+                late.append(f"turn {number}: {agreed_s:.3f} s, of which the machine stood still for {held_up_s:.3f} s")
         return outcome.result, took_s
 
     def changer(which: int) -> list[tuple[Result, float]]:
@@ -77,12 +118,13 @@ async def test_a_thousand_changes_under_load_fail_no_request_and_each_is_in_the_
 
     load = Load(edge.address)
     async with load.of(8):
-        done = await asyncio.gather(*(asyncio.to_thread(changer, which) for which in range(CHANGERS)))
+        with ticking() as clock:
+            done = await asyncio.gather(*(asyncio.to_thread(changer, which) for which in range(CHANGERS)))
     results = [result for each in done for result, _ in each]
     assert (load.failures, load.refused) == ([], 0)
     assert results == [Result.APPLIED] * CHANGES
     took_s = sorted(took for each in done for _, took in each)
-    assert agreed.count(False) <= CHANGES // 100  # only where the machine itself holds a worker up
+    assert late == []
     assert took_s[CHANGES * 99 // 100] < 1.0
     lines = [json.loads(line) for line in (edge.var / "dials.jsonl").read_bytes().splitlines()][before:]
     assert {line["why"] for line in lines} == {f"turn {number}" for number in range(CHANGES)}
