@@ -4,18 +4,30 @@ Decided once for an exchange and kept on it: nothing else reads the dials (THREA
 device which an authentic token names, or else of the client's address: no header is asked (THREATS H17).
 """
 
-from collections.abc import Callable, Collection, Coroutine
-from typing import ClassVar, Final
+from collections.abc import Collection
+from typing import ClassVar, Final, Protocol
 
 from edge.contract.dials import Dials, DialTable, Feature
 from edge.contract.exchange import Exchange, Request
 from edge.contract.filters import CONTINUE, LEGACY, Continue, Legacy, OnError, Refuse, Verdict
-from edge.contract.identity import Peeked
+from edge.contract.identity import DeviceIdentity, Peeked, UserIdentity
 from edge.contract.rollout import Rollout
 
 _UNKNOWN_TYPE: Final = 0
 _LEGACY: Final[tuple[str, ...]] = ("none", "legacy", "none")  # a resolution that was not the edge's to make
 _UNAVAILABLE: Final = 503
+
+
+class Authenticator(Protocol):
+    """The filter of the tokens that are rolled out."""
+
+    def inbound(self, exchange: Exchange) -> Verdict:
+        """Say who is asking, or refuse; it is given an exchange that nobody else sees."""
+        ...
+
+    def named(self, exchange: Exchange) -> tuple[UserIdentity | None, DeviceIdentity | None]:
+        """Return whom the request's token names, if it is authentic, though it may not count. Changes nothing."""
+        ...
 
 
 class RolloutFilter:
@@ -29,16 +41,13 @@ class RolloutFilter:
     def __init__(
         self,
         dials: Dials,
-        authenticate: Callable[[Exchange], Verdict | Coroutine[None, None, Verdict]],
+        authenticator: Authenticator,
         device_types: Collection[int],
         rollout: Rollout,
     ) -> None:
-        """`authenticate` is what an authenticator does with an exchange; it is given one that nobody else sees.
-
-        A device of a type that is not among `device_types` is of an unknown one; `rollout` is told what was decided.
-        """
+        """A device of a type that is not among `device_types` is of an unknown one; `rollout` is told what was decided."""
         self._dials = dials
-        self._authenticate = authenticate
+        self._authenticator = authenticator
         self._device_types = frozenset(device_types)
         self._rollout = rollout
 
@@ -72,16 +81,23 @@ class RolloutFilter:
         asked = exchange.request
         request = Request(asked.method, asked.target, asked.path, asked.host, asked.headers.copy())
         aside = Exchange(exchange.id, exchange.now, request, exchange.route, secure=exchange.secure)
-        verdict = self._authenticate(aside)
+        verdict = self._authenticator.inbound(aside)
         unknowable = isinstance(verdict, Refuse) and verdict.status == _UNAVAILABLE
         return Peeked(aside.user, aside.device, aside.token_kind.value, settled=not aside.expired and not unknowable)
 
     def _bucket(self, exchange: Exchange, peeked: Peeked) -> tuple[int, bytes]:
-        """Return device type and key for the dials. Who has no serial number keeps its place for a session."""
-        device, user = peeked.device, peeked.user
+        """Return device type and key for the dials. What a token is worth does not move its device."""
+        return (
+            self._place(peeked.user, peeked.device)
+            or self._place(*self._authenticator.named(exchange))
+            or (_UNKNOWN_TYPE, exchange.request.peer.encode())
+        )
+
+    def _place(self, user: UserIdentity | None, device: DeviceIdentity | None) -> tuple[int, bytes] | None:
+        """Return the type and key of whom a token names. Who has no serial number keeps its place for a session."""
         if device is not None and device.esn:
             known = device.device_type in self._device_types
             return device.device_type if known else _UNKNOWN_TYPE, device.esn.encode("utf-8", "surrogatepass")
         if user is not None and user.session_id:
             return _UNKNOWN_TYPE, user.session_id.encode("utf-8", "surrogatepass")
-        return _UNKNOWN_TYPE, exchange.request.peer.encode()
+        return None

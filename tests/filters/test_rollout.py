@@ -10,11 +10,12 @@ from edge.contract.filters import CONTINUE, NOT_MINE
 from edge.contract.filters import LEGACY as LEGACY_VERDICT
 from edge.contract.identity import Level, Peeked, Reported
 from edge.contract.rollout import Comparison
+from edge.contract.route import AuthPolicy
 from filters.inbound.cookie import CookieFilter
 from filters.inbound.rollout import RolloutFilter
 from tests.dials import LEGACY, ON, SHADOW, SHADOWED, TERMINATE, just_in, just_out
-from tests.filters.cookies import Rings, asking, pair_of
-from tests.filters.exchanges import an_exchange
+from tests.filters.cookies import ANONYMOUS_ON_BAD, Rings, asking, pair_of
+from tests.filters.exchanges import ANYBODY, an_exchange
 from tests.tokens.rings import ENVIRONMENT, NAMES, NOW, claims, ring_of, version
 
 ESN = b"NFANDROID1-PXA-0001"
@@ -58,7 +59,7 @@ class Chain:
         self.cookie = CookieFilter(
             rings or Rings(), NAMES, ENVIRONMENT, 100, revocations=Revoked() if revoked else None
         )
-        self.rollout = RolloutFilter(self.dials, self.cookie.inbound, KNOWN_TYPES, self.counted)
+        self.rollout = RolloutFilter(self.dials, self.cookie, KNOWN_TYPES, self.counted)
 
     def has_bucket_of(self, key: bytes, device_type: int, exchange: Exchange) -> bool:
         """Tell whether the exchange changes sides with that key, and is counted for that type."""
@@ -132,6 +133,30 @@ def test_who_has_no_serial_number_keeps_its_bucket_for_a_session() -> None:
         assert Chain().has_bucket_of(b"5e5510f0", 0, asking(*pair))
 
 
+def test_who_has_no_serial_number_keeps_its_bucket_when_the_session_is_revoked() -> None:
+    pair = pair_of(claims(esn=""))
+    assert Chain(revoked=True).has_bucket_of(b"5e5510f0", 0, asking(*pair))
+    assert Chain(revoked=True).has_bucket_of(b"5e5510f0", 0, asking(*pair, now=NOW + 20_000))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [b"garbage", b"A" * 100, pair_of(claims(), ring_of(version(9)))[1], pair_of(claims(session_id="another"))[1]],
+    ids=["garbage", "not_authentic", "unknown_key", "another_session"],
+)
+@pytest.mark.parametrize("auth", [ANYBODY, ANONYMOUS_ON_BAD], ids=["refused", "anonymous"])
+def test_the_bucket_is_that_of_the_edge_id_whatever_its_other_half_is(other: bytes, auth: AuthPolicy) -> None:
+    exchange = asking(pair_of(claims())[0], other, auth=auth)
+    assert Chain().has_bucket_of(ESN, 7, exchange)
+    seen = peeked_at(asking(pair_of(claims())[0], other, auth=auth))
+    assert (seen.user, seen.device) == (None, None)  # whom it names is nobody to trust
+
+
+def test_an_edge_id_that_came_twice_names_nobody() -> None:
+    first, second = (pair_of(claims(session_id=session))[0] for session in ("one", "other"))
+    assert Chain().has_bucket_of(PEER, 0, asking(first, others=b"EdgeId=" + second))
+
+
 def test_a_device_type_that_nobody_registered_is_unknown() -> None:
     unregistered = claims()._replace(device_type=8)
     assert Chain().has_bucket_of(ESN, 0, asking(*pair_of(unregistered)))
@@ -144,10 +169,9 @@ def test_a_device_type_that_nobody_registered_is_unknown() -> None:
         (b"garbage",),
         (b"A" * 100, b"B" * 100),
         pair_of(claims(), ring_of(version(9))),
-        (pair_of(claims())[0], pair_of(claims(session_id="another"))[1]),
         pair_of(claims(issued_at=NOW + 10_000)),
     ],
-    ids=["none", "garbage", "garbage_pair", "unknown_key", "two_sessions", "from_the_future"],
+    ids=["none", "garbage", "garbage_pair", "unknown_key", "from_the_future"],
 )
 def test_who_shows_no_authentic_token_has_the_bucket_of_its_address(cookies: tuple[bytes | None, ...]) -> None:
     assert Chain().has_bucket_of(PEER, 0, asking(*cookies))
