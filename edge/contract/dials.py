@@ -98,6 +98,11 @@ class DialTable:
         """Say whether every dial of `feature` stands at 100 %, so that nobody needs to be asked who they are."""
         return feature in self._everywhere
 
+    def fully_on_at(self, feature: Feature, origin: str) -> bool:
+        """Say whether `feature` is on at an origin for each device, of whatever type and key."""
+        types = {dial.device_type for dial in self.positions if dial.feature == feature}  # None: all others
+        return all(self.position(feature, origin, -1 if each is None else each) == BUCKETS for each in types)
+
 
 class Dials:
     """Where the table of now is, swapped whole: who asks twice for one exchange keeps the table, or the answer."""

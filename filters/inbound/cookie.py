@@ -26,7 +26,6 @@ _EXPIRED: Final[tuple[str, ...]] = ("cookie", "expired", "local")
 _REVOKED: Final[tuple[str, ...]] = ("cookie", "revoked", "local")
 _RESCHEDULED: Final[tuple[str, ...]] = ("cookie", "rescheduled", "local")
 _REFUSED: Final[tuple[str, ...]] = ("cookie", "refused", "local")
-_STALE_KEYS: Final = "keys_stale"
 
 
 class _NothingRevoked:
@@ -280,7 +279,7 @@ def _not_checked(exchange: Exchange) -> Verdict:
     """
     policy = exchange.route.auth
     if policy.on_bad_token is OnBadToken.ANONYMOUS and not policy.user and not policy.device:
-        return refuse_token(exchange, _STALE_KEYS)
+        return refuse_token(exchange, Reason.KEYS_STALE.value)
     return Refuse(503, Reason.KEYS_STALE, Refusal.UNKNOWN_KEY)
 
 

@@ -1,7 +1,8 @@
 """rollout: whether this device's token ends here, or at an origin that still takes it. docs/rollout.md.
 
 Decided once for an exchange and kept on it: nothing else reads the dials (THREATS F8). The bucket is that of the
-device which an authentic token names, or else of the client's address: no header is asked (THREATS H17).
+device which an authentic token names, or else of the client's address: no header is asked (THREATS H17). Who cannot
+be known, for want of a key, is served the old way wherever any device may be: the origin may have the key.
 """
 
 from collections.abc import Collection
@@ -11,6 +12,7 @@ from edge.contract.dials import Dials, DialTable, Feature
 from edge.contract.exchange import Exchange, Request
 from edge.contract.filters import CONTINUE, LEGACY, Continue, Legacy, OnError, Refuse, Verdict
 from edge.contract.identity import DeviceIdentity, Peeked, UserIdentity
+from edge.contract.reasons import Reason
 from edge.contract.rollout import Rollout
 
 _UNKNOWN_TYPE: Final = 0
@@ -45,7 +47,7 @@ class RolloutFilter:
         device_types: Collection[int],
         rollout: Rollout,
     ) -> None:
-        """A device of a type that is not among `device_types` is of an unknown one; `rollout` is told what was decided."""
+        """Types that are not among `device_types` count as the unknown one; `rollout` is told what was decided."""
         self._dials = dials
         self._authenticator = authenticator
         self._device_types = frozenset(device_types)
@@ -61,37 +63,29 @@ class RolloutFilter:
         return self._decide(exchange, table)
 
     def _decide(self, exchange: Exchange, table: DialTable) -> Continue | Legacy:
-        peeked = self._peek(exchange)
-        device_type, key = self._bucket(exchange, peeked)
-        if self._is_on(table, Feature.TERMINATE_COOKIE, exchange, device_type, key):
+        aside = _aside(exchange)
+        lacks_keys = _lacks_keys(self._authenticator.inbound(aside), aside)
+        # What a token is worth does not move its device.
+        place = self._place(aside.user, aside.device) or self._place(*self._authenticator.named(exchange))
+        device_type, key = place or (_UNKNOWN_TYPE, exchange.request.peer.encode())
+        if place is None and lacks_keys:
+            on = table.fully_on_at(Feature.TERMINATE_COOKIE, exchange.route.origin)
+            self._rollout.decided(Feature.TERMINATE_COOKIE, device_type, on=on)
+        else:
+            on = self._is_on(table, Feature.TERMINATE_COOKIE, exchange, device_type, key)
+        if on:
             return CONTINUE
         exchange.legacy = True
         exchange.resolution = _LEGACY
         if self._is_on(table, Feature.SHADOW_COOKIE, exchange, device_type, key):
-            exchange.shadow = peeked
+            settled = not aside.expired and not lacks_keys
+            exchange.shadow = Peeked(aside.user, aside.device, aside.token_kind.value, settled=settled)
         return LEGACY
 
     def _is_on(self, table: DialTable, feature: Feature, exchange: Exchange, device_type: int, key: bytes) -> bool:
         on = table.is_on(feature, exchange.route.origin, device_type, key)
         self._rollout.decided(feature, device_type, on=on)
         return on
-
-    def _peek(self, exchange: Exchange) -> Peeked:
-        """Find out who is asking, on an exchange of its own: what that finds out or takes off stays there."""
-        asked = exchange.request
-        request = Request(asked.method, asked.target, asked.path, asked.host, asked.headers.copy())
-        aside = Exchange(exchange.id, exchange.now, request, exchange.route, secure=exchange.secure)
-        verdict = self._authenticator.inbound(aside)
-        unknowable = isinstance(verdict, Refuse) and verdict.status == _UNAVAILABLE
-        return Peeked(aside.user, aside.device, aside.token_kind.value, settled=not aside.expired and not unknowable)
-
-    def _bucket(self, exchange: Exchange, peeked: Peeked) -> tuple[int, bytes]:
-        """Return device type and key for the dials. What a token is worth does not move its device."""
-        return (
-            self._place(peeked.user, peeked.device)
-            or self._place(*self._authenticator.named(exchange))
-            or (_UNKNOWN_TYPE, exchange.request.peer.encode())
-        )
 
     def _place(self, user: UserIdentity | None, device: DeviceIdentity | None) -> tuple[int, bytes] | None:
         """Return the type and key of whom a token names. Who has no serial number keeps its place for a session."""
@@ -101,3 +95,15 @@ class RolloutFilter:
         if user is not None and user.session_id:
             return _UNKNOWN_TYPE, user.session_id.encode("utf-8", "surrogatepass")
         return None
+
+
+def _aside(exchange: Exchange) -> Exchange:
+    """Return an exchange with the same request: what is found out there, or taken off, stays there."""
+    asked = exchange.request
+    request = Request(asked.method, asked.target, asked.path, asked.host, asked.headers.copy())
+    return Exchange(exchange.id, exchange.now, request, exchange.route, secure=exchange.secure)
+
+
+def _lacks_keys(verdict: Verdict, aside: Exchange) -> bool:
+    """Tell whether the token may well be good, under a key that is not here."""
+    return aside.bad_token == Reason.KEYS_STALE or (isinstance(verdict, Refuse) and verdict.status == _UNAVAILABLE)

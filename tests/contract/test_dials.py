@@ -153,3 +153,15 @@ def test_text_is_a_percentage_of_at_most_two_decimals_or_nothing(text: str) -> N
 )
 def test_what_is_no_percentage_is_refused(text: str) -> None:
     assert parse_percent(text) is None
+
+
+def test_a_feature_is_fully_on_at_an_origin_when_it_is_for_all_types_there() -> None:
+    assert DialTable().fully_on_at(TERMINATE, "api")
+    assert not DialTable().fully_on_at(SHADOW, "api")
+    for dial, at in {Dial(TERMINATE): 9_999, Dial(TERMINATE, None, 0): 0, Dial(TERMINATE, "api", PHONE): 0}.items():
+        assert not DialTable(1, {dial: at}).fully_on_at(TERMINATE, "api")
+    elsewhere = DialTable(1, {Dial(TERMINATE, "ui"): 0, Dial(TERMINATE, "ui", PHONE): 0, Dial(SHADOW): 0})
+    assert elsewhere.fully_on_at(TERMINATE, "api")
+    nearer = DialTable(1, {Dial(TERMINATE): 0, Dial(TERMINATE, None, PHONE): 0, Dial(TERMINATE, "api"): BUCKETS})
+    assert nearer.fully_on_at(TERMINATE, "api")
+    assert not nearer.fully_on_at(TERMINATE, "ui")

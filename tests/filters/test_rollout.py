@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.contract.dials import Dials, DialTable, Feature
+from edge.contract.dials import BUCKETS, Dial, Dials, DialTable, Feature
 from edge.contract.exchange import Exchange, TokenKind
 from edge.contract.filters import CONTINUE, NOT_MINE
 from edge.contract.filters import LEGACY as LEGACY_VERDICT
@@ -54,10 +54,17 @@ class Revoked:
 class Chain:
     """The filter before the cookie filter that it asks."""
 
-    def __init__(self, table: DialTable = LEGACY, *, rings: Rings | None = None, revoked: bool = False) -> None:
+    def __init__(
+        self, table: DialTable = LEGACY, *, rings: Rings | None = None, revoked: bool = False, stale: bool = False
+    ) -> None:
         self.dials, self.counted = Dials(table), Counted()
         self.cookie = CookieFilter(
-            rings or Rings(), NAMES, ENVIRONMENT, 100, revocations=Revoked() if revoked else None
+            rings or Rings(),
+            NAMES,
+            ENVIRONMENT,
+            100,
+            revocations=Revoked() if revoked else None,
+            keys_stale=lambda: stale,
         )
         self.rollout = RolloutFilter(self.dials, self.cookie, KNOWN_TYPES, self.counted)
 
@@ -177,6 +184,50 @@ def test_who_shows_no_authentic_token_has_the_bucket_of_its_address(cookies: tup
     assert Chain().has_bucket_of(PEER, 0, asking(*cookies))
 
 
+NEWER = pair_of(claims(), ring_of(version(9)))
+PHONE_OFF = {Dial(TERMINATE): BUCKETS, Dial(TERMINATE, None, 7): 0}
+UNKNOWN_OFF = {Dial(TERMINATE): BUCKETS, Dial(TERMINATE, None, 0): 0}
+ONLY_UNKNOWN_ON = {Dial(TERMINATE): 0, Dial(TERMINATE, None, 0): BUCKETS}
+OFF_ELSEWHERE = {Dial(TERMINATE): BUCKETS, Dial(TERMINATE, "ui"): 0}
+ON_HERE = {Dial(TERMINATE): 0, Dial(TERMINATE, "api"): BUCKETS}
+OFF_HERE_FOR_PHONES = {**ON_HERE, Dial(TERMINATE, "api", 7): 9_999}
+
+
+@pytest.mark.parametrize("auth", [ANYBODY, ANONYMOUS_ON_BAD], ids=["refused", "anonymous"])
+@pytest.mark.parametrize("without", ["the_key", "any_key"])
+@pytest.mark.parametrize(
+    ("positions", "on"),
+    [
+        ({Dial(TERMINATE): 0}, False),
+        ({Dial(TERMINATE): 9_999}, False),
+        (PHONE_OFF, False),
+        (UNKNOWN_OFF, False),
+        (ONLY_UNKNOWN_ON, False),
+        (OFF_HERE_FOR_PHONES, False),
+        (OFF_ELSEWHERE, True),
+        (ON_HERE, True),
+    ],
+)
+def test_who_cannot_be_known_for_want_of_a_key_is_served_the_old_way_where_any_device_may_be(
+    positions: dict[Dial, int], on: bool, without: str, auth: AuthPolicy
+) -> None:
+    rings = Rings(ring_of(purpose="passport-user")) if without == "any_key" else None
+    chain = Chain(DialTable(1, positions), rings=rings, stale=True)
+    for number in range(20):  # whatever bucket their address has
+        exchange = legacy_route(asking(*NEWER, auth=auth))
+        exchange.request.peer = f"203.0.113.{number}"
+        assert chain.rollout.inbound(exchange) is (CONTINUE if on else LEGACY_VERDICT)
+        assert exchange.legacy is not on
+    assert set(chain.counted.decisions) >= {(TERMINATE, 0, on)}
+
+
+def test_the_bucket_stays_while_the_keys_are_stale_for_whom_the_edge_id_names() -> None:
+    assert Chain(stale=True).has_bucket_of(ESN, 7, asking(*pair_of(claims())))
+    assert Chain(stale=True).has_bucket_of(ESN, 7, asking(pair_of(claims())[0], NEWER[1]))
+    assert Chain(stale=True).has_bucket_of(PEER, 0, asking(None))
+    assert Chain(stale=True).has_bucket_of(PEER, 0, asking(b"garbage"))
+
+
 def test_h17_no_header_moves_a_device_into_another_bucket() -> None:
     headers = [
         *((b"X-ESN", b"NFTV"), (b"X-Device-Type", b"1"), (b"X-Device-ESN", b"NFTV"), (b"X-Forwarded-For", b"10.9.8.7")),
@@ -236,6 +287,8 @@ def test_what_the_edge_would_first_have_had_renewed_is_not_settled() -> None:
 def test_what_the_edge_has_no_keys_for_is_not_settled() -> None:
     without_keys = Chain(SHADOWED, rings=Rings(ring_of(purpose="passport-user")))
     assert peeked_at(asking(*pair_of(claims())), without_keys) == Peeked(None, None, TokenKind.NONE, settled=False)
+    for auth in (ANYBODY, ANONYMOUS_ON_BAD):
+        assert not peeked_at(asking(*NEWER, auth=auth), Chain(SHADOWED, stale=True)).settled
 
 
 def test_a_token_that_would_be_refused_stands_for_nobody() -> None:
