@@ -250,7 +250,7 @@ def build_filters(
     )
     inbound: dict[type, InboundFilter] = {
         HygieneFilter: HygieneFilter(snapshot.listener.trusted_proxies, debug_key),
-        RolloutFilter: RolloutFilter(dials, authenticator, snapshot.device_types, rollout),
+        RolloutFilter: RolloutFilter(dials, authenticator, snapshot.device_types, rollout, remembered),
         CookieFilter: authenticator,
         RenewFilter: RenewFilter(
             cookies,

@@ -14,6 +14,7 @@ from edge.contract.filters import CONTINUE, LEGACY, Continue, Legacy, OnError, R
 from edge.contract.identity import DeviceIdentity, Peeked, UserIdentity
 from edge.contract.reasons import Reason
 from edge.contract.rollout import Rollout
+from filters.renewals import Renewals
 
 _UNKNOWN_TYPE: Final = 0
 _LEGACY: Final[tuple[str, ...]] = ("none", "legacy", "none")  # a resolution that was not the edge's to make
@@ -46,12 +47,17 @@ class RolloutFilter:
         authenticator: Authenticator,
         device_types: Collection[int],
         rollout: Rollout,
+        renewals: Renewals,
     ) -> None:
-        """Types that are not among `device_types` count as the unknown one; `rollout` is told what was decided."""
+        """Types that are not among `device_types` count as the unknown one; `rollout` is told what was decided.
+
+        `renewals` knows which tokens were found revoked when they were to be renewed.
+        """
         self._dials = dials
         self._authenticator = authenticator
         self._device_types = frozenset(device_types)
         self._rollout = rollout
+        self._renewals = renewals
 
     def inbound(self, exchange: Exchange) -> Continue | Legacy:
         """Go on with the chain, or end it here for a device that is not rolled out yet."""
@@ -78,9 +84,14 @@ class RolloutFilter:
         exchange.legacy = True
         exchange.resolution = _LEGACY
         if self._is_on(table, Feature.SHADOW_COOKIE, exchange, device_type, key):
-            settled = not aside.expired and not lacks_keys
-            exchange.shadow = Peeked(aside.user, aside.device, aside.token_kind.value, settled=settled)
+            exchange.shadow = self._peeked(aside, lacks_keys=lacks_keys)
         return LEGACY
+
+    def _peeked(self, aside: Exchange, *, lacks_keys: bool) -> Peeked:
+        kind, renewals = aside.token_kind.value, self._renewals
+        if renewals.any_revoked and renewals.is_revoked(aside.presented):
+            return Peeked(None, aside.device, kind, settled=True)
+        return Peeked(aside.user, aside.device, kind, settled=not aside.expired and not lacks_keys)
 
     def _is_on(self, table: DialTable, feature: Feature, exchange: Exchange, device_type: int, key: bytes) -> bool:
         on = table.is_on(feature, exchange.route.origin, device_type, key)

@@ -119,6 +119,17 @@ async def test_a_legacy_devices_bytes_at_its_origin_are_the_same_with_and_withou
 
 
 @every_delivery
+async def test_cookies_in_trailers_do_not_pass_in_legacy_mode_either() -> None:
+    chunks = b"Transfer-Encoding: chunked"
+    answer = response(b"200 OK", chunks) + b"1\r\na\r\n0\r\nSet-Cookie: EdgeId=late\r\nX-Sum: 1\r\n\r\n"
+    async with legacy(answering(answer)) as (origin, _, client):
+        body = b"1\r\na\r\n0\r\nCookie: EdgeId=late\r\nX-Check: 2\r\n\r\n"
+        through = await client.ask(request(b"POST", b"/upload", chunks, b"TE: trailers", b"Connection: TE", body=body))
+        assert origin.requests[0].trailers == [(b"x-check", b"2")]
+        assert through.trailers == [(b"x-sum", b"1")]
+
+
+@every_delivery
 @pytest.mark.parametrize("name", SPELLINGS)
 async def test_h12_a_client_cannot_say_who_it_is_to_a_legacy_origin_either(name: str) -> None:
     async with legacy(answering(ok())) as (origin, edge, client):

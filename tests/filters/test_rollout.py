@@ -13,6 +13,7 @@ from edge.contract.rollout import Comparison
 from edge.contract.route import AuthPolicy
 from filters.inbound.cookie import CookieFilter
 from filters.inbound.rollout import RolloutFilter
+from filters.renewals import Renewals
 from tests.dials import LEGACY, ON, SHADOW, SHADOWED, TERMINATE, just_in, just_out
 from tests.filters.cookies import ANONYMOUS_ON_BAD, Rings, asking, pair_of
 from tests.filters.exchanges import ANYBODY, an_exchange
@@ -57,7 +58,7 @@ class Chain:
     def __init__(
         self, table: DialTable = LEGACY, *, rings: Rings | None = None, revoked: bool = False, stale: bool = False
     ) -> None:
-        self.dials, self.counted = Dials(table), Counted()
+        self.dials, self.counted, self.renewals = Dials(table), Counted(), Renewals()
         self.cookie = CookieFilter(
             rings or Rings(),
             NAMES,
@@ -66,7 +67,7 @@ class Chain:
             revocations=Revoked() if revoked else None,
             keys_stale=lambda: stale,
         )
-        self.rollout = RolloutFilter(self.dials, self.cookie, KNOWN_TYPES, self.counted)
+        self.rollout = RolloutFilter(self.dials, self.cookie, KNOWN_TYPES, self.counted, self.renewals)
 
     def has_bucket_of(self, key: bytes, device_type: int, exchange: Exchange) -> bool:
         """Tell whether the exchange changes sides with that key, and is counted for that type."""
@@ -300,6 +301,17 @@ def test_a_user_who_is_revoked_is_nobody_on_the_same_device() -> None:
     seen = peeked_at(asking(*pair_of(claims())), Chain(SHADOWED, revoked=True))
     assert seen.user is None
     assert seen.device is not None
+
+
+@pytest.mark.parametrize("now", [NOW + 1, NOW + 20_000], ids=["fresh", "expired"])
+def test_a_token_that_was_found_revoked_when_it_was_to_be_renewed_stands_for_nobody(now: float) -> None:
+    chain, pair = Chain(SHADOWED), pair_of(claims())
+    chain.renewals.revoke(pair[0])
+    seen = peeked_at(asking(*pair, now=now), chain)
+    assert (seen.user, seen.settled) == (None, True)
+    assert seen.device is not None
+    another = peeked_at(asking(*pair_of(claims()), now=now), chain)
+    assert another.user is not None
 
 
 def test_a_peek_teaches_the_cookie_filter_nothing_that_it_would_not_find_itself() -> None:
