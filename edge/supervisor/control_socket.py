@@ -61,9 +61,12 @@ class ControlSocket:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            with suppress(ConnectionError, ValueError):  # gone, or longer than any command
-                command = (await reader.readline()).decode("utf-8", "replace").strip()
-                outcome = await self._answer(command, _peer(writer))
+            with suppress(ConnectionError):  # gone
+                try:
+                    line = await reader.readline()
+                except ValueError:  # longer than any command
+                    return
+                outcome = await self._answer(line.decode("utf-8", "replace").strip(), _peer(writer))
                 answer = {"result": outcome.result, "text": outcome.text, "data": outcome.data}
                 writer.write(orjson.dumps(answer) + b"\n")
                 await writer.drain()
