@@ -60,7 +60,10 @@ class NeedBody:
 
 
 class Legacy:
-    """Go on to the origin without the filters that follow: it gets the token as the device sent it. Inbound only."""
+    """Go on to the origin without the filters that follow: it gets the token as the device sent it.
+
+    Inbound only, and given at once: nothing that is awaited may skip a filter.
+    """
 
     __slots__ = ()
 
@@ -108,7 +111,7 @@ class Filter(Protocol):
 class InboundFilter(Filter, Protocol):
     """Runs before the origin is asked."""
 
-    def inbound(self, exchange: Exchange) -> Verdict | Legacy | Coroutine[None, None, Verdict | Legacy]:
+    def inbound(self, exchange: Exchange) -> Verdict | Legacy | Coroutine[None, None, Verdict]:
         """Look at the request; may change it."""
         ...
 

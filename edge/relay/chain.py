@@ -33,11 +33,12 @@ from edge.contract.trailers import TrailerFilter
 TIMED_ONE_IN = 16
 """A watch on every filter of every exchange would cost as much as a filter; one exchange in so many stands for all."""
 
-Pending: TypeAlias = Coroutine[None, None, Verdict] | Coroutine[None, None, Verdict | Legacy]
+Pending: TypeAlias = Coroutine[None, None, Verdict]
 Call: TypeAlias = Callable[[Exchange], Verdict | Legacy | Pending]
 
 
-_OUTCOMES: Final[tuple[type, ...]] = (Continue, NotMine, Refuse, Answer, NeedBody, Coroutine)
+_VERDICTS: Final[tuple[type, ...]] = (Continue, NotMine, Refuse, Answer, NeedBody)
+_OUTCOMES: Final[tuple[type, ...]] = (*_VERDICTS, Coroutine)
 _INBOUND_OUTCOMES: Final[tuple[type, ...]] = (*_OUTCOMES, Legacy)  # no verdict gets a response past `scrub`
 
 
@@ -121,7 +122,7 @@ class Chain:
             return None
         return self.run(exchange, index + 1) if isinstance(verdict, Continue | NotMine) else Stop(index, verdict)
 
-    async def settle(self, index: int, pending: Pending) -> Verdict | Legacy:
+    async def settle(self, index: int, pending: Pending) -> Verdict:
         """Await what the filter at `index` has left, within its deadline and concurrency limit."""
         step = self._steps[index]
         if step.in_flight >= step.concurrency:
@@ -132,7 +133,7 @@ class Chain:
         try:
             async with asyncio.timeout(step.deadline_s):
                 verdict = await pending
-            if isinstance(verdict, self._outcomes):
+            if isinstance(verdict, _VERDICTS):
                 return verdict
             return self._failed(step, Reason.FILTER_ERROR, TypeError("not a verdict"))
         except TimeoutError:

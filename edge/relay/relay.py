@@ -8,7 +8,7 @@ only while a filter awaits something.
 
 from typing import Final
 
-from edge.contract.filters import CONTINUE, LEGACY, NOT_MINE, Answer, NeedBody, Refuse
+from edge.contract.filters import CONTINUE, NOT_MINE, Answer, NeedBody, Refuse
 from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
 from edge.http1 import write
@@ -164,8 +164,6 @@ class Relay(Asking):
         self._downstream.resume_reading()
         if verdict is CONTINUE or verdict is NOT_MINE:
             self._run_inbound(index + 1)
-        elif verdict is LEGACY:
-            self._ask_origin()
         elif isinstance(verdict, Refuse | Answer | NeedBody):
             self._halt_inbound(Stop(index, verdict))
 
