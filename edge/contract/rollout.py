@@ -14,6 +14,7 @@ class Comparison(StrEnum):
     UNREPORTED = "unreported"  # the origin says nothing
     UNREADABLE = "unreadable"
     NOT_COMPARED = "not_compared"  # the edge would have asked somebody first
+    FAILED = "failed"  # a bug: the comparison raised
     ONLY_OLD = "only_old"  # the origin knows a user, or a device, whom the edge does not
     ONLY_NEW = "only_new"
     OTHER_USER = "other_user"

@@ -16,7 +16,7 @@ from edge.telemetry.log_line import LineWriter
 from edge.telemetry.metrics import WorkerMetrics, count
 
 _UNKNOWN: Final = "unknown"
-_NO_DIFFERENCE: Final = frozenset((Comparison.SAME, Comparison.UNREPORTED, Comparison.NOT_COMPARED))
+_NO_DIFFERENCE: Final = frozenset((Comparison.SAME, Comparison.UNREPORTED, Comparison.NOT_COMPARED, Comparison.FAILED))
 _log = structlog.get_logger("edge.shadow")
 
 

@@ -4,14 +4,18 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 from structlog.testing import capture_logs
 
+from edge.contract.dials import Feature
 from edge.contract.exchange import Exchange
 from edge.contract.filters import CONTINUE, OnError, Verdict
+from edge.contract.identity import DeviceIdentity, Level, Peeked, Reported, Source
+from edge.contract.rollout import Comparison
+from filters.outbound.shadow import ShadowFilter
 from tests.dials import LEGACY, ON, SHADOW, SHADOWED, TERMINATE, just_in
 from tests.edge.raw import (
     OriginConnection,
@@ -392,6 +396,86 @@ async def test_f1_no_response_gets_past_the_scrub_by_that_verdict() -> None:
     ):
         answer = await client.ask(get())
         assert (answer.status, answer.all(b"x-passport")) == (500, [])
+
+
+class _Incomparable(str):
+    """A serial number that fails to be compared."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("a secret")
+
+
+class _Breaks(_Raises):
+    """Gives `shadow` something to compare with that cannot be."""
+
+    def outbound(self, exchange: Exchange) -> Verdict:
+        """Put it there."""
+        assert exchange.shadow is not None
+        device = DeviceIdentity(Source.COOKIE, Level.HIGH, _Incomparable("NFTV-1"))
+        exchange.shadow = Peeked(exchange.shadow.user, device, "cookie", settled=True)
+        return CONTINUE
+
+
+class _CannotCount:
+    """Whoever counts, and cannot."""
+
+    def decided(self, feature: Feature, device_type: int, *, on: bool) -> None:
+        """Fail."""
+        raise RuntimeError("a secret")
+
+    def compared(self, exchange: Exchange, peeked: Peeked, reported: Reported | None, result: Comparison) -> None:
+        """Fail."""
+        raise RuntimeError("a secret")
+
+
+def _unchanged(filters: Filters) -> Filters:
+    return filters
+
+
+def _shadowed_by_what_cannot_be(filters: Filters) -> Filters:
+    return filters[0], [_Breaks(), *filters[1]]
+
+
+def _not_counted(filters: Filters) -> Filters:
+    return filters[0], [ShadowFilter(_CannotCount()), *filters[1][1:]]
+
+
+@every_delivery
+@pytest.mark.parametrize(
+    ("broken", "counted"),
+    [(_shadowed_by_what_cannot_be, {("unknown", "cookie", "failed"): 2}), (_not_counted, {})],
+    ids=["comparing", "counting"],
+)
+async def test_a_shadow_that_fails_changes_nothing_of_the_answer_and_is_heard_of(
+    broken: Callable[[Filters], Filters], counted: dict[tuple[str, str, str], int]
+) -> None:
+    reported = b'X-Origin-Identity: v=1, customer=7, esn="NFTV-1"'
+    answer = ok(b"hello", reported, b"Set-Cookie: EdgeId=theirs", b"X-CASE: 1", b"X-Passport: theirs")
+    seen = []
+    async with raw_origin(answering(answer)) as origin:
+        for change in (_unchanged, broken):
+            async with (
+                running_edge(origin.address, ACCEPTS, CALM, change=change) as edge,
+                connected(edge.port) as client,
+            ):
+                edge.dials.table = SHADOWED
+                asked = get(b"/echo", b"Cookie: " + edge.keys.cookies(customer_id=7).encode())
+                with capture_logs() as logs:
+                    for _ in range(2):
+                        got = await client.ask(asked)
+                        seen.append((got.status, got.body, [each for each in got.headers if each[0] != b"date"]))
+                if change is broken:
+                    assert edge.metrics.rollout.comparisons == counted
+                    assert edge.metrics.refusals == {}
+                    failed = [each for each in logs if each["event"] == "filter_failed"]
+                    assert [each["where"] for each in failed] == ["shadow", "shadow"]
+    assert seen == [seen[0]] * 4
+    assert seen[0][0] == 200
+    assert {b"set-cookie", b"x-case"} <= {name for name, _ in seen[0][2]}
+    assert not {b"x-passport", b"x-origin-identity"} & {name for name, _ in seen[0][2]}
 
 
 async def test_f1_no_filter_that_waits_can_have_those_behind_it_skipped() -> None:

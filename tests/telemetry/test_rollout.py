@@ -48,10 +48,10 @@ def test_no_more_than_so_many_differences_are_logged_in_a_second_and_all_are_cou
 def test_what_is_no_difference_is_counted_only() -> None:
     recording, metrics, _ = recorder()
     with capture_logs() as logs:
-        for result in (Comparison.SAME, Comparison.UNREPORTED, Comparison.NOT_COMPARED):
+        for result in (Comparison.SAME, Comparison.UNREPORTED, Comparison.NOT_COMPARED, Comparison.FAILED):
             recording.compared(exchange(), PEEKED, None, result)
     assert logs == []
-    assert sum(metrics.rollout.comparisons.values()) == 3
+    assert sum(metrics.rollout.comparisons.values()) == 4
 
 
 def test_a_sample_names_nobody_and_has_the_hashes_of_the_access_log() -> None:
