@@ -84,7 +84,9 @@ def list_dials(var: VarOption = VAR, *, as_json: JsonOption = False) -> None:
         )
         for row in found["dials"]
     ]
-    typer.echo("\n".join([agreement_text(found["workers"]), "", *_table(_HEAD, rows)]))
+    hints = [f"hint: {hint}" for hint in found["hints"]]
+    lines = [agreement_text(found["workers"]), "", *_table(_HEAD, rows), *([""] if hints else []), *hints]
+    typer.echo("\n".join(lines))
 
 
 @dial_app.command()

@@ -77,5 +77,4 @@ async def dial_command(desk: Desk, line: str, who: str) -> Outcome:
         return Outcome(
             Result.REFUSED if made.refusal in _LATER else Result.INVALID, made.text, {"reason": made.refusal}
         )
-    text = f"{made.change}, revision {made.change.revision}\n{made.agreement}"
-    return Outcome(Result.APPLIED, text, made.record())
+    return Outcome(Result.APPLIED, str(made), made.record())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from edge.contract.dials import Feature
-from edge.control.dial_answer import Agreement, Made, Standing
+from edge.control.dial_answer import Agreement, Made, Standing, hints
 from edge.control.dial_book import DialBook
 from edge.control.dial_change import Change, How, Refusal, Refused, Wish
 from edge.control.dial_journal import BadJournal, DialJournal
@@ -102,7 +102,8 @@ class DialDesk:
         if isinstance(made, Refused):
             return made
         await self._board.agreed(made.revision)
-        return Made(made, self._agreement(made.revision))
+        moved = {} if made.after is None else {made.dial: made.after}
+        return Made(made, self._agreement(made.revision), hints(moved, self._snapshot.origins))
 
     def refused(self, how: How) -> None:
         """Count a wish that nobody could read, or of somebody who may not wish."""
@@ -111,7 +112,14 @@ class DialDesk:
     def standing(self) -> Standing:
         """Return where everything stands."""
         dials, revision = self._book.dials, self._book.revision
-        return Standing(revision, dials.positions, dials.salts, dict(self._book.last), self._agreement(revision))
+        return Standing(
+            revision,
+            dials.positions,
+            dials.salts,
+            dict(self._book.last),
+            self._agreement(revision),
+            hints(dials.positions, self._snapshot.origins),
+        )
 
     def history(self, feature: Feature | None, limit: int) -> Sequence[Change]:
         """Return the newest changes that are remembered, the newest first; the journal has all of them."""

@@ -90,8 +90,10 @@ async def test_a_change_says_what_it_made_and_the_next_reader_sees_it(api: Api) 
     assert status == 200
     assert (answer["who"], answer["how"], answer["from"], answer["to"]) == ("ann", "api", None, 12.34)
     assert answer["workers"] == {"revision": 1, "served": 2, "all": 2}
+    no_effect = "has no effect: api does not have accepts_legacy: true in origins.yaml, so cookies end at the edge"
+    assert answer["hints"] == [f"terminate-cookie, origin api, device type phone {no_effect}"]
     status, standing, etag = await api.ask("GET", "/dials")
-    assert (status, etag, standing["revision"]) == (200, '"1"', 1)
+    assert (status, etag, standing["revision"], standing["hints"]) == (200, '"1"', 1, answer["hints"])
     assert {"feature": "terminate-cookie", "origin": "api", "device_type": "phone", "percent": 12.34}.items() <= (
         standing["dials"][-1].items()
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge.contract.dials import BUCKETS, Dial, Feature
+from edge.control.dial_answer import hints
 from edge.control.dial_names import DialName, dial_table
 from edge.control.errors import ConfigErrors
 from edge.control.load import load_config
@@ -134,3 +135,29 @@ def test_operators_and_dials_need_a_reload_and_no_restart(directory: Path) -> No
     elsewhere = load_config(directory, ["admin.address=127.0.0.1:9999"])
     assert isinstance(elsewhere, Snapshot)
     assert unreloadable(before, elsewhere).edge == ("admin.address",)
+
+
+@pytest.mark.parametrize(
+    ("accepts", "positions", "hinted"),
+    [
+        ((), {DialName(TERMINATE): 0, DialName(SHADOW): 0}, [TERMINATE]),
+        ((), {DialName(TERMINATE): BUCKETS, DialName(SHADOW): BUCKETS}, [SHADOW]),
+        (
+            (),
+            {DialName(TERMINATE): BUCKETS, DialName(TERMINATE, None, "phone"): 500},
+            ["terminate-cookie, device type phone"],
+        ),
+        (("api",), {DialName(TERMINATE): 0, DialName(TERMINATE, None, "phone"): 1, DialName(TERMINATE, "api"): 1}, []),
+        (("api",), {DialName(TERMINATE): 0, DialName(TERMINATE, "ui"): 1}, [f"{TERMINATE}, origin ui"]),
+        (("api",), {DialName(TERMINATE, "gone", "phone"): 1}, [f"{TERMINATE}, origin gone, device type phone"]),
+    ],
+)
+def test_a_dial_that_moves_nobody_is_hinted_at(
+    accepts: tuple[str, ...], positions: dict[DialName, int], hinted: list[str]
+) -> None:
+    snapshot = load_config(SHIPPED, [f"origins.{origin}.accepts_legacy=true" for origin in accepts])
+    assert isinstance(snapshot, Snapshot)
+    found = hints(positions, snapshot.origins)
+    assert [hint.partition(" has no effect: ")[0] for hint in found] == hinted
+    nobody = [hint for hint in found if "no origin has accepts_legacy: true in origins.yaml" in hint]
+    assert len(nobody) == (0 if accepts else len(found))

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from typer.testing import CliRunner
 
 from edge.control.dial_answer import Agreement, Made
 from edge.control.dial_change import Refusal, Refused, Wish
 from edge.control.dial_journal import DialJournal
 from edge.control.load import load_config
 from edge.control.snapshot import Snapshot
+from edge.dial_cli import dial_app
 from edge.supervisor.config import STAYS, Outcome, Result
 from edge.supervisor.control_socket import ask
 from edge.supervisor.dial_board import DialBoard
@@ -28,6 +30,7 @@ from edge.telemetry.control_channel import Message
 from tests.processes import write_secret
 from tests.supervisor.conftest import CONFIG, Running, plan, supervising
 
+NO_EFFECT = "has no effect: no origin has accepts_legacy: true in origins.yaml, so cookies end at the edge"
 TOKEN = "ann-0123456789abcdef"
 OPERATOR = "admin.operators={ann: ann.token}"
 
@@ -88,7 +91,8 @@ async def test_a_change_by_command_is_in_all_workers_within_a_second_and_in_the_
         took_s = time.monotonic() - began
         assert outcome.result is Result.APPLIED
         assert outcome.text == (
-            "terminate-cookie, device type phone: unset → 12.34 %, revision 1\n2 of 2 workers serve revision 1"
+            "terminate-cookie, device type phone: unset → 12.34 %, revision 1\n2 of 2 workers serve revision 1\n"
+            f"hint: terminate-cookie, device type phone {NO_EFFECT}"
         )
         assert await served(running) == 1
         assert took_s < 1
@@ -100,6 +104,21 @@ async def test_a_change_by_command_is_in_all_workers_within_a_second_and_in_the_
         assert 'edge_dial_changes_total{how="cli",result="applied"} 1.0' in metrics
 
 
+async def test_the_list_for_people_ends_with_hints() -> None:
+    async with supervising(plan(workers=1)) as running:
+        await running.until(lambda: running.ready() == 1)
+        var = str(running.supervisor._plan.snapshot.var)
+        listed = await asyncio.to_thread(CliRunner().invoke, dial_app, ["list", "--var", var])
+        assert "hint" not in listed.output
+        await set_dial(running, "5")
+        listed = await asyncio.to_thread(CliRunner().invoke, dial_app, ["list", "--var", var])
+        assert listed.output.endswith(f"\n\nhint: terminate-cookie {NO_EFFECT}\n")
+        await set_dial(running, "100")
+        assert (await set_dial(running, "5", origin="api")).text.endswith("so cookies end at the edge")
+        unset = await set_dial(running, None, origin="api")
+        assert "hint" not in unset.text
+
+
 async def test_what_is_listed_and_told_is_what_was_changed() -> None:
     async with supervising(plan(workers=1)) as running:
         await running.until(lambda: running.ready() == 1)
@@ -107,6 +126,7 @@ async def test_what_is_listed_and_told_is_what_was_changed() -> None:
         listed = (await commanded(running, do="dial-list")).data
         assert listed is not None
         assert listed["workers"] == {"revision": 1, "served": 1, "all": 1}
+        assert listed["hints"] == [f"terminate-cookie {NO_EFFECT}"]
         told = (await commanded(running, do="dial-history", limit=10)).data
         assert told == {"changes": journal(running)}
         assert (await commanded(running, do="dial-history", feature="shadow-cookie", limit=10)).data == {"changes": []}
@@ -170,7 +190,7 @@ async def test_a_worker_that_has_not_taken_the_newest_revision_is_told_from_the_
         os.kill(pid, signal.SIGSTOP)
         try:
             outcome = await set_dial(running, "5")
-            assert outcome.text.endswith("1 of 2 workers serve revision 1")
+            assert "\n1 of 2 workers serve revision 1\n" in outcome.text
             _, metrics = await running.admin("/metrics")
             assert "edge_dial_workers_behind 1.0" in metrics
         finally:
