@@ -4,15 +4,13 @@ import asyncio
 import os
 import signal
 import socket
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from edge.admin.dials import DialApi
-from edge.admin.health import Health, KeysHealth, Status, WorkerHealth
+from edge.admin.health import Health
 from edge.admin.server import AdminServer
 from edge.control.dial_answer import Agreement
 from edge.control.errors import ConfigErrors
@@ -27,18 +25,17 @@ from edge.supervisor.dial_commands import dial_command
 from edge.supervisor.dial_desk import DialDesk
 from edge.supervisor.fleet import Fleet
 from edge.supervisor.process import WorkerCommand
+from edge.supervisor.report import Report
 from edge.supervisor.slot import DRAIN_MARGIN_S, SlotState
 from edge.supervisor.sockets import CannotListen, cannot_listen, listening_sockets
 from edge.supervisor.systemd import READY, STOPPING, Notify, notifier, reloading
 from edge.supervisor.terminal import hung_up
 from edge.telemetry.events import event_stream
-from edge.telemetry.snapshot import Labels, Merged, Snapshot, WorkerValues
+from edge.telemetry.snapshot import Merged, WorkerValues
 
-_REPORT_TIMEOUT_S: Final = 0.5
 _STOP: Final = (signal.SIGTERM, signal.SIGINT)
 _CHANGES: Final = {"reload": rollout.reload, "restart": rollout.restart}
 _NOT_NOW: Final = Outcome(Result.WORKER_REFUSED, "the edge cannot do that, or not now")
-_STALEST_FIRST: Final = ("snapshot", "kms")
 _BY_SIGNAL: Final = {signal.SIGHUP: "reload", signal.SIGUSR2: "restart"}
 
 EXIT_STOPPED: Final = 0
@@ -69,13 +66,12 @@ class Supervisor:
         self._notify = notify or notifier({})
         self._fleet: Fleet | None = None
         self._values = WorkerValues()
+        self._report = Report(self._values, _CHANGES)
         self._board = DialBoard()
         self._dials = DialDesk(plan.snapshot, self._board, self._agreement, self._say)
         self._admin = AdminServer(self.merged, self.health, DialApi(self._dials, self._dials.operators).routes())
         self._control = ControlSocket(plan.snapshot.var, self._command)
         self._changing = asyncio.Lock()
-        self._changes: Counter[tuple[str, Result]] = Counter()
-        self._last_change = (1.0, time.time())  # whether it was applied, and when
         self._tasks: set[asyncio.Task[Outcome]] = set()
         self._stopping = asyncio.Event()
         self._announced = False
@@ -96,7 +92,7 @@ class Supervisor:
         if isinstance(opened, CannotListen):
             self._say(f"the edge cannot start: {opened.text}")
             return EXIT_CANNOT_LISTEN
-        self._fleet = fleet = Fleet(
+        self._fleet = self._report.fleet = fleet = Fleet(
             self._plan.snapshot,
             self._plan.command,
             opened,
@@ -140,31 +136,18 @@ class Supervisor:
                     outcome = invalid(loaded)
                 else:
                     outcome = await roll_out(fleet, loaded, self._dials)
-        self._changes[kind, outcome.result] += 1
-        self._last_change = (float(outcome.result is Result.APPLIED), time.time())
+        self._report.changed(kind, outcome.result)
         for line in outcome.text.splitlines():
             self._say(f"{kind}: {line}")
         return outcome
 
     def health(self) -> Health:
         """Return the state of every slot and of the whole."""
-        slots = () if self._fleet is None else self._fleet.slots
-        workers = tuple(WorkerHealth(slot.index, slot.state, slot.pid, slot.restarts, slot.revision) for slot in slots)
-        if self._stopping.is_set():
-            status = Status.DRAINING
-        else:
-            ready = any(slot.state is SlotState.READY for slot in slots)
-            status = Status.READY if ready else Status.STARTING
-        return Health(status, workers, self._keys())
+        return self._report.health(stopping=self._stopping.is_set())
 
     async def merged(self) -> Merged:
         """Return the metrics of all workers as of now; of one that does not answer, its last ones."""
-        processes = [] if self._fleet is None else [each for slot in self._fleet.slots for each in slot.processes]
-        waiting = None if self._fleet is None else self._fleet.crew.waiting
-        if waiting is not None and waiting.loaded:
-            processes.append(waiting)
-        await asyncio.gather(*(process.ask({"type": "report"}, _REPORT_TIMEOUT_S) for process in processes))
-        return self._values.merged([self._own_values()])
+        return await self._report.merged(self._dials.values())
 
     async def _open(self) -> list[socket.socket] | CannotListen:
         snapshot, (host, port) = self._plan.snapshot, self.listening
@@ -261,36 +244,6 @@ class Supervisor:
     def _notify_while_serving(self, state: str) -> None:
         if self._announced and not self._stopping.is_set():
             self._notify(state)
-
-    def _keys(self) -> KeysHealth | None:
-        """Return what the workers said last of their keys."""
-        values = self._values.merged().values
-        ages = values.get("edge_key_ring_age_seconds", {})
-        for source in _STALEST_FIRST:
-            if (source,) in ages:
-                store_lost = values.get("edge_key_store_lost", {}).get((), 0) > 0
-                return KeysHealth(source, round(ages[source,], 1), store_lost)
-        return None
-
-    def _own_values(self) -> Snapshot:
-        slots = [] if self._fleet is None else self._fleet.slots
-        states: Counter[SlotState] = Counter(slot.state for slot in slots)
-        workers: list[tuple[Labels, float]] = [((state.value,), states[state]) for state in SlotState]
-        waiting = None if self._fleet is None else self._fleet.crew.waiting
-        workers.append((("standby",), int(waiting is not None and waiting.loaded)))
-        changes: list[tuple[Labels, float]] = [
-            ((kind, result.name.lower()), self._changes[kind, result]) for kind in _CHANGES for result in Result
-        ]
-        values: dict[str, list[tuple[Labels, float]]] = {
-            "edge_workers": workers,
-            "edge_worker_restarts_total": [((), sum(slot.restarts for slot in slots))],
-            "edge_worker_silences_total": [((), 0 if self._fleet is None else self._fleet.silenced)],
-            "edge_config_changes_total": changes,
-            "edge_config_last_change_successful": [((), self._last_change[0])],
-            "edge_config_last_change_timestamp_seconds": [((), self._last_change[1])],
-            **self._dials.values(),
-        }
-        return Snapshot(values=values, histograms={})
 
 
 def _pair(address: Address) -> tuple[str, int]:
