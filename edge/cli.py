@@ -25,7 +25,7 @@ from edge.supervisor.config import Result
 from edge.supervisor.control_socket import ask
 from edge.supervisor.process import WorkerCommand
 from edge.supervisor.supervisor import Plan, Supervisor
-from edge.supervisor.systemd import notifier
+from edge.supervisor.systemd import notifier, telling_that_it_lives, watchdog_s
 from edge.telemetry.events import configure_events, keep_standard_streams
 from edge.up.agreement import disagreements
 from edge.up.dev_certs import how_to_use, make_dev_certs
@@ -113,7 +113,13 @@ def run(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the supervisor takes it for a reload
     load = partial(load_config, config.absolute(), tuple(overrides or ()), var=var.absolute(), token_files=True)
     plan = Plan(snapshot, load, WorkerCommand("edge.worker", (*where, *sets)), ready_fd)
-    raise typer.Exit(uvloop.run(Supervisor(plan, notify=notifier(os.environ)).run()))
+    raise typer.Exit(uvloop.run(_supervise(plan)))
+
+
+async def _supervise(plan: Plan) -> int:
+    notify = notifier(os.environ)
+    async with telling_that_it_lives(notify, watchdog_s(os.environ, os.getpid())):
+        return await Supervisor(plan, notify=notify).run()
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """What a systemd unit of `Type=notify` hears from the edge."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -8,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from edge.supervisor.config import Result
-from edge.supervisor.systemd import READY, STOPPING, notifier, reloading
+from edge.supervisor.systemd import (
+    ALIVE,
+    READY,
+    STOPPING,
+    notifier,
+    reloading,
+    telling_that_it_lives,
+    watchdog_s,
+)
+from tests.processes import eventually
 from tests.supervisor.conftest import plan, supervising
 
 
@@ -54,3 +64,40 @@ async def test_an_edge_whose_workers_do_not_come_up_is_not_ready() -> None:
         await edge.until(lambda: any("exit code" in line for line in edge.said))
         assert not told
     assert told == [STOPPING]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "2500000", "WATCHDOG_PID": "7"}, 2.5),
+        ({"WATCHDOG_USEC": "2500000", "WATCHDOG_PID": "8"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_PID": "7"}, None),
+    ],
+)
+def test_the_watchdog_is_for_the_process_that_it_names(environment: dict[str, str], expected: float | None) -> None:
+    assert watchdog_s(environment, 7) == expected
+    assert environment == {}
+
+
+async def test_a_watchdog_hears_that_the_loop_turns_and_nothing_once_the_edge_is_gone() -> None:
+    told: list[str] = []
+
+    async def heard() -> bool:
+        return len(told) >= 3
+
+    async with telling_that_it_lives(told.append, 0.01):
+        await eventually(heard, "the watchdog has heard three times", 30)
+    await asyncio.sleep(0)
+    assert set(told) == {ALIVE}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_where_no_watchdog_listens_nobody_is_told() -> None:
+    told: list[str] = []
+    async with telling_that_it_lives(told.append, None):
+        await asyncio.sleep(0)
+    assert told == []
