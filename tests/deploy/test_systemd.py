@@ -69,6 +69,19 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert (checked.returncode, ours) == (0, [])
 
 
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="there is no systemd-sysusers (Debian: systemd)")
+def test_systemd_makes_the_users(tmp_path: Path) -> None:
+    made = subprocess.run(
+        ["systemd-sysusers", "--dry-run", f"--root={tmp_path}", "-"],
+        input=(DIRECTORY / "edge-passport.sysusers.conf").read_text(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert sorted(re.findall(r"Creating user '([\w-]+)'", made.stderr)) == ["edge-cookie", "edge-kms", "edge-passport"]
+
+
 @with_systemd
 @pytest.mark.parametrize("unit", UNITS)
 def test_little_of_the_machine_is_exposed(unit: str) -> None:
