@@ -30,7 +30,7 @@ from edge.contract.headers import Headers
 from edge.contract.reasons import Reason
 from edge.contract.trailers import TrailerFilter
 
-TIMED_ONE_IN = 16
+TIMED_ONE_IN = 64
 """A watch on every filter of every exchange would cost as much as a filter; one exchange in so many stands for all."""
 
 Pending: TypeAlias = Coroutine[None, None, Verdict]
@@ -90,7 +90,7 @@ class Chain:
         self._steps = tuple(steps)
         self._calls = tuple(step.call for step in steps)
         self._timed_calls = tuple(_timed(step) for step in steps)
-        self._until_timed = TIMED_ONE_IN
+        self._until_timed = 1  # the first one is timed: there are figures from the start
         self._at: Call | None = None  # the filter that runs, for the watchdog's thread to see
         self._guards = tuple(guards)
         self._report = report
