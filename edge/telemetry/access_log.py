@@ -25,8 +25,9 @@ class AccessLog:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._fd = os.dup(target) if isinstance(target, int) else os.open(target, flags, 0o640)
         self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
-        self._lines: list[bytes] = []
-        self._gathered = 0
+        self._texts: list[bytes] = []
+        self._gathered_lines = 0
+        self._gathered_bytes = 0
         self._queue: queue.SimpleQueue[tuple[bytes, int] | None] = queue.SimpleQueue()
         self._queued_bytes = 0  # changed by the loop's thread only
         self._written_bytes = 0  # changed by the writer's thread only
@@ -44,24 +45,25 @@ class AccessLog:
         """Return the target's file descriptor."""
         return self._fd
 
-    def line(self, line: bytes) -> None:
-        """Take one line, with its line end."""
-        self._lines.append(line)
-        self._gathered += len(line)
-        if self._gathered >= FLUSH_BYTES:
+    def write(self, text: bytes, lines: int) -> None:
+        """Take a number of lines, each with its line end."""
+        self._texts.append(text)
+        self._gathered_lines += lines
+        self._gathered_bytes += len(text)
+        if self._gathered_bytes >= FLUSH_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Hand over what is gathered; the worker's sweep calls this. Never blocks."""
-        if not self._lines:
+        if not self._gathered_lines:
             return
-        if self._queued_bytes - self._written_bytes + self._gathered > MAX_PENDING_BYTES:
-            self._overflowed_lines += len(self._lines)
+        if self._queued_bytes - self._written_bytes + self._gathered_bytes > MAX_PENDING_BYTES:
+            self._overflowed_lines += self._gathered_lines
         else:
-            self._queued_bytes += self._gathered
-            self._queue.put((b"".join(self._lines), len(self._lines)))
-        self._lines.clear()
-        self._gathered = 0
+            self._queued_bytes += self._gathered_bytes
+            self._queue.put((b"".join(self._texts), self._gathered_lines))
+        self._texts.clear()
+        self._gathered_lines = self._gathered_bytes = 0
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what is left, for at most `timeout_s`, and close the target."""

@@ -45,7 +45,7 @@ class EventSink(io.BufferedIOBase):
     def write(self, event: "Buffer", /) -> int:
         """Hand over an event."""
         text = bytes(event)
-        self._log.line(text)
+        self._log.write(text, 1)
         self._log.flush()
         return len(text)
 

@@ -1,7 +1,8 @@
 """The counters of one worker: plain dicts and lists, because a Prometheus object costs a microsecond a touch.
 
 Whoever counts on the hot path holds a reference to its own series (`filter_cost`) or calls one method. Values that
-another object keeps anyway (open connections, key ring) are read by `sources` when a snapshot is taken.
+another object keeps anyway (open connections, key ring), or has not told yet (finished exchanges), are asked of
+`sources` when a snapshot is taken.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def count(series: Series, key: Key, amount: int = 1) -> None:
         series[key] = series.get(key, 0) + amount
 
 
-class _Histogram:
+class Histogram:
     """One series: the count of every bucket, and the sum of what was observed."""
 
     __slots__ = ("counts", "sum_s")
@@ -45,6 +46,16 @@ class _Histogram:
         self.counts = [0] * (len(_BOUNDS_S) + 1)
         self.sum_s = 0.0
 
+    def observe(self, seconds: float) -> None:
+        """Count one observation."""
+        bucket = 0
+        for bound in _BOUNDS_S:  # most are found at once, and compiled this is cheaper than a call of bisect
+            if seconds <= bound:
+                break
+            bucket += 1
+        self.counts[bucket] += 1
+        self.sum_s += seconds
+
 
 class Histograms:
     """Seconds by one label."""
@@ -52,21 +63,15 @@ class Histograms:
     __slots__ = ("_series",)
 
     def __init__(self) -> None:
-        self._series: dict[str, _Histogram] = {}
+        self._series: dict[str, Histogram] = {}
 
-    def observe(self, label: str, seconds: float) -> None:
-        """Count one observation."""
+    def of(self, label: str) -> Histogram:
+        """Return the histogram of one label, or that of `other` when there are too many."""
         one = self._series.get(label)
         if one is None:
             label = label if len(self._series) < MAX_SERIES else "other"
-            one = self._series.setdefault(label, _Histogram())
-        bucket = 0
-        for bound in _BOUNDS_S:  # most are found at once, and compiled this is cheaper than a call of bisect
-            if seconds <= bound:
-                break
-            bucket += 1
-        one.counts[bucket] += 1
-        one.sum_s += seconds
+            one = self._series.setdefault(label, Histogram())
+        return one
 
     def rows(self) -> list[tuple[Labels, list[float]]]:
         """Return every series as its label and a list: the count of every bucket, and the sum at the end."""
@@ -183,7 +188,7 @@ class WorkerMetrics:
         self.config: tuple[int, str] | None = None  # revision, hash
         self.dial_revision: int | None = None
         self.keys = KeyMetrics()
-        self.sources: list[Callable[[WorkerMetrics], None]] = []  # called before every snapshot to set gauges
+        self.sources: list[Callable[[WorkerMetrics], None]] = []  # asked for what they know before values are read
 
     def filter_cost(self, filter_id: str) -> list[float]:
         """Return the list `[calls, seconds]` of one filter, for its caller to add to."""
@@ -221,10 +226,14 @@ class WorkerMetrics:
         self.origin_connections.clear()
         self.origin_waiting.clear()
 
-    def snapshot(self, now: float) -> Snapshot:
-        """Return all values as they are; `now` in epoch seconds, for ages."""
+    def refresh(self) -> None:
+        """Ask all sources, so that every value is as of now."""
         for source in self.sources:
             source(self)
+
+    def snapshot(self, now: float) -> Snapshot:
+        """Return all values as they are; `now` in epoch seconds, for ages."""
+        self.refresh()
         values: dict[str, list[tuple[Labels, float]]] = {
             "edge_requests_total": _rows(self.requests),
             "edge_identity_resolutions_total": _rows(self.resolutions),

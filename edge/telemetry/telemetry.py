@@ -5,10 +5,9 @@ from typing import Final
 from edge.contract.exchange import Exchange
 from edge.contract.reasons import Reason
 from edge.telemetry.access_log import AccessLog
+from edge.telemetry.finished import Finished
 from edge.telemetry.log_line import Ended, LineWriter
-from edge.telemetry.metrics import Key, WorkerMetrics, count
-
-_MAY_BE_GOOD: Final = frozenset(("unknown_key", "renewal_refused"))  # bad tokens, maybe by our failure
+from edge.telemetry.metrics import WorkerMetrics, count
 
 LINES_AT_ONCE: Final = 32
 """So many lines are formatted in a row: between requests, one alone finds its code and data out of the processor's
@@ -22,6 +21,7 @@ class Telemetry:
         if log is not None and lines is None:
             raise ValueError("an access log needs a LineWriter")
         self.metrics = metrics
+        self._finished = Finished(metrics)
         self._log = log
         self._lines = lines
         self._ended: list[Ended] = []
@@ -49,45 +49,14 @@ class Telemetry:
         `outcome` is a short id from the relay's own list; `edge_s` and `origin_s` are seconds, `origin_s` 0 when no
         origin was asked; bytes are those of the bodies.
         """
-        metrics = self.metrics
-        route = exchange.route.id
-        # Written out: this runs for every request, and a call costs more than what it does.
-        requests, resolutions = metrics.requests, metrics.resolutions
-        key: Key = (route, status, outcome)
-        known = requests.get(key)
-        if known is None:
-            count(requests, key)
-        else:
-            requests[key] = known + 1
-        key = exchange.resolution
-        known = resolutions.get(key)
-        if known is None:
-            count(resolutions, key)
-        else:
-            resolutions[key] = known + 1
-        user = exchange.user
-        metrics.levels[0 if user is None else user.level] += 1
-        metrics.edge_seconds.observe(route, edge_s)
-        if origin_s > 0:
-            metrics.origin_seconds.observe(route, origin_s)
-        if exchange.reason:
-            count(metrics.refusals, (exchange.reason, exchange.reason_detail))
-            cause = _reauth_cause(exchange)
-            if cause:
-                count(metrics.reauth_errors, (cause,))
-        if exchange.bad_token and exchange.reason != Reason.TOKEN_REFUSED:
-            count(metrics.refusals, (Reason.TOKEN_REFUSED, exchange.bad_token))
-        metrics.stripped_headers += exchange.stripped_headers
-        if exchange.actions:
-            for action in exchange.actions:
-                count(metrics.actions, (action,))
+        alike = self._finished.alike(exchange, status, outcome)
+        self._finished.count(exchange, alike, edge_s, origin_s)
         if self._log is not None and self._lines is not None:
-            metrics.log_lines += 1
+            self.metrics.log_lines += 1
             self._ended.append(
                 Ended(
                     exchange,
-                    status=status,
-                    outcome=outcome,
+                    alike,
                     edge_s=edge_s,
                     origin_s=origin_s,
                     bytes_in=bytes_in,
@@ -104,7 +73,7 @@ class Telemetry:
         if self._log is not None and self._lines is not None:
             self.metrics.log_lines += 1
             self._format()
-            self._log.line(self._lines.early_line(now, peer, status, reason, detail))
+            self._log.write(self._lines.early_line(now, peer, status, reason, detail), 1)
 
     def shed(self, route: str, priority: str, *, noisy: bool) -> None:
         """Count a request that was shed, `noisy` if for its client's sake.
@@ -142,28 +111,15 @@ class Telemetry:
 
     def _format(self) -> None:
         if self._log is not None and self._lines is not None:
-            written, self._ended = self._ended, []  # before anything can fail: a line is tried once
-            for ended in written:
+            ended, self._ended = self._ended, []  # before anything can fail: a line is tried once
+            lines: list[str] = []
+            for one in ended:
                 try:
-                    line = self._lines.line(ended)
+                    lines.append(self._lines.line(one))
                 except Exception:  # noqa: BLE001 - what cannot be written of one request costs no other's line
                     self._unformatted += 1
-                else:
-                    self._log.line(line)
+            self._log.write("".join(lines).encode(), len(lines))
 
     def _count_log(self, metrics: WorkerMetrics) -> None:
         if self._log is not None:
             metrics.log_dropped = self._log.dropped + self._unformatted
-
-
-def _reauth_cause(exchange: Exchange) -> str:
-    """Say why a user who may well be signed in was turned away, or nothing if that was the request's own fault."""
-    if exchange.reason == Reason.KEYS_UNAVAILABLE:
-        return "no_keys"
-    if exchange.reason == Reason.KEYS_STALE:
-        return "stale_keys"
-    if exchange.reason == Reason.TOKEN_REFUSED and exchange.bad_token in _MAY_BE_GOOD:
-        return exchange.bad_token
-    if exchange.reason == Reason.LEVEL_TOO_LOW and exchange.rescheduled_count:
-        return "stale"
-    return ""

@@ -22,24 +22,27 @@ _LEFT_OUT: Final = shutil.ignore_patterns(
 
 @dataclass(slots=True, frozen=True)
 class Cut:
-    """A function, `Class.name` or `name`, of a file: statements stay whose text has one of `keep` in it."""
+    """A function, `Class.name` or `name`, of a file: statements go whose text has one of `drop` in it, or all."""
 
     file: str
     function: str
-    keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    guarded: tuple[tuple[str, str], ...] = ()
+    """What statements have in them that stay under a condition, and the condition."""
 
     def stays(self, text: str) -> bool:
         """Return whether a statement stays."""
-        if self.drop:
-            return not any(part in text for part in self.drop)
-        return any(part in text for part in self.keep)
+        return bool(self.drop) and not any(part in text for part in self.drop)
 
 
 CUTS: Final = (
     Cut("edge/telemetry/metrics.py", "count"),
-    Cut("edge/telemetry/metrics.py", "Histograms.observe"),
-    Cut("edge/telemetry/telemetry.py", "Telemetry.finished", keep=("metrics = self.metrics", "self._lines")),
+    Cut(
+        "edge/telemetry/telemetry.py",
+        "Telemetry.finished",
+        drop=("_finished.count(",),
+        guarded=(("_finished.alike(", "self._log is not None"),),  # the log's lines need it, too
+    ),
     Cut("edge/relay/chain.py", "Chain.run", drop=("_until_timed",)),
 )
 
@@ -50,6 +53,10 @@ def cut(source: str, what: Cut) -> str:
     lines = source.splitlines(keepends=True)
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
     going = [one for one in body if not what.stays(_text(lines, one))]
+    for one in body:
+        for part, condition in what.guarded:
+            if part in lines[one.lineno - 1]:
+                lines[one.lineno - 1] = f"{' ' * one.col_offset}if {condition}: {lines[one.lineno - 1].lstrip()}"
     if not going:
         raise BenchError(f"{what.function} of {what.file} is not as it was: loadtest/experiments/unmetered.py")
     for one in going:

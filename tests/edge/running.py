@@ -130,13 +130,19 @@ class RunningEdge:
     port: int
     engine: Engine
     keys: Keys
-    metrics: WorkerMetrics
+    counted: WorkerMetrics
     service: CookieServiceDouble
     dials: Dials
 
     def filters(self, snapshot: Snapshot) -> "Filters":
         """Return the filters of another configuration."""
-        return build_filters(snapshot, self.keys, self.service, self.metrics, self.dials)
+        return build_filters(snapshot, self.keys, self.service, self.counted, self.dials)
+
+    @property
+    def metrics(self) -> WorkerMetrics:
+        """What it has counted so far."""
+        self.counted.refresh()
+        return self.counted
 
     @property
     def url(self) -> str:

@@ -50,15 +50,15 @@ class TestTheEdgeThatCountsNothing:
         (what,) = (one for one in CUTS if one.function == "Telemetry.finished")
         less = cut((REPOSITORY / what.file).read_text(), what)
         body = less.partition("def finished(")[2].partition("\n    def ")[0]
-        assert "edge_seconds.observe" not in body
-        assert "requests[key]" not in body
+        assert "_finished.count" not in body
+        assert "if self._log is not None: alike = self._finished.alike(" in body
         assert "self._ended.append(" in body
 
     def test_a_function_that_is_not_there_or_has_nothing_to_cut_is_no_measurement(self) -> None:
         with pytest.raises(BenchError, match=r"There is no A\.b in f\.py"):
             cut("class A:\n    def c(self):\n        pass\n", Cut("f.py", "A.b"))
         with pytest.raises(BenchError, match="not as it was"):
-            cut("def a():\n    log()\n", Cut("f.py", "a", keep=("log()",)))
+            cut("def a():\n    log()\n", Cut("f.py", "a", drop=("count()",)))
 
     def test_a_function_without_statements_returns(self) -> None:
         less = cut('def a():\n    """Count."""\n    b()\n    c(\n        1)\n', Cut("f.py", "a"))

@@ -15,9 +15,9 @@ from edge.telemetry.access_log import AccessLog, whole_lines
 def test_nothing_is_written_before_a_flush_and_everything_after_close(tmp_path: Path) -> None:
     path = tmp_path / "log"
     log = AccessLog(path)
-    log.line(b"one\n")
+    log.write(b"one\n", 1)
     assert path.read_bytes() == b""
-    log.line(b"two\n")
+    log.write(b"two\n", 1)
     log.close()
     assert path.read_bytes() == b"one\ntwo\n"
     assert log.dropped == 0
@@ -27,7 +27,7 @@ def test_an_existing_log_is_appended_to(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"zero\n")
     log = AccessLog(path)
-    log.line(b"one\n")
+    log.write(b"one\n", 1)
     log.close()
     assert path.read_bytes() == b"zero\none\n"
 
@@ -42,7 +42,7 @@ def test_d10_a_target_that_does_not_read_costs_lines_but_never_time(
     log = AccessLog(fifo)
     line = b"x" * 1023 + b"\n"
     for _ in range(2000):  # 2 MiB into a pipe of 64 KiB that nobody reads
-        log.line(line)
+        log.write(line, 1)
     assert log.dropped > 1000
     os.close(reader)  # the blocked writer meets a broken pipe and goes on
     log.close()
@@ -54,7 +54,7 @@ def test_a_reader_that_is_gone_is_counted_and_does_not_raise(tmp_path: Path) -> 
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     log = AccessLog(fifo)
     os.close(reader)
-    log.line(b"one\n")
+    log.write(b"one\n", 1)
     log.close()
     assert log.dropped == 1
 
@@ -68,7 +68,7 @@ def test_lines_of_two_writers_on_one_pipe_are_never_mixed(tmp_path: Path) -> Non
     logs = [AccessLog(fifo), AccessLog(fifo)]
     for _ in range(500):
         for number, log in enumerate(logs):
-            log.line(str(number).encode() * 300 + b"\n")
+            log.write(str(number).encode() * 300 + b"\n", 1)
     for log in logs:
         log.close()
     reading.join()
@@ -94,7 +94,7 @@ def test_a_target_that_another_process_made_non_blocking_is_waited_for(tmp_path:
     log = AccessLog(fifo)
     os.set_blocking(log.fileno(), False)
     for _ in range(1000):
-        log.line(b"x" * 999 + b"\n")
+        log.write(b"x" * 999 + b"\n", 1)
     log.close()
     reading.join()
     assert len(received[0]) == 1_000_000

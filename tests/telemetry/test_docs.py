@@ -8,7 +8,7 @@ import orjson
 from edge.telemetry.catalogue import METRICS
 from edge.telemetry.log_line import Ended, LineWriter
 from tests.processes import REPOSITORY
-from tests.telemetry.exchanges import exchange
+from tests.telemetry.exchanges import alike, exchange
 
 METRICS_PAGE: Final = (REPOSITORY / "docs" / "metrics.md").read_text()
 OPERATING_PAGE: Final = (REPOSITORY / "docs" / "operating.md").read_text()
@@ -21,9 +21,9 @@ def test_every_metric_is_explained_under_a_heading() -> None:
 
 
 def test_the_access_log_table_lists_every_key_in_order() -> None:
-    line = LineWriter(b"k" * 32).line(
-        Ended(exchange(), status=200, outcome="ok", edge_s=0.0, origin_s=0.0, bytes_in=0, bytes_out=0)
-    )
+    made = exchange()
+    ended = Ended(made, alike(made), edge_s=0.0, origin_s=0.0, bytes_in=0, bytes_out=0)
+    line = LineWriter(b"k" * 32).line(ended)
     rows = re.findall(r"^\| (`.*?`) \| ", OPERATING_PAGE.partition("## Access log")[2], re.MULTILINE)
     listed = [key for row in rows for key in re.findall(r"`(\w+)`", row)]
     assert listed == list(orjson.loads(line))
