@@ -19,8 +19,8 @@ from edge.telemetry.dials_message import NO_REVISION
 from edge.telemetry.snapshot import WorkerValues
 from edge.telemetry.snapshot_message import read_snapshot
 
-FIRST_WORD_S: Final = 30.0
-"""For a process to start and say anything at all; afterwards it is heard each second."""
+LOADING_S: Final = 30.0
+"""Between two words of a process that starts: its loop stands still while it loads. Then it is heard each second."""
 _LAST_WORDS_S: Final = 1.0
 _BEATS: Final = 4096  # read at a time
 
@@ -65,7 +65,6 @@ class WorkerProcess:
         self.dials_served = NO_REVISION
         self.ready = asyncio.Event()
         self.killed = False
-        self._heard = False
         self._values = values
         self._say = say
         self._on_ready: Callable[[], None] | None = None
@@ -112,9 +111,9 @@ class WorkerProcess:
         self.ended = asyncio.create_task(self._watch(), name=f"worker-{self.pid}")
 
     def silent_for(self, now: float) -> float:
-        """Return for how many seconds nothing was heard; 0 while it may still be starting, and once it is ended."""
+        """Return for how many seconds nothing was heard; 0 while it may still be loading, and once it is ended."""
         silent = now - self.heard_at
-        return silent if (self._heard or silent > FIRST_WORD_S) and not self.killed else 0.0
+        return silent if (self.loaded or silent > LOADING_S) and not self.killed else 0.0
 
     def serve(self, slot: int, on_ready: Callable[[], None]) -> None:
         """Let it serve a slot; `on_ready` is called when it does."""
@@ -178,7 +177,7 @@ class WorkerProcess:
         return code
 
     def _message(self, message: Message) -> None:
-        self.heard_at, self._heard = time.monotonic(), True
+        self.heard_at = time.monotonic()
         if message["type"] == "loaded":
             self.loaded = True
         elif message["type"] == "ready":

@@ -221,6 +221,19 @@ async def test_w1_a_worker_whose_loop_turns_too_slowly_for_messages_is_left_alon
         await edge.until(lambda: any(line.startswith("worker 0 was silent for 2.") for line in edge.said))
 
 
+async def test_w1_a_worker_that_is_long_in_loading_is_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "configuration")
+    loading = ("--load", str(tmp_path / "configuration"))
+    async with supervising(plan("edge.worker_silence_s=2", arguments=loading)) as edge:
+        await edge.until(lambda: any(worker.pid for worker in edge.supervisor.health().workers))
+        began_at, first = time.monotonic(), edge.supervisor.health().workers[0].pid
+        await edge.until(lambda: time.monotonic() - began_at > 4.5)
+        await asyncio.to_thread((tmp_path / "configuration").write_bytes, b"read")
+        await edge.until(lambda: edge.ready() == 1)
+        assert edge.supervisor.health().workers[0].pid == first
+        assert not any("silent" in line for line in edge.said)
+
+
 async def test_w1_a_process_that_stands_by_takes_a_dead_workers_place() -> None:
     async with supervising(plan("edge.standby=true")) as edge:
         standby = await _standby(edge)

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from edge.telemetry.control_channel import WorkerChannel
 from edge.telemetry.metrics import WorkerMetrics, count
@@ -57,6 +58,11 @@ class TinyWorker:
             await self.draining.wait()
         while options.hold_while and os.path.exists(options.hold_while):  # noqa: ASYNC110, ASYNC240, PTH110
             await asyncio.sleep(0.01)
+        if (
+            options.load
+        ):  # once it has said something, blocks until somebody writes, as if it read a large configuration
+            self.channel.report()
+            Path(options.load).read_bytes()  # noqa: ASYNC240
         self.channel.loaded()
         slot = await self.channel.slot
         self.metrics.config = ((await self.channel.files).revision, "hash")
@@ -117,6 +123,7 @@ def main() -> None:
     parser.add_argument("--fail-if", default="")
     parser.add_argument("--hang-if", default="")
     parser.add_argument("--hold-while", default="")
+    parser.add_argument("--load", default="")
     parser.add_argument("--refuse-in", type=int)
     parser.add_argument("--forget-in", type=int)
     with contextlib.suppress(KeyboardInterrupt):
