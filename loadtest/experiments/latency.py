@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from statistics import median
 
+from loadtest.bench.failure import BenchError
 from loadtest.experiments.ground import Ground
 from loadtest.experiments.latencies import Point
 from loadtest.experiments.open_loop import CONNECTIONS, offered
@@ -30,7 +31,11 @@ async def run(ground: Ground) -> Result:
                 f"{fraction:.0%}: {points[-1].answered:,.0f}/s answered, p50 {points[-1].p50_ms:.2f} ms, "
                 f"p99 {points[-1].p99_ms:.2f} ms{' (generator late)' if points[-1].behind else ''}"
             )
-        after = await _capacity(ground, variant)
+        try:
+            after: float | None = await _capacity(ground, variant)
+        except BenchError as refused:  # the points stand all the same
+            ground.say(f"The capacity after it is not known: {refused}")
+            after = None
     return result(length, points, (before, after), ground.settings.connections)
 
 
@@ -39,13 +44,14 @@ async def _capacity(ground: Ground, variant: Variant) -> float:
     return median(one.rps for one in runs)
 
 
-def result(length: Length, points: Sequence[Point], capacity: tuple[float, float], connections: int) -> Result:
-    """Return the curve as table and plot; `capacity` is that before and after, requests a second."""
+def result(length: Length, points: Sequence[Point], capacity: tuple[float, float | None], connections: int) -> Result:
+    """Return the curve as table and plot; `capacity` is that before and after, requests a second, None if not known."""
     (before, after), fractions = capacity, length.fractions
     rows = [_row(fraction, point) for fraction, point in zip(fractions, points, strict=True)]
     headings = ["of capacity", "offered/s", "answered/s", "p50 ms", "p99 ms", "p99.9 ms", "late p99 ms", "not answered"]
+    then = "and after it the edge still refused some" if after is None else f"{after:,.0f} after"
     notes = [
-        f"Closed loop (wrk, {connections} connections): {before:,.0f} requests/s before, {after:,.0f} after. The "
+        f"Closed loop (wrk, {connections} connections): {before:,.0f} requests/s before, {then}. The "
         f"fractions are of the first. Points are {length.point_s} s of Poisson arrivals on {CONNECTIONS} connections.",
     ]
     if any(point.behind for point in points):
@@ -56,7 +62,7 @@ def result(length: Length, points: Sequence[Point], capacity: tuple[float, float
         [_plot(points, before)],
         notes=notes,
         figures={
-            "capacity_rps": [round(before, 1), round(after, 1)],
+            "capacity_rps": [round(before, 1), None if after is None else round(after, 1)],
             "points": [
                 {"fraction": fraction, **asdict(point), "behind": point.behind}
                 for fraction, point in zip(fractions, points, strict=True)

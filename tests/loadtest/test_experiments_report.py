@@ -41,12 +41,12 @@ def of_costs(both: float) -> Result:
     return costs.result(found, FilterCounters(), counters)
 
 
-def of_latency() -> Result:
+def of_latency(after: float | None = 990.0) -> Result:
     points = [
         point(1000 * each, 8.0, Outcomes([0.002] * 90, [0.5] * 10, [late], 90, 0, 0, 0))
         for each, late in zip(QUICK.fractions, (0.0, 0.0, 0.5), strict=True)
     ]
-    return latency.result(QUICK, points, (1000.0, 990.0), 32)
+    return latency.result(QUICK, points, (1000.0, after), 32)
 
 
 def of_remote() -> Result:
@@ -188,3 +188,10 @@ class TestTheCommand:
     def test_a_second_worker_gets_a_core_that_nobody_has(self) -> None:
         assert cores_of_two_workers(Cores(0, 1, 2), {0, 1, 2, 3}) == (0, 3)
         assert cores_of_two_workers(Cores(0, 1, 1), {0, 1}) == (0, 1)
+
+
+def test_points_stand_though_the_edge_still_refuses_after_them() -> None:
+    kept = of_latency(after=None)
+    assert kept.figures["capacity_rps"] == [1000.0, None]
+    assert "after it the edge still refused some" in kept.notes[0]
+    assert kept.tables[0].rows == of_latency().tables[0].rows
