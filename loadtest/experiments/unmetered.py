@@ -53,11 +53,12 @@ def cut(source: str, what: Cut) -> str:
     lines = source.splitlines(keepends=True)
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
     going = [one for one in body if not what.stays(_text(lines, one))]
-    for one in body:
-        for part, condition in what.guarded:
-            if part in lines[one.lineno - 1]:
-                lines[one.lineno - 1] = f"{' ' * one.col_offset}if {condition}: {lines[one.lineno - 1].lstrip()}"
-    if not going:
+    conditional = [
+        (one, condition) for one in body for part, condition in what.guarded if part in lines[one.lineno - 1]
+    ]
+    for one, condition in conditional:
+        lines[one.lineno - 1] = f"{' ' * one.col_offset}if {condition}: {lines[one.lineno - 1].lstrip()}"
+    if not going or len(conditional) != len(what.guarded):
         raise BenchError(f"{what.function} of {what.file} is not as it was: loadtest/experiments/unmetered.py")
     for one in going:
         for number in range(one.lineno - 1, one.end_lineno or one.lineno):

@@ -59,6 +59,8 @@ class TestTheEdgeThatCountsNothing:
             cut("class A:\n    def c(self):\n        pass\n", Cut("f.py", "A.b"))
         with pytest.raises(BenchError, match="not as it was"):
             cut("def a():\n    log()\n", Cut("f.py", "a", drop=("count()",)))
+        with pytest.raises(BenchError, match="not as it was"):
+            cut("def a():\n    log()\n", Cut("f.py", "a", drop=("log()",), guarded=(("count()", "self.log"),)))
 
     def test_a_function_without_statements_returns(self) -> None:
         less = cut('def a():\n    """Count."""\n    b()\n    c(\n        1)\n', Cut("f.py", "a"))
