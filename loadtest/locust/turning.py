@@ -58,9 +58,13 @@ class Turning:
         at_s = time.monotonic() - self._began
         line = [sys.executable, "-m", "edge.cli", "dial", "set", FEATURE, str(percent), "--var", self._var]
         line += ["--device-type", device_type, "--reason", f"load test: {before} to {percent}"]
-        answer = subprocess.run(line, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-        said = "; ".join((answer.stdout + answer.stderr).splitlines())
-        done = answer.returncode == 0 and _all_serve(said)
+        try:
+            answer = subprocess.run(line, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired:
+            said, done = f"no answer in {_TIMEOUT_S:g} s", False
+        else:
+            said = "; ".join((answer.stdout + answer.stderr).splitlines())
+            done = answer.returncode == 0 and _all_serve(said)
         self.turns.append(Turn(round(at_s, 1), device_type, before, percent, said, done))
         print(f"{at_s:4.0f} s     {said}", flush=True)
         if done:

@@ -181,6 +181,17 @@ def test_devices_are_told_before_a_dial_is_turned_and_once_all_workers_serve_it(
     assert [turn.done for turn in one.turns] == [done]
 
 
+def test_a_command_that_gives_no_answer_is_a_turn_that_was_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(line: list[str], **_: object) -> None:
+        raise subprocess.TimeoutExpired(line, 30)
+
+    assert ROLLOUT is not None
+    monkeypatch.setattr(subprocess, "run", never)
+    one = Turning(replace(ROLLOUT, course=(0, 5)), "var", lambda *_: None, lambda _: None)
+    one.go(0.0)
+    assert [(turn.done, turn.said) for turn in one.turns] == [(False, "no answer in 30 s")]
+
+
 def test_an_origin_in_legacy_mode_tells_who_has_signed_out_that_more_is_needed() -> None:
     def sign(answer: Answer, *, legacy: bool) -> Sign:
         return judge(Step.SIGNED_OUT, answer, Taken(), customer_id=1, high=True, full=False, legacy=legacy)
