@@ -87,7 +87,10 @@ async def restart(fleet: Fleet, snapshot: Snapshot, dials: DialDesk) -> Outcome:
             left += ", and so do the dials and operators"
             return Outcome(Result.WORKER_REFUSED, f"{problem}\n{left}")
     text = f"all workers were replaced; they serve configuration {_name(config)}"
-    return _with(await dials.adopt(snapshot), _applied(fleet, config, text))
+    adopted = await dials.adopt(snapshot)
+    if adopted.problem:
+        return Outcome(Result.WORKER_REFUSED, f"{text}\n{adopted.problem}")
+    return _with(adopted, _applied(fleet, config, text))
 
 
 def _with(adopted: Adopted, outcome: Outcome) -> Outcome:
@@ -109,7 +112,7 @@ async def _ask_all(processes: Sequence[WorkerProcess], message: Message) -> list
 
 
 def _problem(answer: Message | None) -> str:
-    return f"no answer in {ANSWER_S:g} s" if answer is None else str(answer.get("problem", ""))
+    return f"it ended, or gave no answer in {ANSWER_S:g} s" if answer is None else str(answer.get("problem", ""))
 
 
 def _name(config: Config) -> str:

@@ -458,6 +458,25 @@ async def test_a_reload_whose_dials_cannot_be_kept_changes_nothing_at_all(
         assert (await served(running), await let_in(running, "ann", "bob")) == (1, ["bob"])
 
 
+async def test_a_restart_whose_dials_cannot_be_kept_says_so(
+    configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with supervising(plan_of(configured)) as running:
+        await running.until(lambda: running.ready() == 2)
+        configured.dials(5)
+        with monkeypatch.context() as patched:
+            patched.setattr(DialJournal, "append", lambda *_: "the disk is full")
+            outcome = await running.supervisor.change("restart")
+        assert outcome.result is Result.WORKER_REFUSED
+        assert outcome.text.startswith("all workers were replaced; they serve configuration 2 ")
+        assert outcome.text.endswith("\nthe dials cannot be changed as dials.yaml says: the disk is full")
+        assert journal(running) == []
+        again = await running.supervisor.change("reload")
+        assert again.result is Result.APPLIED
+        assert "by the file, revision 1" in again.text
+        assert len(journal(running)) == 1
+
+
 async def test_workers_hear_of_the_dials_of_a_reload_with_its_commit_and_not_before(
     configured: Configured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
