@@ -89,8 +89,10 @@ class Chain:
         self._outcomes = outcomes
         self._steps = tuple(steps)
         self._calls = tuple(step.call for step in steps)
-        self._timed_calls = tuple(_timed(step) for step in steps)
-        self._until_timed = 1  # the first one is timed: there are figures from the start
+        self._sampled_calls = tuple(_timed(step, TIMED_ONE_IN) for step in steps)
+        self._first_calls = tuple(_timed(step, 1) for step in steps)  # there are figures from the start
+        self._timed_calls = self._first_calls
+        self._until_timed = 1
         self._at: Call | None = None  # the filter that runs, for the watchdog's thread to see
         self._guards = tuple(guards)
         self._report = report
@@ -101,7 +103,7 @@ class Chain:
         self._until_timed -= 1
         if not self._until_timed:
             self._until_timed = TIMED_ONE_IN
-            calls = self._timed_calls
+            calls, self._timed_calls = self._timed_calls, self._sampled_calls
         at = None
         try:
             for at in calls[start:]:
@@ -153,9 +155,10 @@ class Chain:
     def running(self) -> str:
         """The id of the filter that runs now, "" when none does; any thread may ask."""
         at = self._at
-        for step, call, timed in zip(self._steps, self._calls, self._timed_calls, strict=True):
-            if at is call or at is timed:
-                return step.filter.id
+        for calls in (self._calls, self._sampled_calls, self._first_calls):
+            for step, call in zip(self._steps, calls, strict=True):
+                if at is call:
+                    return step.filter.id
         return ""
 
     def filter_id(self, index: int) -> str:
@@ -185,8 +188,8 @@ class Chain:
         return f"Chain({', '.join(step.filter.id for step in self._steps)})"
 
 
-def _timed(step: Step) -> Call:
-    """Return the step's call with a watch on it, counting for the exchanges that are not timed too."""
+def _timed(step: Step, exchanges: int) -> Call:
+    """Return the step's call with a watch on it, counting for as many exchanges, timed or not."""
     call, cost = step.call, step.cost
 
     def measured(exchange: Exchange) -> Verdict | Legacy | Pending:
@@ -194,8 +197,8 @@ def _timed(step: Step) -> Call:
         try:
             return call(exchange)
         finally:
-            cost[0] += TIMED_ONE_IN
-            cost[1] += (perf_counter() - began) * TIMED_ONE_IN
+            cost[0] += exchanges
+            cost[1] += (perf_counter() - began) * exchanges
 
     return measured
 
