@@ -19,11 +19,11 @@ class Alike:
 
     __slots__ = ("edge_seconds", "ending", "number", "origin_seconds", "said")
 
-    def __init__(self, ending: Ending, edge_seconds: Histogram, origin_seconds: Histogram) -> None:
+    def __init__(self, ending: Ending, edge_seconds: Histogram) -> None:
         self.ending = ending
         self.number = 0
         self.edge_seconds = edge_seconds
-        self.origin_seconds = origin_seconds
+        self.origin_seconds: Histogram | None = None
         self.said = ""
 
 
@@ -57,9 +57,12 @@ class Finished:
         """Count one; `edge_s` and `origin_s` in seconds, `origin_s` 0 when no origin was asked."""
         alike.number += 1
         alike.edge_seconds.observe(edge_s)
-        if origin_s > 0:
-            alike.origin_seconds.observe(origin_s)
         metrics = self._metrics
+        if origin_s > 0:
+            origin_seconds = alike.origin_seconds
+            if origin_seconds is None:
+                origin_seconds = alike.origin_seconds = metrics.origin_seconds.of(alike.ending[0])
+            origin_seconds.observe(origin_s)
         metrics.stripped_headers += exchange.stripped_headers
         if exchange.actions:
             for action in exchange.actions:
@@ -87,8 +90,7 @@ class Finished:
         if len(self._by_ending) >= _MAX_ALIKE:
             self.tell(self._metrics)
             self._by_ending.clear()
-        edge_seconds, origin_seconds = self._metrics.edge_seconds, self._metrics.origin_seconds
-        alike = self._by_ending[ending] = Alike(ending, edge_seconds.of(ending[0]), origin_seconds.of(ending[0]))
+        alike = self._by_ending[ending] = Alike(ending, self._metrics.edge_seconds.of(ending[0]))
         return alike
 
 

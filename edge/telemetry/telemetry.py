@@ -118,7 +118,8 @@ class Telemetry:
                     lines.append(self._lines.line(one))
                 except Exception:  # noqa: BLE001 - what cannot be written of one request costs no other's line
                     self._unformatted += 1
-            self._log.write("".join(lines).encode(), len(lines))
+            if lines:
+                self._log.write("".join(lines).encode(), len(lines))
 
     def _count_log(self, metrics: WorkerMetrics) -> None:
         if self._log is not None:

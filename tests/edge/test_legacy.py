@@ -472,6 +472,7 @@ async def test_a_shadow_that_fails_changes_nothing_of_the_answer_and_is_heard_of
                     assert edge.metrics.refusals == {}
                     failed = [each for each in logs if each["event"] == "filter_failed"]
                     assert [each["where"] for each in failed] == ["shadow", "shadow"]
+                    assert "a secret" not in str(logs)
     assert seen == [seen[0]] * 4
     assert seen[0][0] == 200
     assert {b"set-cookie", b"x-case"} <= {name for name, _ in seen[0][2]}

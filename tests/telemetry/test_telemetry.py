@@ -59,6 +59,8 @@ def test_edge_and_origin_time_fall_into_their_own_histograms(metrics: WorkerMetr
     ((_, origin_row),) = histograms["edge_request_origin_seconds"]
     assert edge_row[1] == 2  # 70 µs: over 50 µs, under 100 µs
     assert edge_row[-1] == pytest.approx(0.00014)
+    finish(telemetry, origin_s=0.0, reason=Reason.TOKEN_REFUSED)
+    assert len(metrics.snapshot(0.0).histograms["edge_request_origin_seconds"]) == 1
     assert sum(origin_row[:-1]) == 1, "an exchange without an origin has no origin time"
     assert origin_row[-1] == pytest.approx(0.004)
 
@@ -283,3 +285,30 @@ def test_no_exchange_is_lost_however_many_ways_there_are_to_end(metrics: WorkerM
         assert values["edge_requests_total"] == [(("browse", "200", "completed"), 2 * ways)]
         assert sum(number for _, number in values["edge_refusals_total"]) == ways
         assert dict(values["edge_user_levels_total"])[("high",)] == 2 * ways
+
+
+def test_a_route_that_asks_no_origin_has_no_origin_time(metrics: WorkerMetrics) -> None:
+    finish(Telemetry(metrics, None), origin_s=0.0)
+    assert metrics.snapshot(0.0).histograms["edge_request_origin_seconds"] == []
+
+
+def test_a_worker_with_nothing_to_do_gathers_nothing_for_its_log(metrics: WorkerMetrics, tmp_path: Path) -> None:
+    log = AccessLog(tmp_path / "access.log")
+    telemetry = Telemetry(metrics, log, LineWriter(b"k" * 32))
+    for _ in range(3):
+        telemetry.sweep()
+    assert log._texts == []
+    telemetry.close()
+
+
+def test_lines_are_right_however_many_hosts_and_people_there_are() -> None:
+    lines, many = LineWriter(b"k" * 32), 21_000
+    for number in [*range(many), 0, many - 1]:
+        made = exchange()
+        made.request.host = f"{number}.test".encode()
+        made.device = DeviceIdentity(Source.COOKIE, Level.HIGH, f"ESN-{number}", 3)
+        ended = Ended(made, alike(made), edge_s=0.0, origin_s=0.0, bytes_in=0, bytes_out=0)
+        told = json.loads(lines.line(ended))
+        assert (told["host"], told["device"]) == (f"{number}.test", lines.device(f"ESN-{number}"))
+    assert len(lines._who) <= 20_000
+    assert len(lines._asked) <= 1_000
